@@ -162,7 +162,17 @@ pub enum Preselect {
 
 /// What a user is.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, crate::codec::Encode, crate::codec::Decode, serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    crate::codec::Encode,
+    crate::codec::Decode,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Role {

@@ -6,6 +6,8 @@ pub const ROW_BYTES_MAX: usize = 64 * 1024;
 pub const PUSH_CHANGES_MAX: usize = 250;
 /// Canonical bytes of one push, and so of one group (P1, O7).
 pub const PUSH_BYTES_MAX: usize = 64 * 1024;
+/// Canonical bytes of a push that is refused as too large: a single change may carry a full row, and the values that lost to it.
+pub const PUSH_BYTES_REFUSED: usize = 4 * PUSH_BYTES_MAX;
 /// Frozen pushes that wait for an answer at the same time.
 pub const PUSH_WINDOW_MAX: usize = 64;
 /// A frame on the wire.

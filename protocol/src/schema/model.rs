@@ -12,9 +12,9 @@ pub struct Schema {
     pub scope_table: Option<TableTag>,
     /// Tables by ascending tag.
     pub tables: Vec<Table>,
-    /// The `schema.toml` that this was read from: what is logged, sent and stored.
+    /// The `schema.toml` that this was read from, with `\n` at the end of each line: what is logged, sent and stored.
     pub text: String,
-    /// Hash of `text`.
+    /// Hash of `text`; see [`Schema::hash_of`].
     pub hash: Hash16,
 }
 
@@ -194,6 +194,14 @@ impl Schema {
     pub fn table_named(&self, name: &str) -> Option<&Table> {
         self.tables.iter().find(|table| table.name == name)
     }
+
+    /// The fields that refer to a table: what a deletion there has to look at (P7).
+    pub fn referrers(&self, target: TableTag) -> impl Iterator<Item = (&Table, &Field)> {
+        self.tables
+            .iter()
+            .flat_map(|table| table.fields.iter().map(move |field| (table, field)))
+            .filter(move |(_, field)| field.reference.is_some_and(|reference| reference.table == target))
+    }
 }
 
 impl Table {
@@ -205,6 +213,17 @@ impl Table {
     /// The field with this name.
     pub fn field_named(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The scope field.
+    pub fn scope_field(&self) -> Option<&Field> {
+        self.scope.and_then(|tag| self.field(tag))
+    }
+
+    /// What a row with these values is called: its title fields, those that are there. Empty where none is.
+    pub fn title_of(&self, value_of: impl Fn(FieldTag) -> Option<Value>) -> String {
+        let texts = self.title.iter().filter_map(|tag| Some(self.field(*tag)?.show(&value_of(*tag)?)));
+        texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
     }
 
     /// The fields that are decided together with `tag`: its group, or itself alone (C2).
@@ -229,3 +248,44 @@ impl Table {
         }
     }
 }
+
+impl Role {
+    /// All roles, the most powerful first.
+    pub const ALL: [Self; 3] = [Self::Admin, Self::Editor, Self::Viewer];
+
+    /// The role with this name.
+    ///
+    /// # Errors
+    /// [`UnknownRole`] for any other word.
+    pub fn parse(name: &str) -> Result<Self, UnknownRole> {
+        Self::ALL.into_iter().find(|role| role.name() == name).ok_or_else(|| UnknownRole(name.to_owned()))
+    }
+
+    /// The name in files and commands.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Editor => "editor",
+            Self::Viewer => "viewer",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(name: &str) -> Result<Self, UnknownRole> {
+        Self::parse(name)
+    }
+}
+
+/// A word that names no role.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{0}` is no role; the roles are admin, editor and viewer")]
+pub struct UnknownRole(pub String);

@@ -1,0 +1,169 @@
+//! A new life of the store: after a copy, a takeover by a foreign process, or a divergence of the histories (P3, P4, H3), and
+//! the thawing of one voided push (P6). One transaction, and nothing in it forgets an edit.
+
+use crate::step::Step;
+use crate::store::{RecoveryCopy, StoreError};
+use std::collections::BTreeMap;
+use tombolo_protocol::change::Op;
+use tombolo_protocol::commit::Offer;
+use tombolo_protocol::cursor::Cursors;
+use tombolo_protocol::ids::{Hash16, Mark, PushNo, RowKey, Seq};
+use tombolo_protocol::outbox::{Entry, Pending, Review, SentBefore, squash};
+use tombolo_protocol::row::Row;
+
+/// Days that a mirror set aside is kept.
+const RECOVERY_DAYS_MAX: i64 = 30;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+impl Step<'_, '_> {
+    /// Takes the frozen part of these rows back into what is pending.
+    pub fn thaw(&mut self, number: PushNo, rows: &[RowKey]) -> Result<(), StoreError> {
+        for key in rows {
+            let Some(mut entry) = self.tables.entry(*key)? else { continue };
+            if entry.sent.as_ref().is_some_and(|sent| sent.number == number) {
+                let sent = entry.sent.take().map(|sent| as_sent_before(sent.pending, SentBefore::Frozen));
+                entry.next = self.joined(*key, sent.into_iter().chain(entry.next.take()));
+                self.touched.insert(*key);
+                self.tables.put_entry(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The store begins a new life under a device id that it asks for next: what is frozen is thawed. Outcomes that the server
+    /// named have been applied before.
+    pub fn new_life(&mut self) -> Result<(), StoreError> {
+        for push in self.tables.all_frozen()? {
+            let rows: Vec<RowKey> = push.rows.iter().map(|(key, _)| *key).collect();
+            self.thaw(push.number, &rows)?;
+            self.tables.remove_frozen(push.number)?;
+        }
+        self.state.frozen = (PushNo(0), Hash16::default());
+        self.state.applied = (PushNo(0), Hash16::default());
+        self.state.needs_device = true;
+        Ok(())
+    }
+
+    /// The server's history differs from the one that this store knows, behind `common` (H3, H4).
+    pub fn diverged(&mut self, common: Mark, offer: Offer) -> Result<(), StoreError> {
+        self.new_life()?;
+        let offered = if offer == Offer::No { 0 } else { self.offer_again(common.seq, offer)? };
+        self.tables.drop_acknowledged_above(common.seq)?;
+        self.set_mirror_aside(common.seq, offer, offered)?;
+        let entries: Vec<Entry> = self.tables.entries()?.collect::<Result<_, _>>()?;
+        for entry in entries {
+            self.tables.put_entry(&lowered(entry, common.seq))?;
+        }
+        self.tables.drop_pairs_above(common.seq)?;
+        self.tables.drop_authors_above(common.seq)?;
+        self.tables.clear_settled()?;
+        self.tables.put_pair(common)?;
+        self.state.witness = common;
+        self.state.result_seq = Seq(0);
+        self.cursors = Cursors::default();
+        Ok(())
+    }
+
+    /// Acknowledged pushes above `common`, oldest first, become entries under what is pending.
+    fn offer_again(&mut self, common: Seq, offer: Offer) -> Result<u64, StoreError> {
+        let mut lost: BTreeMap<RowKey, Vec<Pending>> = BTreeMap::new();
+        for push in self.tables.acknowledged_above(common)? {
+            for (key, pending) in push.changes {
+                if pending.op != Op::Decide {
+                    lost.entry(key).or_default().push(as_sent_before(pending, SentBefore::Acknowledged));
+                }
+            }
+        }
+        let mut offered = 0;
+        for (key, layers) in lost {
+            let mut entry = self.entry_or_new(key)?;
+            let pending_before = entry.next.is_some();
+            entry.next = self.joined(key, layers.into_iter().chain(entry.next.take()));
+            entry.generation = self.next_generation();
+            if let Some(next) = &mut entry.next {
+                offered += 1;
+                if offer == Offer::Ask && !pending_before {
+                    next.review = Some(Review::Offered);
+                }
+            }
+            self.touched.insert(key);
+            self.tables.put_entry(&entry)?;
+        }
+        Ok(offered)
+    }
+
+    /// Layers of one row, oldest first, as one change.
+    fn joined(&self, key: RowKey, layers: impl Iterator<Item = Pending>) -> Option<Pending> {
+        let mut joined: Option<Pending> = None;
+        for layer in layers {
+            joined = match (joined, self.schema.table(key.table)) {
+                (Some(older), Some(table)) => squash(table, older, Some(layer)),
+                (None, _) | (Some(_), None) => Some(layer),
+            };
+        }
+        joined
+    }
+
+    /// Sets the mirror aside as a read-only recovery copy; entries keep the last full row (O10, H3).
+    fn set_mirror_aside(&mut self, common: Seq, offer: Offer, offered: u64) -> Result<(), StoreError> {
+        self.drop_old_copies()?;
+        self.state.recovery_copies += 1;
+        let copy = self.state.recovery_copies;
+        let mut rows = 0;
+        for table in self.schema.tables.iter().map(|table| table.tag) {
+            let mut after = None;
+            loop {
+                let page: Vec<_> = self.tables.mirror_rows(table, after)?.take(1000).collect::<Result<_, _>>()?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.row.key.id);
+                for held in &page {
+                    self.tables.put_recovery_row(copy, &held.row)?;
+                    self.keep_beside_entry(&held.row)?;
+                    rows += 1;
+                }
+            }
+        }
+        let record = RecoveryCopy { at_ms: self.now_ms, common, witness: self.state.witness.seq, offer, rows, offered };
+        self.tables.put_recovery(copy, &record)?;
+        self.tables.clear_mirror()
+    }
+
+    fn keep_beside_entry(&mut self, row: &Row) -> Result<(), StoreError> {
+        if let Some(mut entry) = self.tables.entry(row.key)? {
+            entry.kept = Some(row.clone());
+            self.tables.put_entry(&entry)?;
+        }
+        Ok(())
+    }
+
+    fn drop_old_copies(&mut self) -> Result<(), StoreError> {
+        for (copy, record) in self.tables.recovery_copies()? {
+            if self.now_ms - record.at_ms > RECOVERY_DAYS_MAX * DAY_MS {
+                self.tables.remove_recovery(copy)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn as_sent_before(pending: Pending, sent_before: SentBefore) -> Pending {
+    Pending { sent_before: pending.sent_before.max(sent_before), rounds: 0, review: None, ..pending }
+}
+
+/// Bases of the lost history are worth no more than the newest commit in common (T6).
+fn lowered(mut entry: Entry, common: Seq) -> Entry {
+    if let Some(next) = &mut entry.next {
+        next.row_base = next.row_base.min(common);
+        for edit in next.fields.values_mut() {
+            edit.base = edit.base.min(common);
+        }
+    }
+    if let Some(kept) = &mut entry.kept {
+        kept.seq = kept.seq.min(common);
+        kept.since = kept.since.min(common);
+        for stamped in kept.fields.values_mut() {
+            stamped.stamp = stamped.stamp.min(common);
+        }
+    }
+    entry
+}

@@ -1,0 +1,90 @@
+//! What a session remembers about its link: who has heard what, and when. Pure; the engine moves it.
+
+use std::collections::BTreeSet;
+use tombolo_protocol::ids::PushNo;
+use tombolo_protocol::message::WantedRow;
+
+/// Silence after which a ping is sent.
+pub const PING_AFTER_MS: i64 = 25_000;
+/// Silence after which the link is taken for dead.
+pub const DEAD_AFTER_MS: i64 = 45_000;
+
+/// Where a session stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Phase {
+    /// No link.
+    #[default]
+    Down,
+    /// A new device id was asked for; Hello follows in the next session.
+    AskingDevice,
+    /// Hello is out.
+    Greeting,
+    /// Welcome came.
+    Live,
+}
+
+/// What happens to the link next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hangup {
+    /// Close, and connect again at once.
+    Reconnect,
+    /// Close, and connect again after this many milliseconds.
+    ReconnectAfter(u32),
+    /// Close, and stay away until a person does something.
+    Stay,
+}
+
+/// A session's memory.
+#[derive(Default)]
+pub(crate) struct Session {
+    pub phase: Phase,
+    /// The newest push given to the link in this session.
+    pub sent: PushNo,
+    /// Rows asked for in this session.
+    pub wanted: BTreeSet<WantedRow>,
+    /// Whether the answer to `WantCaughtUp` is awaited.
+    pub asked_caught_up: bool,
+    last_heard_ms: i64,
+    nonce: u32,
+    /// The ping that has no pong yet, with the newest push that was sent before it.
+    ping: Option<(u32, PushNo)>,
+    /// The newest push that was surely read by the server: a pong came to a ping sent behind it.
+    pub read_by_server: PushNo,
+}
+
+impl Session {
+    pub fn begin(&mut self, phase: Phase, now_ms: i64) {
+        *self = Self { phase, last_heard_ms: now_ms, nonce: self.nonce, ..Self::default() };
+    }
+
+    pub fn heard(&mut self, now_ms: i64) {
+        self.last_heard_ms = now_ms;
+    }
+
+    pub fn pong(&mut self, nonce: u32) {
+        if let Some((_, push)) = self.ping.take_if(|(sent, _)| *sent == nonce) {
+            self.read_by_server = self.read_by_server.max(push);
+        }
+    }
+
+    /// When the session wants to be looked at next.
+    pub fn deadline_ms(&self) -> Option<i64> {
+        let silence = if self.ping.is_some() { DEAD_AFTER_MS } else { PING_AFTER_MS };
+        (self.phase != Phase::Down).then_some(self.last_heard_ms + silence)
+    }
+
+    /// Whether nothing came for so long that the link is dead.
+    pub fn is_dead(&self, now_ms: i64) -> bool {
+        self.phase != Phase::Down && now_ms - self.last_heard_ms >= DEAD_AFTER_MS
+    }
+
+    /// A ping to send now, if it is time for one.
+    pub fn ping_due(&mut self, now_ms: i64) -> Option<u32> {
+        let due = self.phase != Phase::Down && self.ping.is_none() && now_ms - self.last_heard_ms >= PING_AFTER_MS;
+        due.then(|| {
+            self.nonce = self.nonce.wrapping_add(1);
+            self.ping = Some((self.nonce, self.sent));
+            self.nonce
+        })
+    }
+}

@@ -1,0 +1,226 @@
+//! One durable step of the client: a transaction with what every part of it needs. What the server says of rows is applied
+//! to the mirror here, by the protocol's one apply function (S2, S3).
+
+use crate::store::{AuthorRecord, MirrorRow, StoreError, SyncState, WriteTables};
+use std::collections::BTreeSet;
+use thiserror::Error;
+use tombolo_protocol::change::Refusal;
+use tombolo_protocol::cursor::Cursors;
+use tombolo_protocol::hash::Digest;
+use tombolo_protocol::ids::{Generation, Mark, RowKey, Section, Seq};
+use tombolo_protocol::message::{Authors, WantedRow};
+use tombolo_protocol::outbox::{Entry, Review};
+use tombolo_protocol::row::{Applied, Row, RowName, RowState, StateKind, apply};
+use tombolo_protocol::schema::Schema;
+
+/// Why a step was not done; nothing of it was.
+#[derive(Debug, Error)]
+pub enum StepError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    Violation(&'static str),
+}
+
+/// A step under way.
+pub(crate) struct Step<'a, 'txn> {
+    pub tables: &'a mut WriteTables<'txn>,
+    pub schema: &'a Schema,
+    pub cursors: Cursors,
+    pub state: SyncState,
+    pub now_ms: i64,
+    /// Rows whose display may have changed.
+    pub touched: BTreeSet<RowKey>,
+    /// Rows applied from what the server said.
+    pub applied: u64,
+}
+
+impl<'a, 'txn> Step<'a, 'txn> {
+    pub fn begin(tables: &'a mut WriteTables<'txn>, schema: &'a Schema, now_ms: i64) -> Result<Self, StoreError> {
+        let (cursors, state) = (tables.cursors()?, tables.sync_state()?);
+        Ok(Self { tables, schema, cursors, state, now_ms, touched: BTreeSet::new(), applied: 0 })
+    }
+
+    /// Writes back cursors and state; the caller's transaction makes it durable.
+    pub fn end(self) -> Result<Ended, StoreError> {
+        self.tables.set_cursors(&self.cursors)?;
+        self.tables.set_sync_state(&self.state)?;
+        Ok(Ended { cursors: self.cursors, state: self.state, touched: self.touched, applied: self.applied })
+    }
+
+    /// The entry of a row; an empty one where there is none.
+    pub fn entry_or_new(&self, key: RowKey) -> Result<Entry, StoreError> {
+        Ok(self.tables.entry(key)?.unwrap_or_else(|| Entry::new(key, self.state.schema)))
+    }
+
+    pub fn next_generation(&mut self) -> Generation {
+        self.state.generation += 1;
+        Generation(self.state.generation)
+    }
+
+    /// Takes the snapshot that rows were read from as the witness, if it is newer (T37).
+    pub fn witness(&mut self, mark: Mark) -> Result<(), StoreError> {
+        if mark.seq > self.state.witness.seq {
+            self.state.witness = mark;
+        }
+        if mark.seq > Seq(0) { self.tables.put_pair(mark) } else { Ok(()) }
+    }
+
+    pub fn keep_authors(&mut self, authors: &Authors) -> Result<(), StepError> {
+        for author in &authors.commits {
+            let name = authors.names.get(author.name as usize).ok_or(StepError::Violation("an author without a name"))?;
+            self.tables.put_author(author.seq, &AuthorRecord { name: name.clone(), at_ms: author.at_ms })?;
+        }
+        Ok(())
+    }
+
+    /// Applies rows in the order in which they came.
+    pub fn put_rows<'r>(&mut self, rows: impl IntoIterator<Item = &'r RowState>) -> Result<(), StoreError> {
+        rows.into_iter().try_for_each(|state| self.put_row(state))
+    }
+
+    /// The row that a record names; `None` where its number is not known here.
+    pub fn key_of(&self, state: &RowState) -> Result<Option<RowKey>, StoreError> {
+        match state.name {
+            RowName::Id(id, _) => Ok(Some(RowKey { table: state.table, id })),
+            RowName::No(no) => self.tables.key_of_number(no),
+        }
+    }
+
+    fn put_row(&mut self, state: &RowState) -> Result<(), StoreError> {
+        let Some(key) = self.key_of(state)? else {
+            return match state.kind {
+                StateKind::Exited => Ok(()),
+                _ => self.tables.put_want(WantedRow { table: state.table, name: state.name }),
+            };
+        };
+        let held = self.tables.mirror(key)?;
+        match apply(key, held.as_ref().map(|held| &held.row), state) {
+            Applied::Store(row) => self.store(held, row)?,
+            Applied::Evict => {
+                if let Some(held) = held {
+                    self.evict(&held.row)?;
+                }
+            }
+            Applied::Want => self.tables.put_want(WantedRow { table: key.table, name: RowName::Id(key.id, Default::default()) })?,
+            Applied::Unchanged => {
+                if let Some(held) = held {
+                    self.mark_received(held)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn section_of(&self, row: &Row) -> Option<Section> {
+        self.schema.table(row.key.table).and_then(|table| row.section(table))
+    }
+
+    /// A row that is known already counts as received in a refetch all the same.
+    fn mark_received(&mut self, held: MirrorRow) -> Result<(), StoreError> {
+        let refetch = self.section_of(&held.row).map_or(0, |section| self.cursors.refetch_of(&section));
+        if refetch != 0 && refetch != held.refetch {
+            self.tables.put_mirror(&MirrorRow { refetch, ..held })?;
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, held: Option<MirrorRow>, row: Row) -> Result<(), StoreError> {
+        let section = self.section_of(&row);
+        let storable = section.is_some_and(|section| self.cursors.may_store(&section));
+        if !storable && held.is_none() {
+            return Ok(());
+        }
+        self.count_in_digests(held.as_ref().map(|held| &held.row), Some(&row))?;
+        let received = section.map_or(0, |section| self.cursors.refetch_of(&section));
+        let refetch = received.max(held.as_ref().map_or(0, |held| held.refetch));
+        self.touched.insert(row.key);
+        self.applied += 1;
+        self.tables.remove_want(WantedRow { table: row.key.table, name: RowName::Id(row.key.id, Default::default()) })?;
+        self.tables.remove_want(WantedRow { table: row.key.table, name: RowName::No(row.no) })?;
+        self.meet_entry(&row, held.as_ref().map(|held| &held.row))?;
+        self.tables.put_mirror(&MirrorRow { row, refetch })
+    }
+
+    /// A row that comes back makes its entry ready again; one whose values are purged stays beside its entry (O10, section 9).
+    fn meet_entry(&mut self, row: &Row, before: Option<&Row>) -> Result<(), StoreError> {
+        let Some(mut entry) = self.tables.entry(row.key)? else { return Ok(()) };
+        match row.life {
+            tombolo_protocol::row::Life::Purged => entry.kept = entry.kept.take().or_else(|| before.cloned()),
+            _ => entry.kept = None,
+        }
+        if let Some(next) = &mut entry.next
+            && matches!(next.review, Some(Review::Refused(Refusal::UnknownRow) | Review::Left))
+        {
+            next.review = None;
+            next.rounds = 0;
+        }
+        self.tables.put_entry(&entry)
+    }
+
+    /// Drops a row from the mirror; its entry keeps it, and what is pending waits for a person (O10, section 9).
+    pub fn evict(&mut self, row: &Row) -> Result<(), StoreError> {
+        self.count_in_digests(Some(row), None)?;
+        self.tables.remove_mirror(row)?;
+        self.touched.insert(row.key);
+        let Some(mut entry) = self.tables.entry(row.key)? else { return Ok(()) };
+        entry.kept = Some(row.clone());
+        if let Some(next) = &mut entry.next {
+            next.review = Some(Review::Left);
+        }
+        self.tables.put_entry(&entry)
+    }
+
+    fn count_in_digests(&mut self, before: Option<&Row>, after: Option<&Row>) -> Result<(), StoreError> {
+        let mut count = |row: &Row, change: fn(Digest, &Row) -> Digest| match self.section_of(row) {
+            Some(section) => {
+                let digest = change(self.tables.digest(&section)?, row);
+                self.tables.set_digest(&section, digest)
+            }
+            None => Ok(()),
+        };
+        if let Some(row) = before {
+            count(row, Digest::minus)?;
+        }
+        after.map_or(Ok(()), |row| count(row, Digest::plus))
+    }
+
+    /// Takes the list of the user's sections: what is no longer listed is evicted, what is new will be filled.
+    pub fn relist(&mut self, listed: &BTreeSet<Section>, head: Seq) -> Result<(), StoreError> {
+        let gone = self.cursors.relist(listed, head);
+        let tables: BTreeSet<_> = gone.iter().map(|section| section.table).collect();
+        for table in tables {
+            self.sweep(table, |section, _| section.is_none_or(|section| !listed.contains(&section)))?;
+        }
+        Ok(())
+    }
+
+    /// Evicts the mirror rows of a table that match; reads and writes in bounded pages.
+    pub fn sweep(
+        &mut self,
+        table: tombolo_protocol::ids::TableTag,
+        leaves: impl Fn(Option<Section>, &MirrorRow) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page: Vec<MirrorRow> = self.tables.mirror_rows(table, after)?.take(1000).collect::<Result<_, _>>()?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.row.key.id);
+            for held in &page {
+                if leaves(self.section_of(&held.row), held) {
+                    self.evict(&held.row)?;
+                }
+            }
+        }
+    }
+}
+
+/// What a step left behind.
+pub(crate) struct Ended {
+    pub cursors: Cursors,
+    pub state: SyncState,
+    pub touched: BTreeSet<RowKey>,
+    pub applied: u64,
+}

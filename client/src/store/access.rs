@@ -1,0 +1,436 @@
+//! Typed access to the tables, the same for snapshots and transactions.
+
+use super::{
+    AcknowledgedPush, AuthorRecord, FrozenPush, MirrorRow, RecoveryCopy, StoreError, SyncState, records, tables as t,
+};
+use redb::{ReadableTable, ReadableTableMetadata, Table};
+use serde::{Serialize, de::DeserializeOwned};
+use tombolo_protocol::codec::store::{decode, encode};
+use tombolo_protocol::cursor::Cursors;
+use tombolo_protocol::hash::Digest;
+use tombolo_protocol::ids::{Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag};
+use tombolo_protocol::message::WantedRow;
+use tombolo_protocol::outbox::{Entry, Settled};
+use tombolo_protocol::row::Row;
+
+/// All tables of the store.
+pub struct Tables<T> {
+    meta: T,
+    mirror: T,
+    numbers: T,
+    outbox: T,
+    frozen: T,
+    acknowledged: T,
+    pairs: T,
+    wants: T,
+    authors: T,
+    settled: T,
+    digests: T,
+    schemas: T,
+    recovery: T,
+    recovery_rows: T,
+}
+
+type Bytes = &'static [u8];
+
+/// The key of a row: table tag and id.
+pub(crate) fn row_key(key: RowKey) -> [u8; 18] {
+    let mut bytes = [0; 18];
+    bytes[..2].copy_from_slice(&key.table.0.to_be_bytes());
+    bytes[2..].copy_from_slice(key.id.bytes());
+    bytes
+}
+
+fn row_key_of(bytes: &[u8]) -> Result<RowKey, StoreError> {
+    let bytes: [u8; 18] = bytes.try_into().map_err(|_| StoreError::Damaged("the key of a row".into()))?;
+    let [a, b, id @ ..] = bytes;
+    Ok(RowKey { table: TableTag(u16::from_be_bytes([a, b])), id: RowId::from_bytes(id) })
+}
+
+fn number_of(bytes: &[u8]) -> Result<u64, StoreError> {
+    let first: [u8; 8] =
+        bytes.get(..8).and_then(|b| b.try_into().ok()).ok_or_else(|| StoreError::Damaged("a number".into()))?;
+    Ok(u64::from_be_bytes(first))
+}
+
+fn hash_of(bytes: &[u8]) -> Result<Hash16, StoreError> {
+    Ok(Hash16(bytes.try_into().map_err(|_| StoreError::Damaged("a hash".into()))?))
+}
+
+impl<T> Tables<T> {
+    pub(super) fn open(mut open: impl FnMut(t::Definition) -> Result<T, StoreError>) -> Result<Self, StoreError> {
+        Ok(Self {
+            meta: open(t::META)?,
+            mirror: open(t::MIRROR)?,
+            numbers: open(t::NUMBERS)?,
+            outbox: open(t::OUTBOX)?,
+            frozen: open(t::FROZEN)?,
+            acknowledged: open(t::ACKNOWLEDGED)?,
+            pairs: open(t::PAIRS)?,
+            wants: open(t::WANTS)?,
+            authors: open(t::AUTHORS)?,
+            settled: open(t::SETTLED)?,
+            digests: open(t::DIGESTS)?,
+            schemas: open(t::SCHEMAS)?,
+            recovery: open(t::RECOVERY)?,
+            recovery_rows: open(t::RECOVERY_ROWS)?,
+        })
+    }
+}
+
+impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
+    pub(crate) fn meta<R: DeserializeOwned>(&self, name: &str) -> Result<Option<R>, StoreError> {
+        record(&self.meta, name.as_bytes())
+    }
+
+    /// Where the client stands.
+    pub fn cursors(&self) -> Result<Cursors, StoreError> {
+        Ok(self.meta(records::CURSORS)?.unwrap_or_default())
+    }
+
+    /// Everything small that moves while syncing.
+    pub fn sync_state(&self) -> Result<SyncState, StoreError> {
+        Ok(self.meta(records::SYNC)?.unwrap_or_default())
+    }
+
+    /// Whom the store belongs to.
+    pub fn account(&self) -> Result<Option<super::Account>, StoreError> {
+        self.meta(records::ACCOUNT)
+    }
+
+    /// A mirror row.
+    pub fn mirror(&self, key: RowKey) -> Result<Option<MirrorRow>, StoreError> {
+        record(&self.mirror, &row_key(key))
+    }
+
+    /// The mirror rows of a table in the order of their ids, beginning behind `after`.
+    pub fn mirror_rows(
+        &self,
+        table: TableTag,
+        after: Option<RowId>,
+    ) -> Result<impl Iterator<Item = Result<MirrorRow, StoreError>> + '_, StoreError> {
+        let rows = range(&self.mirror, table_range(table, after))?;
+        Ok(rows.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))))
+    }
+
+    /// Whether the mirror holds nothing at all.
+    pub fn mirror_is_empty(&self) -> Result<bool, StoreError> {
+        Ok(self.mirror.first()?.is_none())
+    }
+
+    /// The row that the server calls by this number.
+    pub fn key_of_number(&self, no: RowNo) -> Result<Option<RowKey>, StoreError> {
+        self.numbers.get(no.0.to_be_bytes().as_slice())?.map(|guard| row_key_of(guard.value())).transpose()
+    }
+
+    /// The unconfirmed changes of a row.
+    pub fn entry(&self, key: RowKey) -> Result<Option<Entry>, StoreError> {
+        record(&self.outbox, &row_key(key))
+    }
+
+    /// All entries, by table and id.
+    pub fn entries(&self) -> Result<impl Iterator<Item = Result<Entry, StoreError>> + '_, StoreError> {
+        Ok(range(&self.outbox, (Vec::new(), vec![0xff; 19]))?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))))
+    }
+
+    /// The entries of a table, by id, beginning behind `after`.
+    pub fn entries_of(
+        &self,
+        table: TableTag,
+        after: Option<RowId>,
+    ) -> Result<impl Iterator<Item = Result<Entry, StoreError>> + '_, StoreError> {
+        let rows = range(&self.outbox, table_range(table, after))?;
+        Ok(rows.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))))
+    }
+
+    /// How many rows have unconfirmed changes.
+    pub fn entry_count(&self) -> Result<u64, StoreError>
+    where
+        T: ReadableTableMetadata,
+    {
+        Ok(self.outbox.len()?)
+    }
+
+    /// A frozen push.
+    pub fn frozen(&self, number: PushNo) -> Result<Option<FrozenPush>, StoreError> {
+        record(&self.frozen, &number.0.to_be_bytes())
+    }
+
+    /// The frozen pushes, ascending.
+    pub fn all_frozen(&self) -> Result<Vec<FrozenPush>, StoreError> {
+        all(&self.frozen)
+    }
+
+    /// The acknowledged pushes above a seq, oldest first.
+    pub fn acknowledged_above(&self, seq: Seq) -> Result<Vec<AcknowledgedPush>, StoreError> {
+        let bounds = ((seq.0 + 1).to_be_bytes().to_vec(), vec![0xff; 17]);
+        range(&self.acknowledged, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))).collect()
+    }
+
+    /// The (seq, hash) pairs that may be common with a server, newest first.
+    pub fn pairs(&self) -> Result<Vec<Mark>, StoreError> {
+        let mut pairs = range(&self.pairs, (Vec::new(), vec![0xff; 9]))?
+            .map(|item| item.and_then(|(key, value)| Ok(Mark { seq: Seq(number_of(&key)?), hash: hash_of(&value)? })))
+            .collect::<Result<Vec<_>, _>>()?;
+        pairs.reverse();
+        Ok(pairs)
+    }
+
+    /// Rows of which only a part came.
+    pub fn wants(&self) -> Result<Vec<WantedRow>, StoreError> {
+        range(&self.wants, (Vec::new(), vec![0xff; 64]))?
+            .map(|item| item.and_then(|(key, _)| Ok(decode(&key)?)))
+            .collect()
+    }
+
+    /// Who made a commit.
+    pub fn author(&self, seq: Seq) -> Result<Option<AuthorRecord>, StoreError> {
+        record(&self.authors, &seq.0.to_be_bytes())
+    }
+
+    /// The newest confirmation of a row's edits.
+    pub fn settled(&self, key: RowKey) -> Result<Option<Settled>, StoreError> {
+        record(&self.settled, &row_key(key))
+    }
+
+    /// The digest of a section over the mirror's rows.
+    pub fn digest(&self, section: &Section) -> Result<Digest, StoreError> {
+        Ok(record(&self.digests, &encode(section))?.unwrap_or_default())
+    }
+
+    /// The text of a schema.
+    pub fn schema_text(&self, seq: Seq) -> Result<Option<String>, StoreError> {
+        record(&self.schemas, &seq.0.to_be_bytes())
+    }
+
+    /// The mirrors that were set aside, oldest first.
+    pub fn recovery_copies(&self) -> Result<Vec<(u32, RecoveryCopy)>, StoreError> {
+        range(&self.recovery, (Vec::new(), vec![0xff; 5]))?
+            .map(|item| {
+                let (key, value) = item?;
+                let number = key.try_into().map_err(|_| StoreError::Damaged("a recovery copy".into()))?;
+                Ok((u32::from_be_bytes(number), decode(&value)?))
+            })
+            .collect()
+    }
+
+    /// The rows of a mirror that was set aside.
+    pub fn recovery_rows(&self, copy: u32) -> Result<impl Iterator<Item = Result<Row, StoreError>> + '_, StoreError> {
+        let bounds = (copy.to_be_bytes().to_vec(), [&copy.to_be_bytes()[..], &[0xff; 19]].concat());
+        Ok(range(&self.recovery_rows, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))))
+    }
+}
+
+impl Tables<Table<'_, Bytes, Bytes>> {
+    pub(crate) fn set_meta<R: Serialize>(&mut self, name: &str, value: &R) -> Result<(), StoreError> {
+        put(&mut self.meta, name.as_bytes(), value)
+    }
+
+    pub(crate) fn set_cursors(&mut self, cursors: &Cursors) -> Result<(), StoreError> {
+        self.set_meta(records::CURSORS, cursors)
+    }
+
+    pub(crate) fn set_sync_state(&mut self, state: &SyncState) -> Result<(), StoreError> {
+        self.set_meta(records::SYNC, state)
+    }
+
+    pub(crate) fn set_account(&mut self, account: &super::Account) -> Result<(), StoreError> {
+        self.set_meta(records::ACCOUNT, account)
+    }
+
+    pub(crate) fn put_mirror(&mut self, row: &MirrorRow) -> Result<(), StoreError> {
+        let key = row_key(row.row.key);
+        if row.row.no != RowNo(0) {
+            self.numbers.insert(row.row.no.0.to_be_bytes().as_slice(), key.as_slice())?;
+        }
+        put(&mut self.mirror, &key, row)
+    }
+
+    pub(crate) fn remove_mirror(&mut self, row: &Row) -> Result<(), StoreError> {
+        self.mirror.remove(row_key(row.key).as_slice())?;
+        self.numbers.remove(row.no.0.to_be_bytes().as_slice())?;
+        Ok(())
+    }
+
+    /// Empties the mirror with its numbers, wishes and digests.
+    pub(crate) fn clear_mirror(&mut self) -> Result<(), StoreError> {
+        for table in [&mut self.mirror, &mut self.numbers, &mut self.wants, &mut self.digests] {
+            table.retain(|_, _| false)?;
+        }
+        Ok(())
+    }
+
+    /// Stores an entry; an empty one leaves the outbox.
+    pub(crate) fn put_entry(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        if entry.is_empty() {
+            self.outbox.remove(row_key(entry.key).as_slice())?;
+            Ok(())
+        } else {
+            put(&mut self.outbox, &row_key(entry.key), entry)
+        }
+    }
+
+    pub(crate) fn put_frozen(&mut self, push: &FrozenPush) -> Result<(), StoreError> {
+        put(&mut self.frozen, &push.number.0.to_be_bytes(), push)
+    }
+
+    pub(crate) fn remove_frozen(&mut self, number: PushNo) -> Result<(), StoreError> {
+        self.frozen.remove(number.0.to_be_bytes().as_slice())?;
+        Ok(())
+    }
+
+    pub(crate) fn put_acknowledged(&mut self, number: PushNo, push: &AcknowledgedPush) -> Result<(), StoreError> {
+        let key = [push.commit.seq.0.to_be_bytes(), number.0.to_be_bytes()].concat();
+        put(&mut self.acknowledged, &key, push)
+    }
+
+    /// Drops acknowledged pushes at or below a seq.
+    pub(crate) fn drop_acknowledged(&mut self, seq: Seq) -> Result<(), StoreError> {
+        let end = (seq.0 + 1).to_be_bytes();
+        self.acknowledged.retain_in(..end.as_slice(), |_, _| false)?;
+        Ok(())
+    }
+
+    /// Drops acknowledged pushes above a seq.
+    pub(crate) fn drop_acknowledged_above(&mut self, seq: Seq) -> Result<(), StoreError> {
+        let begin = (seq.0 + 1).to_be_bytes();
+        self.acknowledged.retain_in(begin.as_slice().., |_, _| false)?;
+        Ok(())
+    }
+
+    /// Drops the oldest acknowledged pushes until none is older than `oldest_ms` and no more than `bytes_max` remain; returns
+    /// how many.
+    pub(crate) fn bound_acknowledged(&mut self, oldest_ms: i64, bytes_max: u64) -> Result<u64, StoreError> {
+        let mut bytes = 0u64;
+        let mut dropped = 0;
+        let mut keep_from: Option<Vec<u8>> = None;
+        for item in self.acknowledged.iter()?.rev() {
+            let (key, value) = item?;
+            bytes += value.value().len() as u64;
+            let push: AcknowledgedPush = decode(value.value())?;
+            if bytes > bytes_max || push.at_ms < oldest_ms {
+                break;
+            }
+            keep_from = Some(key.value().to_vec());
+        }
+        let keep_from = keep_from.unwrap_or_else(|| vec![0xff; 17]);
+        self.acknowledged.retain_in(..keep_from.as_slice(), |_, _| {
+            dropped += 1;
+            false
+        })?;
+        Ok(dropped)
+    }
+
+    /// Keeps a pair: the oldest one is kept for ever, of the others the newest.
+    pub(crate) fn put_pair(&mut self, mark: Mark) -> Result<(), StoreError> {
+        let max = tombolo_protocol::limits::COMMON_PAIRS_MAX as u64;
+        self.pairs.insert(mark.seq.0.to_be_bytes().as_slice(), mark.hash.0.as_slice())?;
+        while self.pairs.len()? > max {
+            let second = self.pairs.iter()?.nth(1).transpose()?.map(|(key, _)| key.value().to_vec());
+            let Some(second) = second else { break };
+            self.pairs.remove(second.as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// Forgets pairs above a seq.
+    pub(crate) fn drop_pairs_above(&mut self, seq: Seq) -> Result<(), StoreError> {
+        let begin = (seq.0 + 1).to_be_bytes();
+        self.pairs.retain_in(begin.as_slice().., |_, _| false)?;
+        Ok(())
+    }
+
+    pub(crate) fn put_want(&mut self, want: WantedRow) -> Result<(), StoreError> {
+        self.wants.insert(encode(&want).as_slice(), [].as_slice())?;
+        Ok(())
+    }
+
+    pub(crate) fn remove_want(&mut self, want: WantedRow) -> Result<(), StoreError> {
+        self.wants.remove(encode(&want).as_slice())?;
+        Ok(())
+    }
+
+    pub(crate) fn put_author(&mut self, seq: Seq, author: &AuthorRecord) -> Result<(), StoreError> {
+        put(&mut self.authors, &seq.0.to_be_bytes(), author)
+    }
+
+    /// Forgets who made the commits above a seq.
+    pub(crate) fn drop_authors_above(&mut self, seq: Seq) -> Result<(), StoreError> {
+        let begin = (seq.0 + 1).to_be_bytes();
+        self.authors.retain_in(begin.as_slice().., |_, _| false)?;
+        Ok(())
+    }
+
+    pub(crate) fn put_settled(&mut self, key: RowKey, settled: &Settled) -> Result<(), StoreError> {
+        put(&mut self.settled, &row_key(key), settled)
+    }
+
+    pub(crate) fn clear_settled(&mut self) -> Result<(), StoreError> {
+        self.settled.retain(|_, _| false)?;
+        Ok(())
+    }
+
+    pub(crate) fn set_digest(&mut self, section: &Section, digest: Digest) -> Result<(), StoreError> {
+        put(&mut self.digests, &encode(section), &digest)
+    }
+
+    pub(crate) fn put_schema(&mut self, seq: Seq, text: &String) -> Result<(), StoreError> {
+        put(&mut self.schemas, &seq.0.to_be_bytes(), text)
+    }
+
+    pub(crate) fn put_recovery(&mut self, copy: u32, record: &RecoveryCopy) -> Result<(), StoreError> {
+        put(&mut self.recovery, &copy.to_be_bytes(), record)
+    }
+
+    pub(crate) fn put_recovery_row(&mut self, copy: u32, row: &Row) -> Result<(), StoreError> {
+        let key = [&copy.to_be_bytes()[..], &row_key(row.key)].concat();
+        put(&mut self.recovery_rows, &key, row)
+    }
+
+    /// Drops a mirror that was set aside.
+    pub(crate) fn remove_recovery(&mut self, copy: u32) -> Result<(), StoreError> {
+        self.recovery.remove(copy.to_be_bytes().as_slice())?;
+        let end = [&copy.to_be_bytes()[..], &[0xff; 19]].concat();
+        self.recovery_rows.retain_in(copy.to_be_bytes().as_slice()..end.as_slice(), |_, _| false)?;
+        Ok(())
+    }
+}
+
+type ByteRange = (Vec<u8>, Vec<u8>);
+
+fn table_range(table: TableTag, after: Option<RowId>) -> ByteRange {
+    let begin = match after {
+        Some(id) => [&row_key(RowKey { table, id })[..], &[0]].concat(),
+        None => table.0.to_be_bytes().to_vec(),
+    };
+    (begin, [&table.0.to_be_bytes()[..], &[0xff; 17]].concat())
+}
+
+type Pair = (Vec<u8>, Vec<u8>);
+
+fn range<'a, T: ReadableTable<Bytes, Bytes>>(
+    table: &'a T,
+    bounds: ByteRange,
+) -> Result<impl Iterator<Item = Result<Pair, StoreError>> + use<'a, T>, StoreError> {
+    let items = table.range(bounds.0.as_slice()..bounds.1.as_slice())?;
+    Ok(items.map(|item| {
+        let (key, value) = item?;
+        Ok((key.value().to_vec(), value.value().to_vec()))
+    }))
+}
+
+fn record<R: DeserializeOwned>(table: &impl ReadableTable<Bytes, Bytes>, key: &[u8]) -> Result<Option<R>, StoreError> {
+    match table.get(key)? {
+        Some(guard) => Ok(Some(decode(guard.value())?)),
+        None => Ok(None),
+    }
+}
+
+fn all<R: DeserializeOwned>(table: &impl ReadableTable<Bytes, Bytes>) -> Result<Vec<R>, StoreError> {
+    table.iter()?.map(|item| Ok(decode(item?.1.value())?)).collect()
+}
+
+fn put<R: Serialize>(table: &mut Table<'_, Bytes, Bytes>, key: &[u8], value: &R) -> Result<(), StoreError> {
+    table.insert(key, encode(value).as_slice())?;
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! The client's embedded store. One durable step is one transaction ([`Store::write`]); everything that is read together is
+//! read from one snapshot ([`Store::read`]).
+
+mod access;
+mod records;
+pub mod tables;
+
+pub use access::Tables;
+pub use records::*;
+
+use redb::{
+    Builder, CommitError, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, StorageBackend, StorageError, Table,
+    TableError, TransactionError,
+};
+use std::path::Path;
+use thiserror::Error;
+use tombolo_protocol::error::DecodeError;
+
+/// Format of the store. A change of a table or a record is a migration, and raises it.
+pub const STORE_FORMAT: u32 = 1;
+/// The database's cache in bytes; redb's own default of 1 GiB is too much for a laptop.
+pub const CACHE_BYTES: usize = 24 * 1024 * 1024;
+
+/// Why the store failed. After a failed commit the handle is dropped and the store opened again.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error("the data of this user is open in another Tombolo program; close that first (nothing was changed)")]
+    Locked,
+    /// No space is left.
+    #[error("the disk is full; nothing was saved. Free some space and try again; what was saved before is safe")]
+    DiskFull,
+    /// It was written by a newer version.
+    #[error("this data was written by a newer Tombolo (store format {found}, this program knows {STORE_FORMAT}); please update")]
+    Newer {
+        /// The format found.
+        found: u32,
+    },
+    /// It is not a store, or it is damaged.
+    #[error("the data file is damaged or is not a Tombolo store: {0}")]
+    Damaged(String),
+    /// The disk failed.
+    #[error("the data file could not be read or written: {0}")]
+    Io(String),
+}
+
+impl From<DecodeError> for StoreError {
+    fn from(error: DecodeError) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
+impl From<StorageError> for StoreError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self::DiskFull,
+            StorageError::Io(io) if io.kind() == std::io::ErrorKind::FileTooLarge => Self::DiskFull,
+            StorageError::Corrupted(what) => Self::Damaged(what),
+            other => Self::Io(other.to_string()),
+        }
+    }
+}
+
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen => Self::Locked,
+            DatabaseError::Storage(StorageError::Io(io)) if io.kind() == std::io::ErrorKind::InvalidData => {
+                Self::Damaged(io.to_string())
+            }
+            DatabaseError::Storage(storage) => storage.into(),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<TransactionError> for StoreError {
+    fn from(error: TransactionError) -> Self {
+        match error {
+            TransactionError::Storage(storage) => storage.into(),
+            other => Self::Io(other.to_string()),
+        }
+    }
+}
+
+impl From<TableError> for StoreError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Storage(storage) => storage.into(),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<CommitError> for StoreError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Storage(storage) => storage.into(),
+            other => Self::Io(other.to_string()),
+        }
+    }
+}
+
+/// Tables of a snapshot.
+pub type ReadTables = Tables<ReadOnlyTable<&'static [u8], &'static [u8]>>;
+/// Tables of a transaction.
+pub type WriteTables<'txn> = Tables<Table<'txn, &'static [u8], &'static [u8]>>;
+
+/// The embedded store of one user at one server.
+pub struct Store {
+    database: Database,
+}
+
+impl Store {
+    /// Opens the store in a file, making it where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`]: locked by another process, damaged, newer, or the disk failed.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::prepare(Builder::new().set_cache_size(CACHE_BYTES).create(path)?)
+    }
+
+    /// Opens the store on a backend: memory, or a simulated disk.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn with_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
+        Self::prepare(Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend)?)
+    }
+
+    fn prepare(database: Database) -> Result<Self, StoreError> {
+        let store = Self { database };
+        store.write(|tables| match tables.meta::<u32>(FORMAT)? {
+            None => tables.set_meta(FORMAT, &STORE_FORMAT),
+            Some(found) if found > STORE_FORMAT => Err(StoreError::Newer { found }),
+            Some(_) => Ok(()),
+        })?;
+        Ok(store)
+    }
+
+    /// A snapshot of everything.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk fails.
+    pub fn read(&self) -> Result<ReadTables, StoreError> {
+        let transaction = self.database.begin_read()?;
+        Tables::open(|definition| Ok(transaction.open_table(definition)?))
+    }
+
+    /// One durable step: all of `step`, or nothing.
+    ///
+    /// # Errors
+    /// What `step` returns, or a [`StoreError`]; then nothing of it was done.
+    pub fn write<R, E: From<StoreError>>(&self, step: impl FnOnce(&mut WriteTables<'_>) -> Result<R, E>) -> Result<R, E> {
+        let transaction = self.database.begin_write().map_err(StoreError::from)?;
+        let result = {
+            let mut tables =
+                Tables::open(|definition| transaction.open_table(definition).map_err(StoreError::from)).map_err(E::from)?;
+            step(&mut tables)
+        };
+        match result {
+            Ok(value) => {
+                transaction.commit().map_err(StoreError::from)?;
+                Ok(value)
+            }
+            Err(error) => {
+                transaction.abort().map_err(StoreError::from)?;
+                Err(error)
+            }
+        }
+    }
+}

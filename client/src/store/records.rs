@@ -1,0 +1,127 @@
+//! The records of the store that are not types of the protocol.
+
+use serde::{Deserialize, Serialize};
+use tombolo_protocol::commit::Offer;
+use tombolo_protocol::ids::{DeviceId, Hash16, Mark, PushNo, RowKey, Seq, UserId, WorkspaceId};
+use tombolo_protocol::outbox::Pending;
+use tombolo_protocol::row::Row;
+
+/// META: the store format (u32).
+pub(crate) const FORMAT: &str = "format";
+/// META: [`Account`].
+pub(crate) const ACCOUNT: &str = "account";
+/// META: `Cursors`.
+pub(crate) const CURSORS: &str = "cursors";
+/// META: [`SyncState`].
+pub(crate) const SYNC: &str = "sync";
+
+/// Whom the store belongs to, learnt at login.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Account {
+    /// The server's address, as it was given at login.
+    pub url: String,
+    /// The workspace (H2).
+    pub workspace: WorkspaceId,
+    /// The user.
+    pub user: UserId,
+    /// The name that the user logged in with.
+    pub user_name: String,
+    /// The device id of this store.
+    pub device: DeviceId,
+    /// The device's token; `None` after a logout.
+    pub token: Option<String>,
+}
+
+/// Everything small that moves while syncing, in one record.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SyncState {
+    /// The newest (seq, hash) that any message gave (T5, T37).
+    pub witness: Mark,
+    /// The newest frozen push, with its hash.
+    pub frozen: (PushNo, Hash16),
+    /// The newest push whose answer is durable here, with its hash.
+    pub applied: (PushNo, Hash16),
+    /// The newest seq of a result that was applied: digests of an older head are not compared (T26).
+    pub result_seq: Seq,
+    /// Counts the generations of entries.
+    pub generation: u64,
+    /// Counts the refetches.
+    pub refetches: u32,
+    /// Seq of the newest schema that is known.
+    pub schema: Seq,
+    /// When everything was last caught up, by the device's clock, in milliseconds since 1970.
+    pub caught_up_at_ms: i64,
+    /// When a section was last refetched because of its digest, by the device's clock.
+    pub refetched_at_ms: i64,
+    /// The next session needs a new device id first: the store is a copy, or in a new life.
+    pub needs_device: bool,
+    /// Acknowledged pushes that were dropped before a backup covered them (O11).
+    pub acknowledged_dropped: u64,
+    /// Another server answered at the address (H2): nothing is sent until a person decides.
+    pub other_server: Option<WorkspaceId>,
+    /// Counts the recovery copies.
+    pub recovery_copies: u32,
+    /// Changes that go into one push while a voided one is sent again in halves (P6); zero where nothing limits them.
+    pub push_changes_max: usize,
+}
+
+/// A mirror row.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MirrorRow {
+    /// The confirmed row.
+    pub row: Row,
+    /// The number of the refetch that last brought it; the sweep spares those with the newest (S7).
+    pub refetch: u32,
+}
+
+/// A frozen push. Its content stands in the entries that it names, as what they sent; it never changes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FrozenPush {
+    /// Its number.
+    pub number: PushNo,
+    /// Its chained hash, computed once (P1).
+    pub hash: Hash16,
+    /// The schema that it was written under.
+    pub schema: Seq,
+    /// Its rows in order, with the group that each belongs to.
+    pub rows: Vec<(RowKey, Option<u16>)>,
+    /// Sessions that it ended without an answer (P6).
+    pub failed_sessions: u32,
+}
+
+/// An acknowledged push, kept until a backup covers it (O11).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AcknowledgedPush {
+    /// Its commit.
+    pub commit: Mark,
+    /// What was accepted or agreed.
+    pub changes: Vec<(RowKey, Pending)>,
+    /// When it was answered, by the device's clock.
+    pub at_ms: i64,
+}
+
+/// Who made a commit, and when.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AuthorRecord {
+    /// The user's name.
+    pub name: String,
+    /// Server time in milliseconds since 1970.
+    pub at_ms: i64,
+}
+
+/// A mirror set aside after a divergence (H3).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RecoveryCopy {
+    /// When, by the device's clock.
+    pub at_ms: i64,
+    /// The newest commit that both histories have.
+    pub common: Seq,
+    /// The newest commit of the lost history that was seen.
+    pub witness: Seq,
+    /// What the operator chose for edits that the restore lost.
+    pub offer: Offer,
+    /// Rows in it.
+    pub rows: u64,
+    /// Changes that are offered again.
+    pub offered: u64,
+}

@@ -1,0 +1,302 @@
+//! What the app shows: mirror overlaid with outbox, computed and never stored (section 2).
+
+use crate::freeze::Standing;
+use crate::pushes::all_standings;
+use crate::store::{AuthorRecord, MirrorRow, ReadTables, StoreError};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use tombolo_protocol::change::{LostValue, Op};
+use tombolo_protocol::ids::{FieldTag, RowId, RowKey, TableTag, Version};
+use tombolo_protocol::outbox::{Conflict, Entry, Pending, Review, Seen, conflict, shown};
+use tombolo_protocol::row::Row;
+use tombolo_protocol::schema::{Field, FieldProblem, Schema, Table};
+use tombolo_protocol::value::Value;
+
+/// How a shown row stands; conflict before refused before pending.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum RowStanding {
+    /// As the server has it.
+    Clean,
+    /// With changes that the server does not have yet.
+    Pending,
+    /// With a change that was refused.
+    Refused,
+    /// With a conflict to decide.
+    Conflict,
+}
+
+/// A shown row.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RowView {
+    /// Which row.
+    pub key: RowKey,
+    /// The version of the confirmed row, for people; zero for a new row.
+    pub version: Version,
+    /// What a write gives back as its base.
+    pub seen: Seen,
+    /// How it stands.
+    pub standing: RowStanding,
+    /// Its values; null where absent.
+    pub values: BTreeMap<FieldTag, Value>,
+}
+
+impl RowView {
+    /// The value of a field.
+    pub fn value(&self, field: FieldTag) -> &Value {
+        self.values.get(&field).unwrap_or(&Value::Null)
+    }
+}
+
+/// Which rows to list.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Query {
+    /// Fields that must have these values.
+    pub equal: Vec<(FieldTag, Value)>,
+    /// Sort by this field; by id without it.
+    pub sort: Option<FieldTag>,
+    /// Greatest first.
+    pub descending: bool,
+    /// Rows left out at the beginning.
+    pub offset: usize,
+    /// Most rows returned.
+    pub limit: Option<usize>,
+}
+
+/// A pending change as it is shown.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PendingView {
+    /// The row.
+    pub key: RowKey,
+    /// The change: what is in flight, or what comes next.
+    pub change: Pending,
+    /// Where it stands.
+    pub standing: Standing,
+    /// The server's row, where the mirror holds it.
+    pub mirror: Option<Row>,
+}
+
+/// A conflict as it is shown.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ConflictView {
+    /// The row.
+    pub key: RowKey,
+    /// What clashes.
+    pub conflict: Conflict,
+    /// My change.
+    pub mine: Pending,
+    /// The server's row: what a decision is based on.
+    pub server: Option<Row>,
+    /// Who changed the server's side last, and when.
+    pub author: Option<AuthorRecord>,
+    /// Values that lost in earlier decisions of this row.
+    pub lost: Vec<LostValue>,
+}
+
+/// A value that the server will not accept.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Problem<'a> {
+    /// The field.
+    pub field: &'a Field,
+    /// What is wrong.
+    pub problem: FieldProblem,
+}
+
+/// What the server will say of these values: all fields of a new row, or the touched ones of a row that is there.
+pub fn check<'a>(table: &'a Table, values: &BTreeMap<FieldTag, Value>, new: bool) -> Vec<Problem<'a>> {
+    table
+        .fields
+        .iter()
+        .filter(|field| new || values.contains_key(&field.tag))
+        .filter_map(|field| {
+            let value = values.get(&field.tag).unwrap_or(&Value::Null);
+            field.check(value).err().map(|problem| Problem { field, problem })
+        })
+        .collect()
+}
+
+fn view(table: &Table, key: RowKey, mirror: Option<&Row>, entry: Option<&Entry>) -> Option<RowView> {
+    let values = shown(mirror, entry)?;
+    let row = mirror.or(entry.and_then(|entry| entry.kept.as_ref()));
+    let of_mirror = row.map(|row| row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())).collect());
+    Some(RowView {
+        key,
+        version: mirror.map_or(Version(0), |row| row.version),
+        seen: Seen {
+            seq: row.map(|row| row.seq).unwrap_or_default(),
+            generation: entry.map(|entry| entry.generation).unwrap_or_default(),
+            values: Some(of_mirror.unwrap_or_default()),
+        },
+        standing: entry.map_or(RowStanding::Clean, |entry| standing(table, mirror, entry)),
+        values,
+    })
+}
+
+fn standing(table: &Table, mirror: Option<&Row>, entry: &Entry) -> RowStanding {
+    match &entry.next {
+        Some(next) if entry.sent.is_none() && conflict(table, next, mirror).is_some() => RowStanding::Conflict,
+        Some(next) if next.review.is_some() => RowStanding::Refused,
+        _ => RowStanding::Pending,
+    }
+}
+
+/// A row as it is shown; `None` where it is not there.
+///
+/// # Errors
+/// [`StoreError`] when the disk fails.
+pub fn get(tables: &ReadTables, schema: &Schema, key: RowKey) -> Result<Option<RowView>, StoreError> {
+    let Some(table) = schema.table(key.table) else { return Ok(None) };
+    let mirror = tables.mirror(key)?.map(|held| held.row);
+    Ok(view(table, key, mirror.as_ref(), tables.entry(key)?.as_ref()))
+}
+
+/// The rows of a table as they are shown.
+///
+/// # Errors
+/// [`StoreError`] when the disk fails.
+pub fn list(tables: &ReadTables, table: &Table, query: &Query) -> Result<Vec<RowView>, StoreError> {
+    let matches = |row: &RowView| query.equal.iter().all(|(field, value)| row.value(*field) == value);
+    let unsorted = query.sort.is_none() && !query.descending;
+    let enough = query.limit.filter(|_| unsorted).map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
+    let mut rows = Vec::new();
+    for row in Overlay::new(tables, table)? {
+        let row = row?;
+        if rows.len() >= enough {
+            break;
+        }
+        if matches(&row) {
+            rows.push(row);
+        }
+    }
+    let order = |a: &RowView, b: &RowView| match query.sort {
+        Some(field) => a.value(field).partial_cmp(b.value(field)).unwrap_or(Ordering::Equal).then(a.key.cmp(&b.key)),
+        None => a.key.cmp(&b.key),
+    };
+    if !unsorted {
+        rows.sort_by(|a, b| if query.descending { order(b, a) } else { order(a, b) });
+    }
+    Ok(rows.into_iter().skip(query.offset).take(query.limit.unwrap_or(usize::MAX)).collect())
+}
+
+/// How many rows of a table are shown.
+///
+/// # Errors
+/// [`StoreError`] when the disk fails.
+pub fn count(tables: &ReadTables, table: &Table) -> Result<usize, StoreError> {
+    Overlay::new(tables, table)?.try_fold(0, |count, row| row.map(|_| count + 1))
+}
+
+/// Everything pending, by table and id; for a row with a change in flight and another behind it, both.
+///
+/// # Errors
+/// [`StoreError`] when the disk fails.
+pub fn pending(tables: &ReadTables, schema: &Schema) -> Result<Vec<PendingView>, StoreError> {
+    let standings = all_standings(tables, schema)?;
+    let mut views = Vec::new();
+    for entry in tables.entries()? {
+        let entry = entry?;
+        let mirror = tables.mirror(entry.key)?.map(|held| held.row);
+        let key = entry.key;
+        if let Some(sent) = entry.sent {
+            views.push(PendingView { key, change: sent.pending, standing: Standing::InFlight, mirror: mirror.clone() });
+            let behind = Standing::Waiting { on: key };
+            views.extend(entry.next.map(|change| PendingView { key, change, standing: behind, mirror }));
+        } else if let (Some(change), Some(standing)) = (entry.next, standings.get(&key)) {
+            views.push(PendingView { key, change, standing: *standing, mirror });
+        }
+    }
+    Ok(views)
+}
+
+/// Everything that a person has to decide, by table and id.
+///
+/// # Errors
+/// [`StoreError`] when the disk fails.
+pub fn conflicts(tables: &ReadTables, schema: &Schema) -> Result<Vec<ConflictView>, StoreError> {
+    let mut views = Vec::new();
+    for entry in tables.entries()? {
+        let entry = entry?;
+        let (Some(next), Some(table)) = (entry.next.filter(|_| entry.sent.is_none()), schema.table(entry.key.table)) else {
+            continue;
+        };
+        let mirror = tables.mirror(entry.key)?.map(|held| held.row);
+        let Some(conflict) = conflict(table, &next, mirror.as_ref()) else { continue };
+        let server = match &next.review {
+            Some(Review::Clash { with: Some(other), .. }) => {
+                tables.mirror(RowKey { table: entry.key.table, id: *other })?.map(|held| held.row)
+            }
+            _ => mirror,
+        };
+        let newest = server.as_ref().map(|row| {
+            conflict.fields.iter().map(|field| row.stamp(*field)).max().filter(|stamp| stamp.0 > 0).unwrap_or(row.seq)
+        });
+        let author = newest.map(|seq| tables.author(seq)).transpose()?.flatten();
+        let lost = next.lost.clone();
+        views.push(ConflictView { key: entry.key, conflict, mine: next, server, author, lost });
+    }
+    Ok(views)
+}
+
+/// The change as a word for people and scripts.
+pub fn op_word(op: Op) -> &'static str {
+    match op {
+        Op::Create => "create",
+        Op::Update => "update",
+        Op::Delete => "delete",
+        Op::Restore => "restore",
+        Op::Decide => "decide",
+    }
+}
+
+/// The rows of a table in the order of their ids, mirror and outbox side by side.
+struct Overlay<'a> {
+    table: &'a Table,
+    tag: TableTag,
+    mirror: std::iter::Peekable<Box<dyn Iterator<Item = Result<MirrorRow, StoreError>> + 'a>>,
+    entries: std::iter::Peekable<Box<dyn Iterator<Item = Result<Entry, StoreError>> + 'a>>,
+}
+
+impl<'a> Overlay<'a> {
+    fn new(tables: &'a ReadTables, table: &'a Table) -> Result<Self, StoreError> {
+        let mirror: Box<dyn Iterator<Item = _>> = Box::new(tables.mirror_rows(table.tag, None)?);
+        let entries: Box<dyn Iterator<Item = _>> = Box::new(tables.entries_of(table.tag, None)?);
+        Ok(Self { table, tag: table.tag, mirror: mirror.peekable(), entries: entries.peekable() })
+    }
+
+    fn step(&mut self) -> Result<Option<(RowId, Option<Row>, Option<Entry>)>, StoreError> {
+        let mirror_id = peek(&mut self.mirror, |held| held.row.key.id)?;
+        let entry_id = peek(&mut self.entries, |entry| entry.key.id)?;
+        let Some(id) = mirror_id.into_iter().chain(entry_id).min() else { return Ok(None) };
+        let mirror = if mirror_id == Some(id) { self.mirror.next().transpose()?.map(|held| held.row) } else { None };
+        let entry = if entry_id == Some(id) { self.entries.next().transpose()? } else { None };
+        Ok(Some((id, mirror, entry)))
+    }
+}
+
+fn peek<T>(
+    items: &mut std::iter::Peekable<impl Iterator<Item = Result<T, StoreError>>>,
+    id: impl Fn(&T) -> RowId,
+) -> Result<Option<RowId>, StoreError> {
+    match items.next_if(Result::is_err) {
+        Some(Err(error)) => Err(error),
+        _ => Ok(items.peek().and_then(|item| item.as_ref().ok()).map(id)),
+    }
+}
+
+impl Iterator for Overlay<'_> {
+    type Item = Result<RowView, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.step() {
+                Err(error) => return Some(Err(error)),
+                Ok(None) => return None,
+                Ok(Some((id, mirror, entry))) => {
+                    let key = RowKey { table: self.tag, id };
+                    if let Some(row) = view(self.table, key, mirror.as_ref(), entry.as_ref()) {
+                        return Some(Ok(row));
+                    }
+                }
+            }
+        }
+    }
+}

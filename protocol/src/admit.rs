@@ -1,0 +1,192 @@
+//! The pure verdict of one change against one row, by the same merge on both sides (section 4, P7 for what needs other rows).
+
+use crate::change::{Change, Effect, Op, Refusal, Verdict};
+use crate::ids::{FieldTag, RowId};
+use crate::limits::ROW_BYTES_MAX;
+use crate::merge::{Touch, UnitOutcome, merge_units};
+use crate::row::{Life, Row};
+use crate::schema::Table;
+use crate::value::Value;
+use std::collections::BTreeMap;
+
+/// What is known of the row and of the user when a change is decided.
+pub struct Facts<'a> {
+    /// The schema of the row's table at the head.
+    pub table: &'a Table,
+    /// The row as it is at the head; `None` where the id was never used.
+    pub row: Option<&'a Row>,
+    /// Whether the user may see the row where it is now. A row that was never made counts as visible.
+    pub visible: bool,
+    /// Whether the user's role may write the table.
+    pub may_write: bool,
+    /// Whether the user may write in a scope.
+    pub may_write_scope: &'a dyn Fn(RowId) -> bool,
+    /// Fields that the change's schema did not have yet, with what the server writes for them into creates (H7).
+    pub initial: &'a BTreeMap<FieldTag, Value>,
+}
+
+/// What becomes of a change as far as its own row tells.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// It stands, with this effect; a decision of a person has none.
+    Stands {
+        /// What it does; `None` for [`Op::Decide`].
+        effect: Option<Effect>,
+        /// Others had changed the row since the base.
+        merged: bool,
+    },
+    /// It does not go through, or there is nothing to do.
+    Verdict(Verdict),
+}
+
+/// Decides a change by its own row.
+pub fn admit(facts: &Facts<'_>, change: &Change) -> Decision {
+    if change.op == Op::Decide {
+        return Decision::Stands { effect: None, merged: false };
+    }
+    match decide(facts, change) {
+        Ok(decision) => decision,
+        Err(refusal) => Decision::Verdict(Verdict::Refused(refusal)),
+    }
+}
+
+fn decide(facts: &Facts<'_>, change: &Change) -> Result<Decision, Refusal> {
+    if !facts.may_write {
+        return Err(Refusal::NoRight);
+    }
+    if let Some(unknown) = change.fields.iter().find(|touched| facts.table.field(touched.field).is_none()) {
+        return Err(Refusal::UnknownField { field: unknown.field });
+    }
+    let row = match facts.row {
+        Some(_) if !facts.visible => return Err(Refusal::UnknownRow),
+        Some(row) => row,
+        None if change.op == Op::Create => return create(facts, change),
+        None => return Err(Refusal::UnknownRow),
+    };
+    if let Some(field) = facts.table.scope
+        && let Value::Uuid(scope) = row.value(field)
+        && !(facts.may_write_scope)(RowId::from_bytes(*scope))
+    {
+        return Err(Refusal::NoRight);
+    }
+    match change.op {
+        Op::Create => Ok(meet_existing(row, change)),
+        Op::Delete => Ok(delete(row, change)),
+        Op::Update if !row.is_live() => Ok(Decision::Verdict(Verdict::Conflict)),
+        Op::Restore if !row.is_live() => restore(facts, row, change),
+        Op::Update | Op::Restore | Op::Decide => update(facts, row, change),
+    }
+}
+
+fn create(facts: &Facts<'_>, change: &Change) -> Result<Decision, Refusal> {
+    let mut fields: BTreeMap<FieldTag, Value> =
+        change.fields.iter().filter(|f| !f.value.is_null()).map(|f| (f.field, f.value.clone())).collect();
+    for (field, value) in facts.initial {
+        fields.entry(*field).or_insert_with(|| value.clone());
+    }
+    check_scope_written(facts, |field| fields.get(&field).cloned())?;
+    for field in &facts.table.fields {
+        let value = fields.get(&field.tag).unwrap_or(&Value::Null);
+        field.check(value).map_err(|problem| Refusal::Field { field: field.tag, problem })?;
+    }
+    check_size(fields.values())?;
+    Ok(stands(change, Op::Create, fields, false))
+}
+
+/// Create against create: equal in all fields is agreed (C4); a create against a tombstone, purged or not, is edit against
+/// delete (H5).
+fn meet_existing(row: &Row, change: &Change) -> Decision {
+    let equal = row.is_live()
+        && change.fields.iter().all(|f| row.value(f.field) == &f.value)
+        && row.fields.iter().all(|(field, s)| s.value.is_null() || change.fields.iter().any(|f| f.field == *field));
+    Decision::Verdict(if equal { Verdict::Agreed } else { Verdict::Conflict })
+}
+
+fn delete(row: &Row, change: &Change) -> Decision {
+    if !row.is_live() {
+        Decision::Verdict(Verdict::Agreed)
+    } else if row.seq > change.row_base {
+        Decision::Verdict(Verdict::Conflict)
+    } else {
+        stands(change, Op::Delete, BTreeMap::new(), false)
+    }
+}
+
+fn restore(facts: &Facts<'_>, row: &Row, change: &Change) -> Result<Decision, Refusal> {
+    if row.seq > change.row_base {
+        return Ok(Decision::Verdict(Verdict::Conflict));
+    }
+    let touches = touches(change);
+    if row.life == Life::Deleted
+        && !facts.table.strict
+        && merge_units(facts.table, row, &touches).iter().any(|unit| unit.outcome == UnitOutcome::Conflict)
+    {
+        return Ok(Decision::Verdict(Verdict::Conflict));
+    }
+    let fields = differing(row, change);
+    check_after(facts, row, &fields, facts.table.fields.iter().map(|field| field.tag))?;
+    Ok(stands(change, Op::Restore, fields, false))
+}
+
+fn update(facts: &Facts<'_>, row: &Row, change: &Change) -> Result<Decision, Refusal> {
+    let merged = row.seq > change.row_base.max(change.fields.iter().map(|f| f.base).max().unwrap_or_default());
+    let fields = differing(row, change);
+    if fields.is_empty() {
+        return Ok(Decision::Verdict(Verdict::Agreed));
+    }
+    let conflict = if facts.table.strict {
+        row.seq > change.row_base
+    } else {
+        merge_units(facts.table, row, &touches(change)).iter().any(|unit| unit.outcome == UnitOutcome::Conflict)
+    };
+    if conflict {
+        return Ok(Decision::Verdict(Verdict::Conflict));
+    }
+    check_after(facts, row, &fields, fields.keys().copied())?;
+    Ok(stands(change, Op::Update, fields, merged))
+}
+
+fn touches(change: &Change) -> Vec<Touch<'_>> {
+    change.fields.iter().map(|f| Touch { field: f.field, mine: &f.value, base_value: None, base: f.base }).collect()
+}
+
+/// The touched fields that the change would really change.
+fn differing(row: &Row, change: &Change) -> BTreeMap<FieldTag, Value> {
+    change.fields.iter().filter(|f| row.value(f.field) != &f.value).map(|f| (f.field, f.value.clone())).collect()
+}
+
+fn stands(change: &Change, op: Op, fields: BTreeMap<FieldTag, Value>, merged: bool) -> Decision {
+    let effect = Effect { key: change.key, op, fields: fields.into_iter().collect() };
+    Decision::Stands { effect: Some(effect), merged }
+}
+
+/// Checks the values of `checked` and the size on the row as it would be.
+fn check_after(
+    facts: &Facts<'_>,
+    row: &Row,
+    fields: &BTreeMap<FieldTag, Value>,
+    checked: impl Iterator<Item = FieldTag>,
+) -> Result<(), Refusal> {
+    let after = |field: FieldTag| fields.get(&field).unwrap_or_else(|| row.value(field));
+    if facts.table.scope.is_some_and(|scope| fields.contains_key(&scope)) {
+        check_scope_written(facts, |field| Some(after(field).clone()))?;
+    }
+    for field in checked.filter_map(|tag| facts.table.field(tag)) {
+        field.check(after(field.tag)).map_err(|problem| Refusal::Field { field: field.tag, problem })?;
+    }
+    let untouched = row.fields.iter().filter(|(field, _)| !fields.contains_key(field)).map(|(_, stamped)| &stamped.value);
+    check_size(fields.values().chain(untouched))
+}
+
+/// The right to write in the scope that the row would be in (section 9).
+fn check_scope_written(facts: &Facts<'_>, value_of: impl Fn(FieldTag) -> Option<Value>) -> Result<(), Refusal> {
+    match facts.table.scope.and_then(value_of) {
+        Some(Value::Uuid(scope)) if !(facts.may_write_scope)(RowId::from_bytes(scope)) => Err(Refusal::NoRight),
+        _ => Ok(()),
+    }
+}
+
+fn check_size<'a>(values: impl Iterator<Item = &'a Value>) -> Result<(), Refusal> {
+    let bytes: usize = values.map(|value| 2 + value.canonical_len()).sum();
+    if bytes > ROW_BYTES_MAX { Err(Refusal::RowTooLarge) } else { Ok(()) }
+}

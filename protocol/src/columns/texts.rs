@@ -1,0 +1,129 @@
+//! Columns of texts and bytes: lengths and content, behind a dictionary where repetition pays.
+
+use super::bytes::{Reader, malformed, put_uint};
+use super::ints::{indexes, put_uints, uints};
+use crate::error::DecodeError;
+use crate::limits::ROW_BYTES_MAX;
+use std::collections::BTreeMap;
+
+const PLAIN: u8 = 0;
+const DICTIONARY: u8 = 1;
+
+/// Writes a column of byte strings; how many there are is known from elsewhere.
+pub(super) fn put_texts(out: &mut Vec<u8>, texts: &[&[u8]]) {
+    if texts.len() < 2 {
+        return put_plain(out, texts);
+    }
+    let mut places = BTreeMap::new();
+    let mut distinct: Vec<&[u8]> = Vec::new();
+    let mut indexes = Vec::with_capacity(texts.len());
+    for text in texts {
+        indexes.push(*places.entry(*text).or_insert_with(|| {
+            distinct.push(text);
+            distinct.len() as u64 - 1
+        }));
+    }
+    let bytes = |texts: &[&[u8]]| texts.iter().map(|text| text.len() + 1).sum::<usize>();
+    let index_bytes = if distinct.len() > 128 { 2 } else { 1 };
+    if bytes(&distinct) + index_bytes * texts.len() < bytes(texts) {
+        out.push(DICTIONARY);
+        put_uint(out, distinct.len() as u64);
+        put_plain(out, &distinct);
+        put_uints(out, &indexes);
+    } else {
+        out.push(PLAIN);
+        put_plain(out, texts);
+    }
+}
+
+fn put_plain(out: &mut Vec<u8>, texts: &[&[u8]]) {
+    put_uints(out, &texts.iter().map(|text| text.len() as u64).collect::<Vec<_>>());
+    texts.iter().for_each(|text| out.extend_from_slice(text));
+}
+
+/// Reads a column of `count` byte strings as what `made` makes of them. The caller has bounded the count.
+pub(super) fn texts<T: Clone>(
+    reader: &mut Reader<'_>,
+    count: usize,
+    made: &dyn Fn(&[u8]) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let mode = if count < 2 { PLAIN } else { reader.byte()? };
+    match mode {
+        PLAIN => {
+            let texts = plain(reader, count)?;
+            reader.weigh(texts.iter().map(|text| text.len()).sum(), 1)?;
+            texts.into_iter().map(made).collect()
+        }
+        DICTIONARY => {
+            let size = reader.count("a dictionary", count)?;
+            let distinct = plain(reader, size)?;
+            let indexes = indexes(reader, count, size)?;
+            for index in &indexes {
+                reader.weigh(distinct[*index].len(), 1)?;
+            }
+            let distinct = distinct.into_iter().map(made).collect::<Result<Vec<T>, _>>()?;
+            Ok(indexes.into_iter().map(|index| distinct[index].clone()).collect())
+        }
+        _ => Err(malformed("an unknown form of texts")),
+    }
+}
+
+fn plain<'a>(reader: &mut Reader<'a>, count: usize) -> Result<Vec<&'a [u8]>, DecodeError> {
+    let lengths = uints(reader, count)?;
+    let text = |length| {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        super::bytes::within("bytes of a value", length, ROW_BYTES_MAX)?;
+        reader.take(length)
+    };
+    lengths.into_iter().map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(texts: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_texts(&mut bytes, texts);
+        bytes
+    }
+
+    fn read(bytes: &[u8], count: usize, weight_max: usize) -> Result<Vec<Vec<u8>>, DecodeError> {
+        texts(&mut Reader::new(bytes, weight_max), count, &|text| Ok(text.to_vec()))
+    }
+
+    #[test]
+    fn repeated_texts_stand_once() {
+        let villages: Vec<&[u8]> = (0..50).map(|n| if n % 2 == 0 { b"Kiru".as_slice() } else { b"Mabo" }).collect();
+        let bytes = written(&villages);
+        assert_eq!(bytes[0], DICTIONARY);
+        assert!(bytes.len() < 70, "{}", bytes.len());
+        assert_eq!(read(&bytes, 50, 1000).unwrap(), villages);
+        assert_eq!(written(&[b"a", b"b"])[0], PLAIN);
+    }
+
+    #[test]
+    fn a_long_text_repeated_by_index_weighs_as_often_as_it_comes_out() {
+        let text = [b'x'; 1000];
+        let bytes = written(&[&text; 100]);
+        assert!(bytes.len() < 1020);
+        assert!(read(&bytes, 100, 100_000).is_ok());
+        assert!(matches!(read(&bytes, 100, 99_999), Err(DecodeError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_length_beyond_the_end_or_beyond_a_row_is_refused() {
+        assert!(matches!(read(&[5, b'a'], 1, 100), Err(DecodeError::Malformed(_))));
+        let too_long = DecodeError::TooLarge { what: "bytes of a value", found: ROW_BYTES_MAX + 1, limit: ROW_BYTES_MAX };
+        assert_eq!(read(&[0x81, 0x80, 0x04], 1, 100), Err(too_long));
+    }
+
+    proptest! {
+        #[test]
+        fn texts_come_back(texts in proptest::collection::vec(proptest::collection::vec(0u8..3, 0..4), 0..200)) {
+            let slices: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+            prop_assert_eq!(read(&written(&slices), texts.len(), 10_000).unwrap(), texts);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The answer removes exactly what was sent (O6).
+
+use super::{Entry, Pending, Review, SentBefore, squash};
+use crate::change::{Op, Refusal, Verdict};
+use crate::ids::{FieldTag, Generation, Seq};
+use crate::row::{FieldState, Row, RowState};
+use crate::schema::Table;
+use crate::value::Value;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The newest confirmation of a row's pending changes: what a view of them is worth afterwards (O2, T41).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Settled {
+    /// The generation that was confirmed.
+    pub generation: Generation,
+    /// The result's seq.
+    pub seq: Seq,
+    /// The values that were confirmed; for a create all others are null.
+    pub fields: BTreeMap<FieldTag, Value>,
+    /// It was a create: fields that were not sent are confirmed as null.
+    pub whole: bool,
+    /// The row base that the view has now; `None` where somebody else's change came in between (T35).
+    pub row_base: Option<Seq>,
+}
+
+impl Settled {
+    /// Confirmed value and seq of a field.
+    pub fn field(&self, field: FieldTag) -> Option<(Value, Seq)> {
+        let value = match self.fields.get(&field) {
+            Some(value) => value.clone(),
+            None if self.whole => Value::Null,
+            None => return None,
+        };
+        Some((value, self.seq))
+    }
+}
+
+/// Settles the sent part of an entry by its verdict. `state` is what the answer says of the row; `seq` the result's seq.
+///
+/// Returns the confirmation, if it is one.
+///
+/// Accepted and agreed: *next* is rebased on what was sent. Conflict, clash, refused, held: what was sent and *next* squash
+/// into one change again, which is ready, in conflict, or waits for a person.
+pub fn settle(table: &Table, entry: &mut Entry, verdict: &Verdict, seq: Seq, state: Option<&RowState>) -> Option<Settled> {
+    let sent = entry.sent.take()?;
+    match verdict {
+        Verdict::Accepted { .. } | Verdict::Agreed => {
+            let settled = confirmation(&sent.pending, sent.generation, entry.next.as_ref(), seq, state);
+            if let Some(next) = &mut entry.next {
+                rebase(next, &settled);
+            }
+            Some(settled)
+        }
+        // A delete of a row that the server does not know (any more) is what was wanted.
+        Verdict::Refused(Refusal::UnknownRow) if sent.pending.op == Op::Delete && entry.next.is_none() => None,
+        Verdict::Conflict | Verdict::Clash { .. } | Verdict::Refused(_) | Verdict::Held { .. } => {
+            let edited_meanwhile = entry.next.is_some();
+            let older = Pending { sent_before: sent.pending.sent_before.max(SentBefore::Frozen), ..sent.pending };
+            let rounds = older.rounds;
+            entry.next = squash(table, older, entry.next.take()).map(|mut pending| {
+                pending.review = if edited_meanwhile { None } else { review(verdict) };
+                pending.rounds = if edited_meanwhile { 0 } else { rounds.saturating_add(1) };
+                pending
+            });
+            None
+        }
+    }
+}
+
+fn review(verdict: &Verdict) -> Option<Review> {
+    match verdict {
+        Verdict::Refused(refusal) => Some(Review::Refused(refusal.clone())),
+        Verdict::Clash { field, with } => Some(Review::Clash { field: *field, with: *with }),
+        Verdict::Accepted { .. } | Verdict::Agreed | Verdict::Conflict | Verdict::Held { .. } => None,
+    }
+}
+
+/// The row base follows only if the result brings no stamp and no `since` of another commit that is newer than it: else the
+/// person has not seen that change, and the question is asked (T35).
+fn confirmation(
+    sent: &Pending,
+    generation: Generation,
+    next: Option<&Pending>,
+    seq: Seq,
+    state: Option<&RowState>,
+) -> Settled {
+    let of_sent = if sent.op == Op::Restore || sent.op == Op::Create { sent.row_base } else { Seq(0) };
+    let base = next.map_or(sent.row_base, |next| next.row_base).max(of_sent);
+    let foreign = |stamp: Seq| stamp > base && stamp < seq;
+    let unseen =
+        state.is_some_and(|state| foreign(state.since) || state.fields.iter().any(|field| foreign(field.stamp)));
+    Settled {
+        generation,
+        seq,
+        fields: sent.fields.iter().map(|(field, edit)| (*field, edit.value.clone())).collect(),
+        whole: sent.op == Op::Create,
+        row_base: (!unseen).then_some(seq),
+    }
+}
+
+fn rebase(next: &mut Pending, settled: &Settled) {
+    for (field, edit) in &mut next.fields {
+        if let Some((value, seq)) = settled.field(*field) {
+            edit.base_value = Some(value);
+            edit.base = edit.base.max(seq);
+        }
+    }
+    if let Some(row_base) = settled.row_base {
+        next.row_base = next.row_base.max(row_base);
+    }
+}
+
+/// Writes out what a result left to be understood: a field of the accepted change that is not listed has the value that was
+/// sent and the result's seq as its stamp, unless the mirror held that value already.
+pub fn expand_as_sent(state: &mut RowState, sent: &Pending, mirror: Option<&Row>, seq: Seq) {
+    if !std::mem::take(&mut state.as_sent) || sent.op == Op::Delete {
+        return;
+    }
+    for (field, edit) in &sent.fields {
+        let known = mirror.is_some_and(|row| row.value(*field) == &edit.value) || (mirror.is_none() && edit.value.is_null());
+        if let Err(place) = state.fields.binary_search_by_key(field, |listed| listed.field)
+            && !known
+        {
+            state.fields.insert(place, FieldState { field: *field, stamp: seq, value: edit.value.clone() });
+        }
+    }
+}

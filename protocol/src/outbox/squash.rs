@@ -1,0 +1,106 @@
+//! Squash: two pending changes of one row become one (O3). Associative, and with the same effect as the sequence.
+//!
+//! It joins what was never sent with what was sent and came back (conflict, refusal, a new life of the store): the older
+//! part is `older`.
+
+use super::{Edit, Pending, SentBefore};
+use crate::change::Op;
+use crate::ids::{FieldTag, Seq};
+use crate::schema::Table;
+use std::collections::BTreeMap;
+
+/// The change that has the effect of `older` and then `newer`; `None` where nothing is left.
+pub fn squash(table: &Table, older: Pending, newer: Option<Pending>) -> Option<Pending> {
+    let Some(newer) = newer else { return Some(older) };
+    let mut lost = older.lost.clone();
+    lost.extend(newer.lost.iter().cloned());
+    let joined = Pending {
+        lost,
+        edited_at_ms: older.edited_at_ms.max(newer.edited_at_ms),
+        group: newer.group.or(older.group),
+        review: newer.review.clone(),
+        rounds: newer.rounds,
+        sent_before: older.sent_before.max(newer.sent_before),
+        ..newer.clone()
+    };
+    let was_sent = older.sent_before != SentBefore::Never;
+    match (older.op, newer.op) {
+        (_, Op::Decide) => Some(Pending { op: older.op, row_base: older.row_base, fields: older.fields, ..joined }),
+        (Op::Decide, _) => Some(joined),
+        (Op::Create | Op::Restore, Op::Delete) if !was_sent => None,
+        // Sent once, the row may be there: the delete stays, and swallows what came before.
+        (Op::Delete, Op::Delete) => Some(Pending {
+            row_base: older.row_base.max(newer.row_base),
+            fields: merge_fields(older.fields, newer.fields),
+            ..joined
+        }),
+        (_, Op::Delete) => Some(Pending { fields: merge_fields(older.fields, newer.fields), ..joined }),
+        (Op::Delete, Op::Restore | Op::Update | Op::Create) => {
+            let fields = merge_fields(older.fields, newer.fields);
+            // Sent once, the row may be gone: the wish to have it back stays.
+            let op = if was_sent { Op::Restore } else { Op::Update };
+            set_back(table, Pending { op, fields, ..joined })
+        }
+        (Op::Create, _) => {
+            let mut fields = merge_fields(older.fields, newer.fields);
+            for edit in fields.values_mut() {
+                edit.base_value = None;
+                edit.base = Seq(0);
+            }
+            fields.retain(|_, edit| !edit.value.is_null());
+            Some(Pending { op: Op::Create, row_base: older.row_base, fields, ..joined })
+        }
+        (Op::Restore, Op::Restore) => Some(Pending {
+            row_base: older.row_base.max(newer.row_base),
+            fields: merge_fields(older.fields, newer.fields),
+            ..joined
+        }),
+        (Op::Restore, _) => Some(Pending {
+            op: Op::Restore,
+            row_base: older.row_base,
+            fields: merge_fields(older.fields, newer.fields),
+            ..joined
+        }),
+        (Op::Update, Op::Restore | Op::Create) => {
+            Some(Pending { op: Op::Restore, fields: merge_fields(older.fields, newer.fields), ..joined })
+        }
+        (Op::Update, Op::Update) => {
+            let fields = merge_fields(older.fields, newer.fields);
+            set_back(table, Pending { row_base: older.row_base, fields, ..joined })
+        }
+    }
+}
+
+/// The newer value on the oldest base.
+fn merge_fields(older: BTreeMap<FieldTag, Edit>, newer: BTreeMap<FieldTag, Edit>) -> BTreeMap<FieldTag, Edit> {
+    let mut fields = older;
+    for (field, edit) in newer {
+        match fields.get_mut(&field) {
+            Some(known) => {
+                known.value = edit.value;
+                known.base = known.base.min(edit.base);
+            }
+            None => {
+                fields.insert(field, edit);
+            }
+        }
+    }
+    fields
+}
+
+/// Units that are back at their base leave the change.
+fn set_back(table: &Table, mut pending: Pending) -> Option<Pending> {
+    let at_base = |fields: &BTreeMap<_, Edit>, member| {
+        fields.get(member).is_none_or(|edit: &Edit| edit.base_value.as_ref() == Some(&edit.value))
+    };
+    let leaving: Vec<_> = pending
+        .fields
+        .keys()
+        .filter(|field| table.unit(field).iter().all(|member| at_base(&pending.fields, member)))
+        .copied()
+        .collect();
+    for field in leaving {
+        pending.fields.remove(&field);
+    }
+    pending.tidied()
+}

@@ -1,0 +1,323 @@
+//! Local writes on an entry (O2, O3): the base is what was displayed.
+
+use super::{Edit, Entry, Pending, SentBefore, Settled, conflict};
+use crate::change::Op;
+use crate::ids::{FieldTag, Generation, Seq};
+use crate::row::{Life, Row};
+use crate::schema::Table;
+use crate::value::Value;
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// What a person saw of a row: reads return it, writes give it back (O2).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Seen {
+    /// The mirror row's seq; zero where the mirror did not hold the row.
+    pub seq: Seq,
+    /// The entry's generation; zero where there was no entry.
+    pub generation: Generation,
+    /// The mirror's values, where the reader kept them: they make a moved field comparable by value.
+    pub values: Option<BTreeMap<FieldTag, Value>>,
+}
+
+impl std::fmt::Display for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.generation == Generation(0) { write!(f, "{}", self.seq) } else { write!(f, "{}.{}", self.seq, self.generation) }
+    }
+}
+
+impl std::str::FromStr for Seen {
+    type Err = std::num::ParseIntError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (seq, generation) = text.split_once('.').unwrap_or((text, "0"));
+        Ok(Self { seq: Seq(seq.parse()?), generation: Generation(generation.parse()?), values: None })
+    }
+}
+
+/// A local write of one row.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Write {
+    /// Makes the row.
+    Create(BTreeMap<FieldTag, Value>),
+    /// Sets fields.
+    Update(BTreeMap<FieldTag, Value>),
+    /// Deletes the row.
+    Delete,
+    /// Brings the deleted row back.
+    Restore,
+}
+
+/// Why a local write is not possible.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum WriteError {
+    /// An update or a delete of nothing.
+    #[error("there is no such row on this device")]
+    NoSuchRow,
+    /// An update or a delete of a deleted row.
+    #[error("this row is deleted; restore it first")]
+    Deleted,
+    /// A create or a restore of a row that is there.
+    #[error("a row with this id is there already")]
+    Exists,
+    /// A restore where the values are gone.
+    #[error("the values of this row were purged; create a new row instead")]
+    Purged,
+}
+
+/// The row as it is shown: mirror overlaid with outbox. `None` where it is not there.
+pub fn shown(mirror: Option<&Row>, entry: Option<&Entry>) -> Option<BTreeMap<FieldTag, Value>> {
+    let base = mirror.or(entry.and_then(|entry| entry.kept.as_ref()));
+    let mut alive = mirror.is_some_and(Row::is_live) || (mirror.is_none() && base.is_some());
+    let mut values: BTreeMap<FieldTag, Value> = base
+        .map(|row| row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())).collect())
+        .unwrap_or_default();
+    for layer in entry.into_iter().flat_map(Entry::layers) {
+        match layer.op {
+            Op::Decide => continue,
+            Op::Delete => {
+                alive = false;
+                continue;
+            }
+            // An edit of a row that others deleted stays visible until a person decides.
+            Op::Create | Op::Restore | Op::Update => alive = true,
+        }
+        values.extend(layer.fields.iter().map(|(field, edit)| (*field, edit.value.clone())));
+    }
+    alive.then_some(values)
+}
+
+/// What surrounds a local write.
+struct Ground<'a> {
+    table: &'a Table,
+    mirror: Option<&'a Row>,
+    seen: Option<&'a Seen>,
+    settled: Option<&'a Settled>,
+    now_ms: i64,
+}
+
+/// Adds a local write to an entry. `seen` is what the person saw; without it, the mirror of the moment. `settled` is the
+/// newest confirmation of the row's pending changes, so that a view of those is not taken for an old one (T41).
+///
+/// # Errors
+/// [`WriteError`] when the row is not in a state for it; the entry is as before.
+pub fn write(
+    table: &Table,
+    entry: &mut Entry,
+    mirror: Option<&Row>,
+    write: Write,
+    seen: Option<&Seen>,
+    settled: Option<&Settled>,
+    now_ms: i64,
+) -> Result<(), WriteError> {
+    let ground = Ground { table, mirror, seen, settled, now_ms };
+    let displayed = shown(mirror, Some(entry));
+    let known = mirror.is_some() || entry.kept.is_some() || !entry.is_empty();
+    let missing = if known { WriteError::Deleted } else { WriteError::NoSuchRow };
+    match write {
+        Write::Create(_) if displayed.is_some() => return Err(WriteError::Exists),
+        Write::Create(fields) => create(&ground, entry, fields),
+        Write::Update(fields) => update(&ground, entry, &displayed.ok_or(missing)?, fields),
+        Write::Delete => {
+            displayed.ok_or(missing)?;
+            delete(&ground, entry);
+        }
+        Write::Restore if displayed.is_some() => return Err(WriteError::Exists),
+        Write::Restore => restore(&ground, entry)?,
+    }
+    Ok(())
+}
+
+fn create(ground: &Ground<'_>, entry: &mut Entry, fields: BTreeMap<FieldTag, Value>) {
+    match &entry.next {
+        // Delete and create again: an update of the fields that the app knows (O3).
+        Some(pending) if pending.op == Op::Delete => {
+            undelete(entry);
+            let displayed = shown(ground.mirror, Some(entry)).unwrap_or_default();
+            update(ground, entry, &displayed, fields);
+        }
+        // The row is a tombstone here: creating it again restores it with these values.
+        _ if ground.mirror.is_some_and(|row| row.life == Life::Deleted) || entry.sent.is_some() => {
+            let mut pending = Pending::new(Op::Restore, row_base(ground, entry), ground.now_ms);
+            pending.fields = fields
+                .into_iter()
+                .map(|(field, value)| {
+                    let (base_value, base) = base_of(ground, entry, field);
+                    (field, Edit { value, base_value, base })
+                })
+                .collect();
+            entry.next = Some(pending);
+        }
+        _ => {
+            let mut pending = Pending::new(Op::Create, Seq(0), ground.now_ms);
+            pending.fields = fields
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(field, value)| (field, Edit { value, base_value: None, base: Seq(0) }))
+                .collect();
+            entry.next = Some(pending);
+        }
+    }
+}
+
+fn update(
+    ground: &Ground<'_>,
+    entry: &mut Entry,
+    displayed: &BTreeMap<FieldTag, Value>,
+    fields: BTreeMap<FieldTag, Value>,
+) {
+    let mut pending = match entry.next.take() {
+        Some(pending) => pending,
+        None => Pending::new(Op::Update, row_base(ground, entry), ground.now_ms),
+    };
+    if pending.op == Op::Decide {
+        pending.op = Op::Update;
+        pending.row_base = row_base(ground, entry);
+    }
+    for (field, value) in fields {
+        let unchanged = displayed.get(&field).unwrap_or(&Value::Null) == &value;
+        if unchanged && !pending.fields.contains_key(&field) {
+            continue;
+        }
+        if pending.op == Op::Create {
+            set_in_create(&mut pending, field, value);
+        } else {
+            set_field(ground, entry, &mut pending, displayed, field, value);
+        }
+        pending.edited_at_ms = ground.now_ms;
+        pending.review = None;
+        pending.rounds = 0;
+    }
+    entry.next = pending.tidied();
+}
+
+fn set_in_create(pending: &mut Pending, field: FieldTag, value: Value) {
+    if value.is_null() {
+        pending.fields.remove(&field);
+    } else {
+        pending.fields.insert(field, Edit { value, base_value: None, base: Seq(0) });
+    }
+}
+
+/// Sets a field; touching one member of a group records value, base value and base of all (C2). A unit that is back at its
+/// base leaves the change (O2).
+fn set_field(
+    ground: &Ground<'_>,
+    entry: &Entry,
+    pending: &mut Pending,
+    displayed: &BTreeMap<FieldTag, Value>,
+    field: FieldTag,
+    value: Value,
+) {
+    let unit = ground.table.unit(&field);
+    for member in unit {
+        if !pending.fields.contains_key(member) {
+            let (base_value, base) = base_of(ground, entry, *member);
+            let value = displayed.get(member).cloned().unwrap_or_default();
+            pending.fields.insert(*member, Edit { value, base_value, base });
+        }
+    }
+    if let Some(edit) = pending.fields.get_mut(&field) {
+        edit.value = value;
+    }
+    let at_base = |member: &FieldTag| {
+        pending.fields.get(member).is_none_or(|edit| edit.base_value.as_ref() == Some(&edit.value))
+    };
+    if unit.iter().all(at_base) {
+        for member in unit {
+            pending.fields.remove(member);
+        }
+    }
+}
+
+/// Base value and base of a field that is touched for the first time: what is in flight, else what the person saw, else the
+/// mirror of the moment.
+fn base_of(ground: &Ground<'_>, entry: &Entry, field: FieldTag) -> (Option<Value>, Seq) {
+    if let Some(sent) = &entry.sent {
+        if let Some(edit) = sent.pending.fields.get(&field) {
+            return (Some(edit.value.clone()), edit.base);
+        }
+        if sent.pending.op == Op::Create {
+            return (Some(Value::Null), Seq(0));
+        }
+    }
+    if let Some((value, seq)) = settled_view(ground).and_then(|settled| settled.field(field)) {
+        return (Some(value), seq);
+    }
+    let row = ground.mirror.or(entry.kept.as_ref());
+    let seq = seen_seq(ground, row);
+    let shown = ground.seen.and_then(|seen| seen.values.as_ref());
+    let base_value = match shown {
+        Some(values) => Some(values.get(&field).cloned().unwrap_or_default()),
+        None => row.filter(|row| row.stamp(field) <= seq).map(|row| row.value(field).clone()),
+    };
+    (base_value, seq)
+}
+
+/// The confirmation of what the view showed as pending, if it came since.
+fn settled_view<'a>(ground: &Ground<'a>) -> Option<&'a Settled> {
+    let seen = ground.seen?;
+    ground.settled.filter(|settled| settled.generation <= seen.generation && settled.seq > seen.seq)
+}
+
+/// The row's seq that the person saw: never newer than the mirror's, so that a view from before a divergence (H3) cannot
+/// pass for one of rows that nobody has shown.
+fn seen_seq(ground: &Ground<'_>, row: Option<&Row>) -> Seq {
+    let of_mirror = row.map_or(Seq(0), |row| row.seq);
+    ground.seen.map_or(of_mirror, |seen| seen.seq.min(of_mirror))
+}
+
+fn row_base(ground: &Ground<'_>, entry: &Entry) -> Seq {
+    let seen = seen_seq(ground, ground.mirror.or(entry.kept.as_ref()));
+    let settled = settled_view(ground).and_then(|settled| settled.row_base);
+    settled.map_or(seen, |row_base| row_base.max(seen))
+}
+
+fn delete(ground: &Ground<'_>, entry: &mut Entry) {
+    let fresh = Pending::new(Op::Delete, row_base(ground, entry), ground.now_ms);
+    let Some(before) = entry.next.take() else {
+        entry.next = Some(fresh);
+        return;
+    };
+    let unsent = before.sent_before == SentBefore::Never;
+    if unsent && before.op == Op::Create && entry.sent.is_none() {
+        return;
+    }
+    let on_tombstone = entry.sent.is_some() || ground.mirror.is_some_and(|row| !row.is_live());
+    if unsent && before.op == Op::Restore && on_tombstone {
+        return;
+    }
+    // An entry in conflict keeps its base: the person has not seen what it conflicts with (O4).
+    let row_base = match conflict(ground.table, &before, ground.mirror) {
+        Some(_) => oldest_base(&before),
+        None => fresh.row_base,
+    };
+    entry.next = Some(Pending { row_base, fields: before.fields, lost: before.lost, group: before.group, sent_before: before.sent_before, ..fresh });
+}
+
+fn oldest_base(pending: &Pending) -> Seq {
+    pending.fields.values().map(|edit| edit.base).chain([pending.row_base]).min().unwrap_or_default()
+}
+
+fn restore(ground: &Ground<'_>, entry: &mut Entry) -> Result<(), WriteError> {
+    if entry.next.as_ref().is_some_and(|pending| pending.op == Op::Delete) {
+        undelete(entry);
+        return Ok(());
+    }
+    let in_flight = entry.sent.as_ref().is_some_and(|sent| sent.pending.op == Op::Delete);
+    match ground.mirror.map(|row| row.life) {
+        Some(Life::Purged) => return Err(WriteError::Purged),
+        Some(Life::Deleted) => {}
+        _ if in_flight => {}
+        _ => return Err(WriteError::NoSuchRow),
+    }
+    entry.next = Some(Pending::new(Op::Restore, row_base(ground, entry), ground.now_ms));
+    Ok(())
+}
+
+/// Delete and restore: the swallowed fields as an update, or nothing (O3); a restore where the delete may have arrived.
+fn undelete(entry: &mut Entry) {
+    entry.next = entry.next.take().and_then(|pending| {
+        let op = if pending.sent_before == SentBefore::Never { Op::Update } else { Op::Restore };
+        Pending { op, ..pending }.tidied()
+    });
+}

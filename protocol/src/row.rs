@@ -1,0 +1,236 @@
+//! The one row record, and the one function that applies what the server says of a row to what a mirror holds (S2, S3).
+
+use crate::codec::{Decode, Encode};
+use crate::ids::{FieldTag, RowId, RowKey, RowNo, Section, Seq, TableTag, Version};
+use crate::schema::Table;
+use crate::value::Value;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A value and its stamp: the seq of the commit that last changed it.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
+pub struct Stamped {
+    /// The value.
+    pub value: Value,
+    /// The commit that last changed it.
+    pub stamp: Seq,
+}
+
+/// Whether a row is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
+pub enum Life {
+    /// 0: it is.
+    Live,
+    /// 1: a tombstone; its last values are kept (C5).
+    Deleted,
+    /// 2: a tombstone whose values were purged; its identity stays for ever (H5).
+    Purged,
+}
+
+/// A row as the server's store and a client's mirror hold it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// Its table and id.
+    pub key: RowKey,
+    /// Its name on the wire.
+    pub no: RowNo,
+    /// The commit that last changed it. Whoever holds the row holds it completely at this seq.
+    pub seq: Seq,
+    /// Its place within that commit's feed entries.
+    pub ordinal: u32,
+    /// How often it was changed, for people.
+    pub version: Version,
+    /// When it last came into its section: by create, restore or move.
+    pub since: Seq,
+    /// Whether it is there.
+    pub life: Life,
+    /// Its values; a field that was never set is absent, which is the same as null.
+    pub fields: BTreeMap<FieldTag, Stamped>,
+}
+
+static NULL: Value = Value::Null;
+
+impl Row {
+    /// The value of a field; null where it is absent.
+    pub fn value(&self, field: FieldTag) -> &Value {
+        self.fields.get(&field).map_or(&NULL, |stamped| &stamped.value)
+    }
+
+    /// The stamp of a field; zero where it was never set.
+    pub fn stamp(&self, field: FieldTag) -> Seq {
+        self.fields.get(&field).map_or(Seq(0), |stamped| stamped.stamp)
+    }
+
+    /// Whether the row is there.
+    pub fn is_live(&self) -> bool {
+        self.life == Life::Live
+    }
+
+    /// The section that the row stands in; a tombstone stands where it was deleted.
+    pub fn section(&self, table: &Table) -> Option<Section> {
+        table.section(|field| Some(self.value(field).clone()))
+    }
+
+    /// What a reader needs who holds the row as it was at `base`: the fields newer than that, or the whole row where it came
+    /// into its section later, is a tombstone, or `base` is zero (S1, P5).
+    pub fn since_base(&self, base: Seq) -> RowState {
+        let whole = self.since > base || !self.is_live() || base == Seq(0);
+        RowState {
+            table: self.key.table,
+            name: if whole { RowName::Id(self.key.id, self.no) } else { RowName::No(self.no) },
+            kind: match self.life {
+                Life::Live => StateKind::Live,
+                Life::Deleted => StateKind::Deleted,
+                Life::Purged => StateKind::Purged,
+            },
+            whole,
+            as_sent: false,
+            seq: self.seq,
+            version: self.version,
+            since: self.since,
+            fields: self
+                .fields
+                .iter()
+                .filter(|(_, stamped)| whole || stamped.stamp > base)
+                .map(|(field, stamped)| FieldState { field: *field, stamp: stamped.stamp, value: stamped.value.clone() })
+                .collect(),
+        }
+    }
+}
+
+/// How a wire record names its row.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Encode, Decode, Serialize, Deserialize)]
+pub enum RowName {
+    /// 0: by id, telling the number; from a client, by id alone (number 0).
+    Id(RowId, RowNo),
+    /// 1: by a number that the reader knows.
+    No(RowNo),
+}
+
+/// What a wire record says of a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum StateKind {
+    /// 0: it is there.
+    Live,
+    /// 1: it was deleted.
+    Deleted,
+    /// 2: it was deleted and its values are purged.
+    Purged,
+    /// 3: it left the section, for one that this reader may not see (S5).
+    Exited,
+}
+
+/// A field in a wire record.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct FieldState {
+    /// The field.
+    pub field: FieldTag,
+    /// The commit that last changed it.
+    pub stamp: Seq,
+    /// Its value.
+    pub value: Value,
+}
+
+/// The one wire record of a row, in deltas, results, conflict answers, row answers and refetches.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct RowState {
+    /// The row's table.
+    pub table: TableTag,
+    /// The row.
+    pub name: RowName,
+    /// What became of it.
+    pub kind: StateKind,
+    /// All fields are here; else only those newer than the base that both sides know.
+    pub whole: bool,
+    /// In a result: a field of the accepted change that is not listed has the value that was sent, and the result's seq as
+    /// its stamp, unless the mirror held that value already. Never set after [`crate::outbox::expand_as_sent`].
+    pub as_sent: bool,
+    /// The commit that last changed the row; for [`StateKind::Exited`] the commit that moved it.
+    pub seq: Seq,
+    /// Changes counted for people.
+    pub version: Version,
+    /// When it came into its section.
+    pub since: Seq,
+    /// Fields by ascending tag.
+    pub fields: Vec<FieldState>,
+}
+
+/// What applying a record to a mirror row means.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Applied {
+    /// The mirror now holds this.
+    Store(Row),
+    /// The row left: the mirror drops it (an entry keeps it beside itself, O10).
+    Evict,
+    /// It was known already.
+    Unchanged,
+    /// A part of a row that the mirror does not hold: ask for the whole row, durably (S3).
+    Want,
+}
+
+/// Applies what the server says of row `key` to what the mirror holds of it. Idempotent and monotone within one history (S3):
+/// per field the newer stamp wins, and a record older than the row's stay in its section changes nothing.
+pub fn apply(key: RowKey, held: Option<&Row>, state: &RowState) -> Applied {
+    match (state.kind, held) {
+        (StateKind::Exited, Some(row)) if state.seq > row.since => Applied::Evict,
+        (StateKind::Exited, _) => Applied::Unchanged,
+        (StateKind::Deleted | StateKind::Purged, None) => Applied::Store(taken(key, None, state)),
+        (StateKind::Deleted | StateKind::Purged, Some(row)) => {
+            if state.seq > row.since && state.seq >= row.seq {
+                stored(key, row, state, state.kind != StateKind::Purged)
+            } else {
+                Applied::Unchanged
+            }
+        }
+        (StateKind::Live, None) => entered(key, state),
+        (StateKind::Live, Some(row)) if !row.is_live() => {
+            if state.since > row.seq {
+                entered(key, state)
+            } else {
+                Applied::Unchanged
+            }
+        }
+        (StateKind::Live, Some(row)) if state.since > row.since => entered(key, state),
+        (StateKind::Live, Some(row)) if state.since < row.since => Applied::Unchanged,
+        (StateKind::Live, Some(row)) => stored(key, row, state, true),
+    }
+}
+
+fn entered(key: RowKey, state: &RowState) -> Applied {
+    if state.whole { Applied::Store(taken(key, None, state)) } else { Applied::Want }
+}
+
+fn stored(key: RowKey, row: &Row, state: &RowState, keep_fields: bool) -> Applied {
+    let row_after = taken(key, keep_fields.then_some(row), state);
+    if row_after == *row { Applied::Unchanged } else { Applied::Store(row_after) }
+}
+
+/// The row after the record: fields merged by stamp, the rest of the record taken unless it is older than what is held.
+fn taken(key: RowKey, held: Option<&Row>, state: &RowState) -> Row {
+    let mut fields = held.map(|row| row.fields.clone()).unwrap_or_default();
+    for FieldState { field, stamp, value } in &state.fields {
+        if fields.get(field).is_none_or(|known| *stamp >= known.stamp) {
+            fields.insert(*field, Stamped { value: value.clone(), stamp: *stamp });
+        }
+    }
+    let no = match state.name {
+        RowName::Id(_, no) | RowName::No(no) => no,
+    };
+    match held {
+        Some(row) if state.seq < row.seq => Row { fields, ..row.clone() },
+        _ => Row {
+            key,
+            no,
+            seq: state.seq,
+            ordinal: 0,
+            version: state.version,
+            since: state.since,
+            life: match state.kind {
+                StateKind::Live | StateKind::Exited => Life::Live,
+                StateKind::Deleted => Life::Deleted,
+                StateKind::Purged => Life::Purged,
+            },
+            fields,
+        },
+    }
+}

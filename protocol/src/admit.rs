@@ -190,3 +190,147 @@ fn check_size<'a>(values: impl Iterator<Item = &'a Value>) -> Result<(), Refusal
     let bytes: usize = values.map(|value| 2 + value.canonical_len()).sum();
     if bytes > ROW_BYTES_MAX { Err(Refusal::RowTooLarge) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::FieldChange;
+    use crate::ids::Seq;
+    use crate::testing::{key, live_row, medications, stock};
+
+    const NAME: FieldTag = FieldTag(1);
+    const NOTES: FieldTag = FieldTag(4);
+
+    fn change(op: Op, row_base: u64, fields: &[(FieldTag, &str, u64)]) -> Change {
+        Change {
+            key: key(),
+            op,
+            row_base: Seq(row_base),
+            view_base: Seq(row_base),
+            fields: fields
+                .iter()
+                .map(|(field, value, base)| FieldChange { field: *field, value: Value::text(value), base: Seq(*base) })
+                .collect(),
+            lost: Vec::new(),
+            group: None,
+            edited_at_ms: 0,
+        }
+    }
+
+    fn decided(table: &Table, row: Option<&Row>, change: &Change) -> Decision {
+        let facts = Facts {
+            table,
+            row,
+            visible: true,
+            may_write: true,
+            may_write_scope: &|_| true,
+            initial: &BTreeMap::new(),
+        };
+        admit(&facts, change)
+    }
+
+    fn row(name: &str, name_at: u64, notes_at: u64) -> Row {
+        live_row(&[(NAME, Value::text(name), name_at), (NOTES, Value::text("n"), notes_at)])
+    }
+
+    fn effect(decision: Decision) -> Effect {
+        match decision {
+            Decision::Stands { effect: Some(effect), .. } => effect,
+            other => panic!("an effect was expected, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn edits_of_different_fields_merge_without_a_question() {
+        let server = row("a", 5, 9);
+        let decision = decided(&medications(), Some(&server), &change(Op::Update, 5, &[(NAME, "b", 5)]));
+        assert_eq!(
+            decision,
+            Decision::Stands {
+                effect: Some(Effect { key: key(), op: Op::Update, fields: vec![(NAME, Value::text("b"))] }),
+                merged: true
+            }
+        );
+    }
+
+    #[test]
+    fn an_edit_of_a_field_that_moved_is_a_conflict_unless_it_is_the_same() {
+        let server = row("theirs", 9, 5);
+        let mine = decided(&medications(), Some(&server), &change(Op::Update, 5, &[(NAME, "mine", 5)]));
+        assert_eq!(mine, Decision::Verdict(Verdict::Conflict));
+        let same = decided(&medications(), Some(&server), &change(Op::Update, 5, &[(NAME, "theirs", 5)]));
+        assert_eq!(same, Decision::Verdict(Verdict::Agreed));
+    }
+
+    #[test]
+    fn a_strict_table_asks_about_any_change_of_the_row() {
+        let server = row("a", 5, 9);
+        let decision = decided(&stock(), Some(&server), &change(Op::Update, 5, &[(NAME, "b", 5)]));
+        assert_eq!(decision, Decision::Verdict(Verdict::Conflict));
+    }
+
+    #[test]
+    fn a_delete_of_a_row_that_others_changed_is_a_conflict_and_of_a_deleted_one_agreed() {
+        let server = row("a", 5, 9);
+        assert_eq!(
+            decided(&medications(), Some(&server), &change(Op::Delete, 5, &[])),
+            Decision::Verdict(Verdict::Conflict)
+        );
+        assert_eq!(effect(decided(&medications(), Some(&server), &change(Op::Delete, 9, &[]))).op, Op::Delete);
+        let gone = Row { life: Life::Deleted, ..server };
+        assert_eq!(
+            decided(&medications(), Some(&gone), &change(Op::Delete, 5, &[])),
+            Decision::Verdict(Verdict::Agreed)
+        );
+    }
+
+    #[test]
+    fn an_edit_of_a_deleted_or_purged_row_never_makes_it_anew() {
+        for life in [Life::Deleted, Life::Purged] {
+            let gone = Row { life, seq: Seq(9), ..row("a", 5, 5) };
+            for op in [Op::Update, Op::Create] {
+                let decision = decided(&medications(), Some(&gone), &change(op, 5, &[(NAME, "b", 5)]));
+                assert_eq!(decision, Decision::Verdict(Verdict::Conflict), "{op:?} of {life:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_edit_of_an_id_that_was_never_used_is_refused_and_not_a_create() {
+        let decision = decided(&medications(), None, &change(Op::Update, 5, &[(NAME, "b", 5)]));
+        assert_eq!(decision, Decision::Verdict(Verdict::Refused(Refusal::UnknownRow)));
+    }
+
+    #[test]
+    fn a_restore_brings_the_last_values_back_with_the_touched_fields() {
+        let gone = Row { life: Life::Deleted, seq: Seq(9), ..row("a", 5, 5) };
+        let restored = effect(decided(&medications(), Some(&gone), &change(Op::Restore, 9, &[(NAME, "b", 9)])));
+        assert_eq!((restored.op, restored.fields), (Op::Restore, vec![(NAME, Value::text("b"))]));
+    }
+
+    #[test]
+    fn a_row_that_the_user_may_not_see_is_as_unknown_as_one_that_is_not_there() {
+        let server = row("a", 5, 5);
+        let facts = Facts {
+            table: &medications(),
+            row: Some(&server),
+            visible: false,
+            may_write: true,
+            may_write_scope: &|_| true,
+            initial: &BTreeMap::new(),
+        };
+        for op in [Op::Create, Op::Update, Op::Delete, Op::Restore] {
+            let decision = admit(&facts, &change(op, 9, &[(NAME, "b", 9)]));
+            assert_eq!(decision, Decision::Verdict(Verdict::Refused(Refusal::UnknownRow)), "{op:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_create_twice_is_agreed_and_another_is_asked() {
+        let server = row("a", 5, 5);
+        let same = change(Op::Create, 0, &[(NAME, "a", 0), (NOTES, "n", 0)]);
+        assert_eq!(decided(&medications(), Some(&server), &same), Decision::Verdict(Verdict::Agreed));
+        let other = change(Op::Create, 0, &[(NAME, "a", 0)]);
+        assert_eq!(decided(&medications(), Some(&server), &other), Decision::Verdict(Verdict::Conflict));
+    }
+}

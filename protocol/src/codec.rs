@@ -32,6 +32,58 @@ macro_rules! uuid_newtype {
 }
 pub(crate) use uuid_newtype;
 
+/// A part of a message with a format of its own: a length and bytes inside the envelope.
+pub(crate) trait Blob: Sized {
+    /// Its bytes.
+    fn to_blob(&self) -> Vec<u8>;
+    /// From its bytes, with what it weighs ([`crate::columns`]).
+    fn from_blob(blob: &[u8]) -> Result<(Self, usize), DecodeError>;
+}
+
+/// A weight's bytes in memory, about.
+pub(crate) const MEMORY_PER_WEIGHT: usize = 4;
+
+/// Implements the wire traits for a [`Blob`]. What it weighs counts against the limit of the whole message.
+macro_rules! blob {
+    ($name:ident) => {
+        impl bincode::Encode for $name {
+            fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
+                bincode::Encode::encode(&$crate::codec::Blob::to_blob(self), encoder)
+            }
+        }
+        impl<C> bincode::Decode<C> for $name {
+            fn decode<D: bincode::de::Decoder<Context = C>>(decoder: &mut D) -> Result<Self, bincode::error::DecodeError> {
+                let bytes: Vec<u8> = bincode::Decode::decode(decoder)?;
+                let (value, weight) = <Self as $crate::codec::Blob>::from_blob(&bytes).map_err($crate::codec::inside)?;
+                decoder.claim_bytes_read(weight * $crate::codec::MEMORY_PER_WEIGHT)?;
+                Ok(value)
+            }
+        }
+        impl<'de, C> bincode::BorrowDecode<'de, C> for $name {
+            fn borrow_decode<D: bincode::de::BorrowDecoder<'de, Context = C>>(
+                decoder: &mut D,
+            ) -> Result<Self, bincode::error::DecodeError> {
+                bincode::Decode::decode(decoder)
+            }
+        }
+    };
+}
+pub(crate) use blob;
+
+/// Carries an error of a blob through bincode, whose own errors have no place for it but this one.
+pub(crate) fn inside(error: DecodeError) -> bincode::error::DecodeError {
+    bincode::error::DecodeError::Io { inner: std::io::Error::other(error), additional: 0 }
+}
+
+fn outside(error: bincode::error::DecodeError) -> DecodeError {
+    use bincode::error::DecodeError as Inner;
+    match error {
+        Inner::Io { inner, .. } => inner.downcast().unwrap_or_else(|other| DecodeError::Malformed(other.to_string())),
+        Inner::LimitExceeded => DecodeError::Malformed("it claims more memory than a message may hold".into()),
+        other => DecodeError::Malformed(other.to_string()),
+    }
+}
+
 /// The bytes of a wire value.
 ///
 /// # Panics
@@ -46,7 +98,7 @@ pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
 /// [`DecodeError`] when the bytes are not that value, claim more memory than a frame may hold, or go on behind it.
 pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     let config = bincode::config::standard().with_limit::<{ 8 * FRAME_INFLATED_BYTES_MAX }>();
-    let (value, used) = bincode::decode_from_slice(bytes, config).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+    let (value, used) = bincode::decode_from_slice(bytes, config).map_err(outside)?;
     if used != bytes.len() {
         return Err(DecodeError::TrailingBytes { count: bytes.len() - used });
     }
@@ -73,7 +125,7 @@ pub mod store {
     pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
         let config = bincode::config::standard().with_limit::<STORE_RECORD_BYTES_MAX>();
         let (value, used) =
-            bincode::serde::decode_from_slice(bytes, config).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+            bincode::serde::decode_from_slice(bytes, config).map_err(super::outside)?;
         if used != bytes.len() {
             return Err(DecodeError::TrailingBytes { count: bytes.len() - used });
         }

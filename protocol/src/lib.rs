@@ -18,6 +18,7 @@ pub mod admit;
 pub mod batch;
 pub mod change;
 pub mod codec;
+mod columns;
 pub mod commit;
 pub mod cursor;
 pub mod error;

@@ -108,7 +108,7 @@ pub enum RowName {
 }
 
 /// What a wire record says of a row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StateKind {
     /// 0: it is there.
     Live,
@@ -121,7 +121,7 @@ pub enum StateKind {
 }
 
 /// A field in a wire record.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FieldState {
     /// The field.
     pub field: FieldTag,
@@ -132,7 +132,7 @@ pub struct FieldState {
 }
 
 /// The one wire record of a row, in deltas, results, conflict answers, row answers and refetches.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RowState {
     /// The row's table.
     pub table: TableTag,
@@ -232,5 +232,100 @@ fn taken(key: RowKey, held: Option<&Row>, state: &RowState) -> Row {
             },
             fields,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{key, live_row};
+
+    const F: FieldTag = FieldTag(1);
+    const G: FieldTag = FieldTag(4);
+
+    fn row(f: (&str, u64), g: (&str, u64)) -> Row {
+        live_row(&[(F, Value::text(f.0), f.1), (G, Value::text(g.0), g.1)])
+    }
+
+    fn store(held: Option<&Row>, state: &RowState) -> Row {
+        match apply(key(), held, state) {
+            Applied::Store(row) => row,
+            other => panic!("stored was expected, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_part_brings_what_is_newer_than_the_base_and_leaves_the_rest() {
+        let held = row(("a", 5), ("b", 5));
+        let server = Row { since: Seq(5), ..row(("a", 5), ("c", 9)) };
+        let state = server.since_base(Seq(5));
+        assert_eq!(state.fields.len(), 1);
+        assert_eq!(store(Some(&held), &state).fields, server.fields);
+    }
+
+    #[test]
+    fn an_older_part_does_not_overwrite_a_newer_one() {
+        // T2 (v): a recorded answer comes after newer deltas.
+        let held = Row { since: Seq(5), ..row(("new", 9), ("b", 5)) };
+        let older = Row { since: Seq(5), ..row(("old", 7), ("b", 5)) }.since_base(Seq(5));
+        assert_eq!(apply(key(), Some(&held), &older), Applied::Unchanged);
+    }
+
+    #[test]
+    fn applying_twice_changes_nothing() {
+        let held = row(("a", 5), ("b", 5));
+        let state = Row { since: Seq(5), ..row(("x", 8), ("b", 5)) }.since_base(Seq(5));
+        let once = store(Some(&held), &state);
+        assert_eq!(apply(key(), Some(&once), &state), Applied::Unchanged);
+    }
+
+    #[test]
+    fn a_part_of_a_row_that_is_not_held_is_never_stored() {
+        let state = Row { since: Seq(3), ..row(("a", 5), ("c", 9)) }.since_base(Seq(5));
+        assert!(!state.whole);
+        assert_eq!(apply(key(), None, &state), Applied::Want);
+    }
+
+    #[test]
+    fn a_row_that_came_back_since_is_taken_whole_and_not_mixed_with_its_tombstone() {
+        let tombstone = Row { life: Life::Deleted, seq: Seq(9), ..row(("a", 5), ("gone", 8)) };
+        let mut restored = Row { since: Seq(12), seq: Seq(12), ..row(("a", 5), ("b", 5)) };
+        restored.fields.remove(&G);
+        let state = restored.since_base(Seq(9));
+        assert!(state.whole);
+        assert_eq!(store(Some(&tombstone), &state).fields, restored.fields);
+    }
+
+    #[test]
+    fn a_live_row_older_than_its_tombstone_does_not_come_back() {
+        let tombstone = Row { life: Life::Deleted, seq: Seq(9), ..row(("a", 5), ("b", 5)) };
+        let late = row(("a", 5), ("b", 8)).since_base(Seq(0));
+        assert_eq!(apply(key(), Some(&tombstone), &late), Applied::Unchanged);
+    }
+
+    #[test]
+    fn a_tombstone_of_a_row_that_is_not_held_is_stored() {
+        let tombstone = Row { life: Life::Deleted, seq: Seq(9), ..row(("a", 5), ("b", 5)) };
+        assert!(!store(None, &tombstone.since_base(Seq(0))).is_live());
+    }
+
+    #[test]
+    fn a_marker_or_tombstone_older_than_the_stay_of_the_row_is_ignored() {
+        // T9 (iii): the row moved back in after the marker was left.
+        let held = Row { since: Seq(12), seq: Seq(12), ..row(("a", 12), ("b", 12)) };
+        let exit = RowState { kind: StateKind::Exited, fields: Vec::new(), seq: Seq(10), ..held.since_base(Seq(0)) };
+        assert_eq!(apply(key(), Some(&held), &exit), Applied::Unchanged);
+        assert_eq!(apply(key(), Some(&held), &RowState { seq: Seq(13), ..exit }), Applied::Evict);
+        let tombstone = Row { life: Life::Deleted, seq: Seq(11), since: Seq(5), ..held.clone() };
+        assert_eq!(apply(key(), Some(&held), &tombstone.since_base(Seq(0))), Applied::Unchanged);
+    }
+
+    #[test]
+    fn purging_drops_the_values_and_keeps_the_identity() {
+        let held = row(("a", 5), ("b", 5));
+        let mut purged = Row { life: Life::Purged, seq: Seq(9), ..held.clone() };
+        purged.fields.clear();
+        let after = store(Some(&held), &purged.since_base(Seq(5)));
+        assert!(after.fields.is_empty() && after.life == Life::Purged);
     }
 }

@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_long_text_repeated_by_index_weighs_as_often_as_it_comes_out() {
         let text = [b'x'; 1000];
-        let bytes = written(&[&text; 100]);
+        let bytes = written(&[text.as_slice(); 100]);
         assert!(bytes.len() < 1020);
         assert!(read(&bytes, 100, 100_000).is_ok());
         assert!(matches!(read(&bytes, 100, 99_999), Err(DecodeError::TooLarge { .. })));

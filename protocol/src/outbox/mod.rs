@@ -8,6 +8,8 @@ mod freeze;
 mod resolve;
 mod settle;
 mod squash;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use conflict::{Conflict, ConflictKind, conflict};

@@ -90,10 +90,12 @@ fn confirmation(
     let foreign = |stamp: Seq| stamp > base && stamp < seq;
     let unseen =
         state.is_some_and(|state| foreign(state.since) || state.fields.iter().any(|field| foreign(field.stamp)));
+    // What a delete swallowed was not sent, and is not confirmed.
+    let sent_fields = if sent.op == Op::Delete { None } else { Some(&sent.fields) };
     Settled {
         generation,
         seq,
-        fields: sent.fields.iter().map(|(field, edit)| (*field, edit.value.clone())).collect(),
+        fields: sent_fields.into_iter().flatten().map(|(field, edit)| (*field, edit.value.clone())).collect(),
         whole: sent.op == Op::Create,
         row_base: (!unseen).then_some(seq),
     }

@@ -128,17 +128,22 @@ pub fn write(
 }
 
 fn create(ground: &Ground<'_>, entry: &mut Entry, fields: BTreeMap<FieldTag, Value>) {
+    // On a row that was there, a create says of every field that the app knows what it is now, and nothing of others (T21).
+    let of_all = || {
+        let value = |field: FieldTag| fields.get(&field).cloned().unwrap_or_default();
+        ground.table.fields.iter().map(|field| (field.tag, value(field.tag))).collect::<BTreeMap<_, _>>()
+    };
     match &entry.next {
         // Delete and create again: an update of the fields that the app knows (O3).
         Some(pending) if pending.op == Op::Delete => {
             undelete(entry);
             let displayed = shown(ground.mirror, Some(entry)).unwrap_or_default();
-            update(ground, entry, &displayed, fields);
+            update(ground, entry, &displayed, of_all());
         }
         // The row is a tombstone here: creating it again restores it with these values.
         _ if ground.mirror.is_some_and(|row| row.life == Life::Deleted) || entry.sent.is_some() => {
             let mut pending = Pending::new(Op::Restore, row_base(ground, entry), ground.now_ms);
-            pending.fields = fields
+            pending.fields = of_all()
                 .into_iter()
                 .map(|(field, value)| {
                     let (base_value, base) = base_of(ground, entry, field);
@@ -310,7 +315,9 @@ fn restore(ground: &Ground<'_>, entry: &mut Entry) -> Result<(), WriteError> {
         _ if in_flight => {}
         _ => return Err(WriteError::NoSuchRow),
     }
-    entry.next = Some(Pending::new(Op::Restore, row_base(ground, entry), ground.now_ms));
+    // A delete in flight swallowed edits; they come back with the row.
+    let fields = entry.sent.as_ref().filter(|_| in_flight).map(|sent| sent.pending.fields.clone()).unwrap_or_default();
+    entry.next = Some(Pending { fields, ..Pending::new(Op::Restore, row_base(ground, entry), ground.now_ms) });
     Ok(())
 }
 

@@ -273,6 +273,7 @@ impl Engine {
             return Ok(());
         }
         let first = self.store.read()?.all_frozen()?.into_iter().next();
+        let by_error = by_error || self.session.closed_for_violation;
         if let Some(mut push) = first
             && push.number <= self.session.sent
             && (by_error || push.number <= self.session.read_by_server)
@@ -398,6 +399,8 @@ impl Engine {
             Ok(step.witness(welcome.snapshot)?)
         })?;
         self.session.phase = Phase::Live;
+        // The server says so by itself once a session is caught up for the first time.
+        self.session.asked_caught_up = true;
         self.events.push_back(Event::Online { server_ms: welcome.server_ms });
         Ok(())
     }
@@ -447,7 +450,8 @@ impl Engine {
     }
 
     fn which_common(&mut self) -> Result<(), StepError> {
-        let pairs = self.store.read()?.pairs()?;
+        // The beginning is common to everything in one workspace, whose id the server has checked.
+        let pairs = self.store.read()?.pairs()?.into_iter().chain([Mark::default()]).collect();
         self.send(&Up::CommonPairs { pairs });
         Ok(())
     }
@@ -550,8 +554,10 @@ impl Engine {
     fn closed(&mut self, reason: CloseReason) {
         let hangup = match &reason {
             CloseReason::TryLater { after_ms } => Hangup::ReconnectAfter(*after_ms),
-            CloseReason::Violation { .. } => Hangup::ReconnectAfter(0),
-            CloseReason::Late => Hangup::Stay,
+            CloseReason::Violation { .. } => {
+                self.session.closed_for_violation = true;
+                Hangup::ReconnectAfter(0)
+            }
             _ => Hangup::Stay,
         };
         self.events.push_back(Event::Closed(reason));
@@ -690,6 +696,11 @@ impl Engine {
         }
         messages.iter().for_each(|message| self.send(message));
         Ok(())
+    }
+
+    /// Bytes came that are not a whole frame yet: the link is alive.
+    pub fn heard(&mut self, now_ms: i64) {
+        self.session.heard(now_ms);
     }
 }
 

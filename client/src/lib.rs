@@ -7,20 +7,58 @@
 //! The pure part is [`tombolo_protocol`]; [`engine::Engine`] is session and store together without sockets, clock or threads.
 
 mod answers;
+#[cfg(feature = "driver")]
+pub mod backoff;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "driver")]
+pub mod driver;
 pub mod engine;
+#[cfg(feature = "driver")]
+mod error;
 pub mod event;
 mod freeze;
+#[cfg(feature = "driver")]
+mod handle;
 mod local;
+#[cfg(feature = "driver")]
+pub mod login;
+#[cfg(feature = "driver")]
+pub mod names;
+#[cfg(feature = "driver")]
+pub mod paths;
 mod pushes;
 mod recovery;
 mod session;
 mod step;
 pub mod store;
+#[cfg(feature = "driver")]
+pub mod table;
+#[cfg(all(test, feature = "driver"))]
+mod testing;
+#[cfg(feature = "driver")]
+mod tls;
+#[cfg(feature = "driver")]
+mod transport;
+#[cfg(feature = "driver")]
+pub mod url;
 pub mod view;
+#[cfg(feature = "driver")]
+mod watch;
 
+#[cfg(feature = "driver")]
+pub use driver::{Connection, Mode, Notice, SyncDone, SyncError, SyncOptions, SyncProgress};
+#[cfg(feature = "driver")]
+pub use error::ClientError;
 pub use freeze::Standing;
+#[cfg(feature = "driver")]
+pub use handle::{Client, LoginFailed, Status, TableInfo, new_row_id};
 pub use local::{LocalError, LocalWrite};
 pub use session::{Hangup, Phase};
 pub use step::StepError;
 pub use tombolo_protocol as protocol;
+#[cfg(feature = "driver")]
+pub use transport::ByteCounts;
 pub use view::check;
+#[cfg(feature = "driver")]
+pub use watch::{Changed, Subscription, Watch};

@@ -57,7 +57,9 @@ impl Step<'_, '_> {
         self.tables.drop_pairs_above(common.seq)?;
         self.tables.drop_authors_above(common.seq)?;
         self.tables.clear_settled()?;
-        self.tables.put_pair(common)?;
+        if common.seq > Seq(0) {
+            self.tables.put_pair(common)?;
+        }
         self.state.witness = common;
         self.state.result_seq = Seq(0);
         self.cursors = Cursors::default();
@@ -152,6 +154,7 @@ fn as_sent_before(pending: Pending, sent_before: SentBefore) -> Pending {
 
 /// Bases of the lost history are worth no more than the newest commit in common (T6).
 fn lowered(mut entry: Entry, common: Seq) -> Entry {
+    entry.schema = entry.schema.min(common);
     if let Some(next) = &mut entry.next {
         next.row_base = next.row_base.min(common);
         for edit in next.fields.values_mut() {

@@ -16,6 +16,11 @@ use std::cell::RefCell;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe;
 
+/// The number of [`Up::Hello`].
+const HELLO: u8 = 0;
+/// What a Hello from anyone may take in memory; a section takes twenty times its bytes on the wire.
+const HELLO_MEMORY_MAX: usize = 32 * UNAUTHENTICATED_BYTES_MAX;
+
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 const ZSTD_LEVEL: i32 = 3;
@@ -90,7 +95,9 @@ impl FrameDecoder {
     /// # Errors
     /// [`DecodeError`] when the frame is not one, or breaks a limit.
     pub fn up(&mut self, frame: &[u8]) -> Result<Up, DecodeError> {
-        self.up_within(frame, FRAME_INFLATED_BYTES_MAX)
+        let message = self.read(frame, FRAME_INFLATED_BYTES_MAX, codec::decode)?;
+        check::up(&message)?;
+        Ok(message)
     }
 
     /// The server's message in a frame.
@@ -103,10 +110,14 @@ impl FrameDecoder {
         Ok(message)
     }
 
-    fn up_within(&mut self, frame: &[u8], inflated_max: usize) -> Result<Up, DecodeError> {
-        let message = self.read(frame, inflated_max, codec::decode)?;
-        check::up(&message)?;
-        Ok(message)
+    /// Hello and nothing else, from a peer that may be anyone.
+    fn hello(&mut self, frame: &[u8]) -> Result<Hello, DecodeError> {
+        let hello = self.read(frame, UNAUTHENTICATED_BYTES_MAX, |envelope| match envelope.split_first() {
+            Some((&HELLO, content)) => codec::decode_within::<_, HELLO_MEMORY_MAX>(content),
+            _ => Err(DecodeError::Malformed("another message than Hello in the header".into())),
+        })?;
+        check::hello(&hello)?;
+        Ok(hello)
     }
 
     fn read<T>(
@@ -206,8 +217,10 @@ pub fn hello_to_header(hello: &Hello) -> Option<String> {
 pub fn hello_from_header(header: &str) -> Result<Hello, DecodeError> {
     within("the header with Hello", header.len(), HELLO_HEADER_BYTES_MAX)?;
     let frame = URL_SAFE_NO_PAD.decode(header).map_err(|e| DecodeError::Malformed(e.to_string()))?;
-    match DECODER.with_borrow_mut(|decoder| decoder.up_within(&frame, UNAUTHENTICATED_BYTES_MAX))? {
-        Up::Hello(hello) => Ok(*hello),
-        _ => Err(DecodeError::Malformed("another message than Hello in the header".into())),
-    }
+    DECODER.with_borrow_mut(|decoder| decoder.hello(&frame))
 }
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod tests;

@@ -323,7 +323,8 @@ impl Tables<Table<'_, Bytes, Bytes>> {
 
     /// Keeps a pair: the oldest one is kept for ever, of the others the newest.
     pub(crate) fn put_pair(&mut self, mark: Mark) -> Result<(), StoreError> {
-        let max = tombolo_protocol::limits::COMMON_PAIRS_MAX as u64;
+        // One place is left for the beginning, which is common to everything in a workspace.
+        let max = tombolo_protocol::limits::COMMON_PAIRS_MAX as u64 - 1;
         self.pairs.insert(mark.seq.0.to_be_bytes().as_slice(), mark.hash.0.as_slice())?;
         while self.pairs.len()? > max {
             let second = self.pairs.iter()?.nth(1).transpose()?.map(|(key, _)| key.value().to_vec());

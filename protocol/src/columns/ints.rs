@@ -32,7 +32,8 @@ pub(super) fn ints(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, De
 
 /// Reads a column of `count` indexes below `end`.
 pub(super) fn indexes(reader: &mut Reader<'_>, count: usize, end: usize) -> Result<Vec<usize>, DecodeError> {
-    let index = |number| usize::try_from(number).ok().filter(|index| *index < end).ok_or_else(|| malformed("an index beyond its list"));
+    let index =
+        |number| usize::try_from(number).ok().filter(|index| *index < end).ok_or_else(|| malformed("an index beyond its list"));
     uints(reader, count)?.into_iter().map(index).collect()
 }
 

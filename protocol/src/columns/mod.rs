@@ -26,7 +26,7 @@ mod tests;
 pub(crate) use changes::{decode_changes, encode_changes};
 pub(crate) use rows::{decode_rows, encode_rows};
 
-use crate::limits::{FRAME_INFLATED_BYTES_MAX, PUSH_BYTES_MAX};
+use crate::limits::{FRAME_INFLATED_BYTES_MAX, PUSH_BYTES_REFUSED};
 
 /// What a row or change weighs without its fields: at least what its name and counters take on the wire.
 pub(crate) const ROW_WEIGHT: usize = 64;
@@ -34,6 +34,5 @@ pub(crate) const ROW_WEIGHT: usize = 64;
 pub(crate) const CELL_WEIGHT: usize = 8;
 /// Weight of a row batch.
 pub(crate) const ROWS_WEIGHT_MAX: usize = FRAME_INFLATED_BYTES_MAX;
-/// Weight of a change batch. A push has at most [`PUSH_BYTES_MAX`] canonical bytes; a single change with a full row and the
-/// values that lost may have twice that before the server refuses it by name.
-pub(crate) const CHANGES_WEIGHT_MAX: usize = 4 * PUSH_BYTES_MAX;
+/// Weight of a change batch: what is larger than a push may be is refused by name, what is much larger is not read.
+pub(crate) const CHANGES_WEIGHT_MAX: usize = PUSH_BYTES_REFUSED;

@@ -1,9 +1,9 @@
 //! What both batches have in common: tables, names of rows, and which fields are there.
 
+use super::CELL_WEIGHT;
 use super::bytes::{Reader, malformed, put_uint};
 use super::ids::{Id, ids, put_ids};
 use super::ints::{indexes, put_uints, uints};
-use super::CELL_WEIGHT;
 use crate::error::DecodeError;
 use crate::ids::{FieldTag, RowId, RowNo, Seq, TableTag};
 use crate::limits::FIELDS_MAX;

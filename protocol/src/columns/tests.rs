@@ -133,19 +133,18 @@ fn more_rows_than_a_chunk_has_are_refused_by_their_count() {
 
 #[test]
 fn few_bytes_cannot_claim_much_memory() {
-    let bomb = nulls(CHUNK_ROWS_MAX, FIELDS_MAX);
-    assert!(bomb.len() < 2500, "{}", bomb.len());
+    let bomb = nulls(2000, FIELDS_MAX);
+    assert!(bomb.len() < 3000, "{}", bomb.len());
     assert!(matches!(decode_rows(&bomb), Err(DecodeError::TooLarge { what: "the weight of a batch", .. })));
     assert!(decode_rows(&nulls(1000, 100)).is_ok());
 }
 
 #[test]
 fn batches_of_one_message_share_what_they_may_claim() {
-    let one = RowBatch(decode_rows(&nulls(1900, 256)).unwrap().0);
-    assert!(codec::decode::<Vec<RowBatch>>(&codec::encode(&vec![one.clone()])).is_ok());
-    let many = codec::encode(&vec![one; 64]);
-    assert!(many.len() < 200_000);
-    assert!(codec::decode::<Vec<RowBatch>>(&many).is_err());
+    let blob = nulls(1900, FIELDS_MAX);
+    let message = |batches: usize| codec::encode(&vec![blob.clone(); batches]);
+    assert!(codec::decode::<Vec<RowBatch>>(&message(2)).is_ok());
+    assert!(codec::decode::<Vec<RowBatch>>(&message(64)).is_err());
 }
 
 #[test]
@@ -158,6 +157,12 @@ fn fields_out_of_order_and_values_out_of_form_are_refused() {
         let changes = codec::encode(&ChangeBatch(vec![change(fields)]));
         assert_eq!(codec::decode::<ChangeBatch>(&changes), Err(DecodeError::NotCanonical), "{fields:?}");
     }
+}
+
+#[test]
+fn a_value_too_large_for_a_row_still_reaches_the_server_that_refuses_it_by_name() {
+    let batch = ChangeBatch(vec![change(&[(1, Value::Text("x".repeat(crate::limits::ROW_BYTES_MAX + 1)))])]);
+    assert_eq!(codec::decode::<ChangeBatch>(&codec::encode(&batch)), Ok(batch));
 }
 
 #[test]

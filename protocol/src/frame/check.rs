@@ -21,7 +21,7 @@ pub(super) fn within(what: &'static str, found: usize, limit: usize) -> Result<(
 /// Checks a client's message.
 pub(super) fn up(message: &Up) -> Result<(), DecodeError> {
     match message {
-        Up::Hello(hello) => check_hello(hello),
+        Up::Hello(hello) => self::hello(hello),
         Up::WantRow { rows } => within("rows that are wanted", rows.len(), WANT_ROWS_MAX),
         Up::CommonPairs { pairs } => {
             within("common pairs", pairs.len(), COMMON_PAIRS_MAX)?;
@@ -82,7 +82,8 @@ fn canonical(holds: bool) -> Result<(), DecodeError> {
     if holds { Ok(()) } else { Err(DecodeError::NotCanonical) }
 }
 
-fn check_hello(hello: &Hello) -> Result<(), DecodeError> {
+/// Checks Hello, in its message or by itself.
+pub(super) fn hello(hello: &Hello) -> Result<(), DecodeError> {
     within("sections", hello.cursors.sections.len() + hello.cursors.fills.len(), SECTIONS_MAX)?;
     within("frozen pushes", hello.frozen.len(), PUSH_WINDOW_MAX)?;
     canonical(hello.frozen.is_sorted_by(|(lower, _), (higher, _)| lower < higher))

@@ -1,0 +1,168 @@
+//! What people wait for: a sync, the history of a row.
+
+use super::state::{SyncDone, SyncError, SyncProgress};
+use std::collections::VecDeque;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
+use tombolo_protocol::ids::{RowKey, Seq};
+use tombolo_protocol::message::History;
+
+/// Attempts to connect before a sync that was never connected gives up.
+const ATTEMPTS_MAX: u32 = 3;
+/// Attempts without any progress before a sync that was connected gives up.
+const ATTEMPTS_AFTER_CUT_MAX: u32 = 8;
+
+/// Where a waiting thread sees how its sync goes: the newest progress only, so that nothing queues up.
+#[derive(Default)]
+pub(crate) struct SyncWatch {
+    state: Mutex<Watched>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Watched {
+    progress: Option<SyncProgress>,
+    done: Option<Result<SyncDone, SyncError>>,
+}
+
+/// What a waiting thread sees next.
+pub(crate) enum Seen {
+    Progress(SyncProgress),
+    Done(Result<SyncDone, SyncError>),
+}
+
+impl SyncWatch {
+    fn state(&self) -> MutexGuard<'_, Watched> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn progress(&self, progress: SyncProgress) {
+        self.state().progress = Some(progress);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn done(&self, done: Result<SyncDone, SyncError>) {
+        self.state().done = Some(done);
+        self.changed.notify_all();
+    }
+
+    /// Waits for news.
+    pub(crate) fn wait(&self) -> Seen {
+        let mut state = self.state();
+        loop {
+            if let Some(progress) = state.progress.take() {
+                return Seen::Progress(progress);
+            }
+            if let Some(done) = state.done.take() {
+                return Seen::Done(done);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A sync under way.
+pub(crate) struct SyncJob {
+    pub watch: Arc<SyncWatch>,
+    pub begun: Instant,
+    pub deadline: Option<Instant>,
+    /// Bytes on the sockets before it.
+    pub bytes_before: (u64, u64),
+    pub scanned: Seq,
+    pub head: Seq,
+    was_online: bool,
+    failures: u32,
+}
+
+impl SyncJob {
+    pub(crate) fn new(watch: Arc<SyncWatch>, begun: Instant, deadline: Option<Instant>, bytes_before: (u64, u64)) -> Self {
+        Self {
+            watch,
+            begun,
+            deadline,
+            bytes_before,
+            scanned: Seq(0),
+            head: Seq(0),
+            was_online: false,
+            failures: 0,
+        }
+    }
+
+    pub(crate) fn online(&mut self) {
+        self.was_online = true;
+    }
+
+    /// Something durable was received or settled.
+    pub(crate) fn progressed(&mut self) {
+        self.failures = 0;
+    }
+
+    /// An attempt failed, or the link broke. Whether that was one too many.
+    pub(crate) fn failed(&mut self) -> bool {
+        self.failures += 1;
+        self.failures >= if self.was_online { ATTEMPTS_AFTER_CUT_MAX } else { ATTEMPTS_MAX }
+    }
+}
+
+impl Drop for SyncJob {
+    /// A thread that waits hears of the end in every case.
+    fn drop(&mut self) {
+        let mut state = self.watch.state();
+        if state.done.is_none() {
+            state.done = Some(Err(SyncError::Stopped));
+            self.watch.changed.notify_all();
+        }
+    }
+}
+
+/// Somebody who waits for a row's history.
+pub(crate) struct HistoryJob {
+    pub key: RowKey,
+    pub reply: SyncSender<Result<History, SyncError>>,
+    pub deadline: Instant,
+}
+
+/// Gives a history to those who wait for it.
+pub(crate) fn deliver(jobs: &mut VecDeque<HistoryJob>, history: &History) {
+    jobs.retain(|job| {
+        let wanted = job.key == history.key;
+        if wanted {
+            // Who does not wait any more misses nothing.
+            let _ = job.reply.try_send(Ok(history.clone()));
+        }
+        !wanted
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> (SyncJob, Arc<SyncWatch>) {
+        let watch = Arc::new(SyncWatch::default());
+        (SyncJob::new(watch.clone(), Instant::now(), None, (0, 0)), watch)
+    }
+
+    #[test]
+    fn a_sync_that_was_never_connected_gives_up_sooner() {
+        let (mut never, _) = job();
+        assert_eq!((1..=3).map(|_| never.failed()).collect::<Vec<_>>(), [false, false, true]);
+        let (mut cut, _) = job();
+        cut.online();
+        assert!((1..8).all(|_| !cut.failed()));
+        cut.progressed();
+        assert!((1..8).all(|_| !cut.failed()), "progress begins the count again");
+        assert!(cut.failed());
+    }
+
+    #[test]
+    fn a_waiting_thread_sees_the_newest_progress_and_then_the_end() {
+        let (job, watch) = job();
+        watch.progress(SyncProgress { pending: 5, ..SyncProgress::default() });
+        watch.progress(SyncProgress { pending: 3, ..SyncProgress::default() });
+        drop(job);
+        assert!(matches!(watch.wait(), Seen::Progress(progress) if progress.pending == 3));
+        assert!(matches!(watch.wait(), Seen::Done(Err(SyncError::Stopped))));
+    }
+}

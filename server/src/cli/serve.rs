@@ -1,0 +1,108 @@
+//! `init` and `serve`.
+
+use super::args::Schemed;
+use super::failure::Failure;
+use super::terminal::say;
+use crate::net::folder::Folder;
+use crate::net::{Config, Limits, Outcome, Prepared, Server};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use tombolo_protocol::limits::SCHEMA_BYTES_MAX;
+
+pub(super) fn init(place: &Schemed) -> Result<(), Failure> {
+    let text = read_schema(&place.schema)?;
+    let data = &place.place.data;
+    let Prepared { schema_name, outcome } = Folder::new(data).prepare(Some(&text)).map_err(|e| about(&place.schema, &e))?;
+    match outcome {
+        Outcome::Made => say(&format!("The workspace {schema_name} was made in {}.", data.display())),
+        Outcome::Unchanged => {
+            say(&format!("The workspace {schema_name} is in {} already, with this schema; nothing was changed.", data.display()));
+        }
+        Outcome::Evolved(evolution) => {
+            say(&format!("The workspace {schema_name} in {} has the new schema now:\n{evolution}", data.display()));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn serve(place: &Schemed, listen: SocketAddr) -> Result<(), Failure> {
+    let text = read_schema(&place.schema)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("the server cannot start its threads ({error}): nothing was done")))?;
+    let config = Config { data: place.place.data.clone(), schema: Some(text), listen, limits: Limits::default() };
+    runtime.block_on(async {
+        // Before anything is started, so that no signal is missed.
+        let mut stop = signals().map_err(|error| Failure::new(format!("signals cannot be received ({error})")))?;
+        let server = Server::start(config).await.map_err(|error| match &error {
+            crate::net::StartError::Folder(folder) => about(&place.schema, folder),
+            _ => error.into(),
+        })?;
+        match &server.prepared().outcome {
+            Outcome::Made => eprintln!("a new workspace was made in {}", place.place.data.display()),
+            Outcome::Evolved(evolution) => eprintln!("the schema was changed:\n{evolution}"),
+            Outcome::Unchanged => {}
+        }
+        say(&format!("Tombolo is serving {} at http://{}", server.prepared().schema_name, server.addr()));
+        stop.recv().await;
+        eprintln!("stopping: clients are told when to come back");
+        server.shutdown().await;
+        Ok(())
+    })
+}
+
+fn read_schema(path: &Path) -> Result<String, Failure> {
+    let size = fs::metadata(path).map_err(|error| Failure::unreadable(path, &error))?.len();
+    if usize::try_from(size).map_or(true, |size| size > SCHEMA_BYTES_MAX) {
+        let most = SCHEMA_BYTES_MAX / 1024;
+        return Err(Failure::new(format!("{} is larger than the {most} KiB that a schema may have: nothing was done", path.display())));
+    }
+    fs::read_to_string(path).map_err(|error| Failure::unreadable(path, &error))
+}
+
+/// A problem of the schema is about its file.
+fn about(schema: &Path, error: &crate::net::FolderError) -> Failure {
+    use crate::net::FolderError::{Refused, Schema};
+    match error {
+        Schema(_) | Refused(_) => Failure::new(format!("{}: {error}", schema.display())),
+        _ => Failure::new(error.to_string()),
+    }
+}
+
+/// The wish to stop, from whoever runs the process.
+struct Stop {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+fn signals() -> std::io::Result<Stop> {
+    use tokio::signal::unix::{SignalKind, signal};
+    Ok(Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+}
+
+#[cfg(unix)]
+impl Stop {
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn signals() -> std::io::Result<Stop> {
+    Ok(Stop {})
+}
+
+#[cfg(not(unix))]
+impl Stop {
+    async fn recv(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

@@ -1,0 +1,110 @@
+//! What is asked, and what is answered.
+
+use crate::net::hub::Unavailable;
+use crate::store::StoreError;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use tombolo_protocol::ids::{DeviceId, UserId};
+use tombolo_protocol::schema::Role;
+
+/// A command.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    UserAdd {
+        name: String,
+        role: Role,
+        /// Ids or titles; all scopes where there is none.
+        scopes: Vec<String>,
+        /// As a PHC string: passwords do not travel.
+        password: String,
+    },
+    UserList,
+    UserPassword {
+        name: String,
+        /// As a PHC string.
+        password: String,
+    },
+    DeviceList,
+    DeviceRevoke {
+        id: String,
+    },
+    /// The file follows.
+    Import {
+        table: String,
+        set: Vec<(String, String)>,
+    },
+    /// The file comes before the answer.
+    Export {
+        table: String,
+    },
+    Verify,
+}
+
+/// What was done.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    UserAdded(UserLine),
+    Users(Vec<UserLine>),
+    PasswordChanged { name: String },
+    Devices(Vec<DeviceLine>),
+    Revoked { device: DeviceId, user: String },
+    Imported { table: String, created: u64, updated: u64, unchanged: u64, head: u64 },
+    Exported { table: String, rows: u64 },
+    Verified { sound: bool, report: String },
+}
+
+/// A user as a list shows it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct UserLine {
+    pub(crate) id: UserId,
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) grant: GrantShown,
+}
+
+/// The scopes of a user, as people know them.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum GrantShown {
+    All,
+    /// Ids and titles.
+    Scopes(Vec<(String, String)>),
+}
+
+/// A device as a list shows it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct DeviceLine {
+    pub(crate) id: DeviceId,
+    pub(crate) user: String,
+    /// `active`, `logged out`, `expired` or `revoked`.
+    pub(crate) state: String,
+    /// Its last push.
+    pub(crate) pushes: u64,
+}
+
+/// Why nothing was done: a sentence for the operator.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Refused(pub(crate) String);
+
+impl Refused {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Unavailable> for Refused {
+    fn from(error: Unavailable) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self(error.to_string())
+    }
+}

@@ -1,0 +1,260 @@
+use crate::testing::*;
+use crate::workspace::Workspace;
+use tombolo_protocol::admit::{Decision, Facts, admit};
+use tombolo_protocol::change::{Change, LostValue, Op, Refusal, Verdict};
+use tombolo_protocol::ids::{FieldTag, RowId};
+use tombolo_protocol::value::Value;
+
+const ACCEPTED: Verdict = Verdict::Accepted { merged: false };
+const PATIENT: FieldTag = FieldTag(1);
+const REASON: FieldTag = FieldTag(2);
+const FRIEND: FieldTag = FieldTag(3);
+const BEFORE: FieldTag = FieldTag(4);
+
+fn world() -> (World, Pusher) {
+    (World::new(), Pusher::new(100, EVERYBODY))
+}
+
+fn visit(number: u64, patient: u64) -> Change {
+    change(key(VISITS, number), Op::Create, 0, &[(PATIENT, Value::uuid(id(patient).0))])
+}
+
+fn with_code(number: u64, code: &str, site: RowId) -> Change {
+    let mut create = create_patient(number, "p", site);
+    create.fields.insert(1, field(CODE, Value::text(code)));
+    create
+}
+
+fn field(field: FieldTag, value: Value) -> tombolo_protocol::change::FieldChange {
+    tombolo_protocol::change::FieldChange { field, value, base: tombolo_protocol::ids::Seq(0) }
+}
+
+fn grouped(mut change: Change, group: u16) -> Change {
+    change.group = Some(group);
+    change
+}
+
+#[test]
+fn a_child_and_its_parent_go_in_one_push() {
+    let (mut world, mut pusher) = world();
+    let (_, verdicts) = world.push(&mut pusher, vec![create_patient(1, "a", NORTH), visit(2, 1)]);
+    assert_eq!(verdicts, [ACCEPTED, ACCEPTED]);
+}
+
+#[test]
+fn a_child_of_a_refused_parent_waits_for_it() {
+    let (mut world, mut pusher) = world();
+    let parent = change(key(PATIENTS, 1), Op::Create, 0, &[(SITE, site_value(NORTH))]);
+    let (_, verdicts) = world.push(&mut pusher, vec![parent, visit(2, 1), visit(3, 9)]);
+    assert!(matches!(verdicts[0], Verdict::Refused(Refusal::Field { field: NAME, .. })));
+    assert_eq!(verdicts[1], Verdict::Held { by: key(PATIENTS, 1) });
+    assert_eq!(verdicts[2], Verdict::Refused(Refusal::MissingParent { field: PATIENT, parent: id(9) }));
+}
+
+#[test]
+fn a_reference_cycle_is_accepted_in_one_push() {
+    let (mut world, mut pusher) = world();
+    let one = change(key(VISITS, 1), Op::Create, 0, &[(BEFORE, Value::uuid(id(2).0))]);
+    let two = change(key(VISITS, 2), Op::Create, 0, &[(BEFORE, Value::uuid(id(1).0))]);
+    let (_, verdicts) = world.push(&mut pusher, vec![one, two]);
+    assert_eq!(verdicts, [ACCEPTED, ACCEPTED]);
+}
+
+#[test]
+fn a_unique_value_that_another_row_releases_can_be_taken_in_any_order() {
+    let (mut world, mut pusher) = world();
+    let base = world.accepted(&mut pusher, vec![with_code(1, "T1", NORTH), with_code(2, "T2", NORTH)]).0;
+    // T20: taking first, then releasing; and a swap.
+    let swap = vec![update(key(PATIENTS, 1), base, CODE, "T2"), update(key(PATIENTS, 2), base, CODE, "T1")];
+    let (_, verdicts) = world.push(&mut pusher, swap);
+    assert_eq!(verdicts, [ACCEPTED, ACCEPTED]);
+    assert_eq!(world.row(&key(PATIENTS, 1)).value(CODE), &Value::text("T2"));
+    // The index follows: T1 is taken, T2 too.
+    let (_, verdicts) = world.push(&mut pusher, vec![with_code(3, "T1", NORTH)]);
+    assert_eq!(verdicts, [Verdict::Clash { field: CODE, with: Some(id(2)) }]);
+}
+
+#[test]
+fn where_two_changes_of_a_push_clash_the_later_one_is_refused() {
+    let (mut world, mut pusher) = world();
+    let (_, verdicts) = world.push(&mut pusher, vec![with_code(1, "T1", NORTH), with_code(2, "T1", NORTH)]);
+    assert_eq!(verdicts, [ACCEPTED, Verdict::Clash { field: CODE, with: Some(id(1)) }]);
+}
+
+#[test]
+fn where_the_releasing_change_does_not_stand_the_taking_one_clashes() {
+    let (mut world, mut pusher) = world();
+    let base = world.accepted(&mut pusher, vec![with_code(1, "T1", NORTH), with_code(2, "T2", NORTH)]).0;
+    world.accepted(&mut pusher, vec![update(key(PATIENTS, 1), base, CODE, "T9")]);
+    world.accepted(&mut pusher, vec![update(key(PATIENTS, 1), base + 1, CODE, "T1")]);
+    let stale = vec![update(key(PATIENTS, 1), base, CODE, "T3"), update(key(PATIENTS, 2), base, CODE, "T1")];
+    let (_, verdicts) = world.push(&mut pusher, stale);
+    assert_eq!(verdicts, [Verdict::Conflict, Verdict::Clash { field: CODE, with: Some(id(1)) }]);
+}
+
+#[test]
+fn uniqueness_is_per_scope_value() {
+    let (mut world, mut pusher) = world();
+    let (_, verdicts) = world.push(&mut pusher, vec![with_code(1, "T1", NORTH), with_code(2, "T1", SOUTH)]);
+    assert_eq!(verdicts, [ACCEPTED, ACCEPTED]);
+    // Moving the row into the other scope makes it clash.
+    let moved = change(key(PATIENTS, 2), Op::Update, world.workspace.head().seq.0, &[(SITE, site_value(NORTH))]);
+    let (_, verdicts) = world.push(&mut pusher, vec![moved]);
+    assert_eq!(verdicts, [Verdict::Clash { field: CODE, with: Some(id(1)) }]);
+}
+
+#[test]
+fn a_row_that_live_rows_refer_to_is_not_deleted() {
+    let (mut world, mut pusher) = world();
+    let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH), visit(2, 1)]).0;
+    let (_, verdicts) = world.push(&mut pusher, vec![delete(key(PATIENTS, 1), base)]);
+    assert_eq!(verdicts, [Verdict::Refused(Refusal::Referenced { by: Some(key(VISITS, 2)) })]);
+    let (_, verdicts) = world.push(&mut pusher, vec![delete(key(VISITS, 2), base), delete(key(PATIENTS, 1), base)]);
+    assert_eq!(verdicts, [ACCEPTED, ACCEPTED]);
+}
+
+#[test]
+fn a_child_made_in_the_push_that_deletes_its_parent_keeps_the_parent() {
+    let (mut world, mut pusher) = world();
+    let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH)]).0;
+    let (_, verdicts) = world.push(&mut pusher, vec![visit(2, 1), delete(key(PATIENTS, 1), base)]);
+    assert_eq!(verdicts, [ACCEPTED, Verdict::Refused(Refusal::Referenced { by: Some(key(VISITS, 2)) })]);
+}
+
+#[test]
+fn a_reference_that_may_stay_does_not_hold_a_deletion() {
+    let (mut world, mut pusher) = world();
+    let friend = change(key(VISITS, 2), Op::Create, 0, &[(FRIEND, Value::uuid(id(1).0))]);
+    let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH), friend]).0;
+    let (_, verdicts) = world.push(&mut pusher, vec![delete(key(PATIENTS, 1), base)]);
+    assert_eq!(verdicts, [ACCEPTED]);
+    // Offline the same reference could have been made before the deletion was known.
+    let late = change(key(VISITS, 3), Op::Create, 0, &[(FRIEND, Value::uuid(id(1).0))]);
+    assert_eq!(world.push(&mut pusher, vec![late]).1, [ACCEPTED]);
+}
+
+#[test]
+fn a_group_goes_whole_or_not_at_all() {
+    let (mut world, mut pusher) = world();
+    let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH), create_patient(2, "b", NORTH)]).0;
+    world.accepted(&mut pusher, vec![update(key(PATIENTS, 2), base, PHONE, "7")]);
+    let one = grouped(update(key(PATIENTS, 1), base, PHONE, "1"), 5);
+    let two = grouped(update(key(PATIENTS, 2), base, PHONE, "2"), 5);
+    let (_, verdicts) = world.push(&mut pusher, vec![one, two]);
+    assert_eq!(verdicts, [Verdict::Held { by: key(PATIENTS, 2) }, Verdict::Conflict]);
+    assert!(world.row(&key(PATIENTS, 1)).value(PHONE).is_null());
+}
+
+#[test]
+fn a_group_that_fails_takes_the_children_of_its_creates_with_it() {
+    let (mut world, mut pusher) = world();
+    let (_, verdicts) = world.push(
+        &mut pusher,
+        vec![grouped(create_patient(1, "a", NORTH), 1), grouped(create_patient(2, "", NORTH), 1), visit(3, 1)],
+    );
+    assert_eq!(verdicts[0], Verdict::Held { by: key(PATIENTS, 2) });
+    assert!(matches!(verdicts[1], Verdict::Refused(_)));
+    assert_eq!(verdicts[2], Verdict::Held { by: key(PATIENTS, 1) });
+}
+
+#[test]
+fn a_row_of_another_scope_is_unknown_and_so_is_one_that_never_was() {
+    let (mut world, mut admin) = world();
+    let base = world.accepted(&mut admin, vec![create_patient(1, "a", SOUTH)]).0;
+    let mut northern = Pusher::new(200, NORTHERN);
+    let (_, verdicts) = world.push(
+        &mut northern,
+        vec![update(key(PATIENTS, 1), base, PHONE, "1"), update(key(PATIENTS, 9), base, PHONE, "1"), visit(3, 1), visit(4, 9)],
+    );
+    assert_eq!(verdicts[..2], [Verdict::Refused(Refusal::UnknownRow), Verdict::Refused(Refusal::UnknownRow)]);
+    for (verdict, parent) in verdicts[2..].iter().zip([1, 9]) {
+        assert_eq!(verdict, &Verdict::Refused(Refusal::MissingParent { field: PATIENT, parent: id(parent) }));
+    }
+}
+
+#[test]
+fn a_clash_with_a_row_that_may_not_be_seen_does_not_name_it() {
+    let (mut world, mut admin) = world();
+    world.accepted(&mut admin, vec![with_code(1, "T1", SOUTH)]);
+    let mut northern = Pusher::new(200, NORTHERN);
+    // The id is taken by a row of another scope: unknown, as any id that the user may not see.
+    let (_, verdicts) = world.push(&mut northern, vec![create_patient(1, "mine", NORTH)]);
+    assert_eq!(verdicts, [Verdict::Refused(Refusal::UnknownRow)]);
+}
+
+#[test]
+fn writing_into_a_scope_that_is_not_granted_is_refused() {
+    let (mut world, mut admin) = world();
+    let base = world.accepted(&mut admin, vec![create_patient(1, "a", NORTH)]).0;
+    let mut northern = Pusher::new(200, NORTHERN);
+    let moved = change(key(PATIENTS, 1), Op::Update, base, &[(SITE, site_value(SOUTH))]);
+    let (_, verdicts) = world.push(&mut northern, vec![create_patient(2, "b", SOUTH), moved]);
+    assert_eq!(verdicts, [Verdict::Refused(Refusal::NoRight), Verdict::Refused(Refusal::NoRight)]);
+}
+
+#[test]
+fn a_create_of_a_deleted_row_is_edit_against_delete() {
+    let (mut world, mut pusher) = world();
+    let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH)]).0;
+    world.accepted(&mut pusher, vec![delete(key(PATIENTS, 1), base)]);
+    // T19: also after the values were purged.
+    let (_, verdicts) = world.push(&mut pusher, vec![create_patient(1, "a", NORTH)]);
+    assert_eq!(verdicts, [Verdict::Conflict]);
+    world.apply(crate::workspace::Job::Purge { by: crate::access::OPERATOR, rows: vec![key(PATIENTS, 1)] });
+    let retry = vec![create_patient(1, "a", NORTH)];
+    assert_eq!(world.push(&mut pusher, retry).1, [Verdict::Conflict]);
+    assert_eq!(world.push(&mut pusher, vec![update(key(PATIENTS, 1), base, PHONE, "1")]).1, [Verdict::Conflict]);
+}
+
+#[test]
+fn a_decision_is_always_accepted_and_its_lost_value_is_kept() {
+    let (mut world, mut pusher) = world();
+    let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH)]).0;
+    let mut decision = change(key(PATIENTS, 1), Op::Decide, base, &[]);
+    decision.lost.push(LostValue { field: PHONE, value: Value::text("mine") });
+    let before = world.row(&key(PATIENTS, 1));
+    assert_eq!(world.push(&mut pusher, vec![decision]).1, [ACCEPTED]);
+    assert_eq!(world.row(&key(PATIENTS, 1)), before);
+    let snapshot = world.snapshot();
+    let rights = snapshot.rights(EVERYBODY).unwrap().unwrap();
+    let history = snapshot.history(&rights, &key(PATIENTS, 1), 10).unwrap();
+    assert_eq!(history.entries[0].lost, [(PHONE, Value::text("mine"))]);
+}
+
+#[test]
+fn a_defect_in_deciding_one_change_is_a_recorded_refusal() {
+    fn broken(facts: &Facts<'_>, change: &Change) -> Decision {
+        assert!(change.key.id != id(1), "a defect");
+        admit(facts, change)
+    }
+    let (mut world, mut pusher) = world();
+    Workspace::set_admit(&mut world.workspace, broken);
+    let (seq, verdicts) = world.push(&mut pusher, vec![create_patient(1, "a", NORTH), create_patient(2, "b", NORTH)]);
+    assert_eq!(verdicts, [Verdict::Refused(Refusal::Defect), ACCEPTED]);
+    assert_eq!(world.snapshot().recorded_push(pusher.device, pusher.last).unwrap().unwrap().1, seq);
+}
+
+#[test]
+fn a_restore_needs_its_parents_back() {
+    let (mut world, mut pusher) = world();
+    let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH), visit(2, 1)]).0;
+    let base = {
+        world.accepted(&mut pusher, vec![delete(key(VISITS, 2), base)]);
+        world.accepted(&mut pusher, vec![delete(key(PATIENTS, 1), base)]).0
+    };
+    let back = |number: u64, table| change(key(table, number), Op::Restore, base, &[]);
+    let (_, verdicts) = world.push(&mut pusher, vec![back(2, VISITS)]);
+    assert_eq!(verdicts, [Verdict::Refused(Refusal::MissingParent { field: PATIENT, parent: id(1) })]);
+    let (_, verdicts) = world.push(&mut pusher, vec![back(1, PATIENTS), back(2, VISITS)]);
+    assert_eq!(verdicts, [ACCEPTED, ACCEPTED]);
+}
+
+#[test]
+fn a_decision_for_a_table_that_is_gone_is_accepted_and_a_change_is_not() {
+    let (mut world, mut pusher) = world();
+    let gone = tombolo_protocol::ids::TableTag(99);
+    let decide = change(key(gone, 1), Op::Decide, 0, &[]);
+    let create = change(key(gone, 2), Op::Create, 0, &[(REASON, Value::text("x"))]);
+    let (_, verdicts) = world.push(&mut pusher, vec![decide, create]);
+    assert_eq!(verdicts, [ACCEPTED, Verdict::Refused(Refusal::UnknownTable)]);
+}

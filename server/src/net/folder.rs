@@ -1,0 +1,292 @@
+//! The data folder: what lies in it, made and opened with words for the operator.
+
+use super::clock;
+use crate::access::OPERATOR;
+use crate::store::{Store, StoreError};
+use crate::workspace::{Init, InitError, Job, Reply, SchemaRefusal, SchemaReply, Workspace};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use tombolo_protocol::ids::WorkspaceId;
+use tombolo_protocol::schema::{Evolution, Schema, SchemaError};
+
+/// The embedded store.
+const STORE_FILE: &str = "tombolo.redb";
+/// The socket through which commands reach a running server.
+const CONTROL_FILE: &str = "control.sock";
+/// How the store's file begins.
+const STORE_MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
+
+/// A data folder, whether it is there or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+}
+
+/// What was done to a data folder before it is served.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The name that the schema gives to the workspace.
+    pub schema_name: String,
+    /// What was done.
+    pub outcome: Outcome,
+}
+
+/// What was done to a data folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The workspace was made.
+    Made,
+    /// It was there, with this schema.
+    Unchanged,
+    /// It was there, and has a new schema now.
+    Evolved(Evolution),
+}
+
+/// Why a data folder or a schema is not usable.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FolderError {
+    /// There is no workspace.
+    #[error(
+        "there is no workspace in {}: nothing was done. Check --data, or make one with `tombolo-server init`",
+        folder.display()
+    )]
+    NoWorkspace {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// The path is something else than a folder, or may not be used.
+    #[error("{} cannot be used as data folder ({error}): nothing was done. Check the path and its rights", folder.display())]
+    Unusable {
+        /// The path.
+        folder: PathBuf,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// Another program's file has the name of the store.
+    #[error("{} is not a Tombolo data file: it was not touched. Choose another folder with --data", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The store failed.
+    #[error("{}: {error}", folder.display())]
+    Store {
+        /// The data folder.
+        folder: PathBuf,
+        /// What is wrong.
+        error: StoreError,
+    },
+    /// The schema file is not sound.
+    #[error("the schema is not usable, nothing was changed:\n{0}")]
+    Schema(SchemaError),
+    /// The schema may not follow the one that the workspace has.
+    #[error("the changed schema was refused, the workspace keeps the one that it has:\n{0}")]
+    Refused(SchemaRefusal),
+}
+
+impl Folder {
+    /// The folder at a path.
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Where the control socket is.
+    pub(crate) fn control_path(&self) -> PathBuf {
+        self.path.join(CONTROL_FILE)
+    }
+
+    fn store_path(&self) -> PathBuf {
+        self.path.join(STORE_FILE)
+    }
+
+    /// An error of the store, with the folder that it is about.
+    pub(crate) fn explain(&self, error: StoreError) -> FolderError {
+        match error {
+            StoreError::NotInitialised => FolderError::NoWorkspace { folder: self.path.clone() },
+            error => FolderError::Store { folder: self.path.clone(), error },
+        }
+    }
+
+    /// Opens the store of a folder that was prepared.
+    pub(crate) fn open_store(&self) -> Result<Store, StoreError> {
+        Store::open(&self.store_path())
+    }
+
+    /// An empty store for a while, on the disk of the folder: a rebuilt workspace may not fit into memory.
+    pub(crate) fn scratch(&self) -> Result<Scratch, StoreError> {
+        let path = self.path.join(format!("scratch-{}.redb", clock::random_id()));
+        Ok(Scratch { store: Store::open(&path)?, path })
+    }
+
+    /// Whether there is a store that can be opened.
+    ///
+    /// # Errors
+    /// When there is none, or something else in its place.
+    pub(crate) fn check(&self) -> Result<(), FolderError> {
+        match self.starts_like_a_store() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(FolderError::Foreign { path: self.store_path() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(FolderError::NoWorkspace { folder: self.path.clone() }),
+            Err(error) => Err(self.unusable(error)),
+        }
+    }
+
+    fn starts_like_a_store(&self) -> io::Result<bool> {
+        let mut start = Vec::new();
+        File::open(self.store_path())?.take(STORE_MAGIC.len() as u64).read_to_end(&mut start)?;
+        // Nothing at all is what a crash leaves that came right behind the making of the file.
+        Ok(start.is_empty() || start == STORE_MAGIC)
+    }
+
+    fn unusable(&self, error: io::Error) -> FolderError {
+        FolderError::Unusable { folder: self.path.clone(), error }
+    }
+
+    /// Makes the workspace where there is none, and proposes the schema to one that has another.
+    ///
+    /// # Errors
+    /// [`FolderError`]. A schema that is not sound leaves no trace; one that is refused changes nothing.
+    pub(crate) fn prepare(&self, schema: Option<&str>) -> Result<Prepared, FolderError> {
+        let Some(text) = schema else {
+            self.check()?;
+            let store = self.open_store().map_err(|error| self.explain(error))?;
+            let snapshot = store.snapshot().map_err(|error| self.explain(error))?;
+            return Ok(Prepared { schema_name: snapshot.schema().name.clone(), outcome: Outcome::Unchanged });
+        };
+        let schema_name = Schema::parse(text).map_err(FolderError::Schema)?.name;
+        make_private(&self.path).map_err(|error| self.unusable(error))?;
+        match self.check() {
+            Ok(()) => {}
+            // Made empty here, because the store would make it for everybody to read.
+            Err(FolderError::NoWorkspace { .. }) => make_private_file(&self.store_path()).map_err(|error| self.unusable(error))?,
+            Err(error) => return Err(error),
+        }
+        let outcome = self.open_and_propose(text)?;
+        Ok(Prepared { schema_name, outcome })
+    }
+
+    fn open_and_propose(&self, text: &str) -> Result<Outcome, FolderError> {
+        let explain = |error| self.explain(error);
+        let store = self.open_store().map_err(explain)?;
+        if store.is_initialised().map_err(explain)? {
+            let mut workspace = Workspace::open(store).map_err(explain)?;
+            return self.propose(&mut workspace, text);
+        }
+        let id = WorkspaceId(clock::random_id());
+        match Workspace::init(store, Init { id, schema: text }, clock::now_ms()) {
+            Ok(_) | Err(InitError::Exists) => Ok(Outcome::Made),
+            Err(InitError::Schema(error)) => Err(FolderError::Schema(error)),
+            Err(InitError::Store(error)) => Err(self.explain(error)),
+        }
+    }
+
+    fn propose(&self, workspace: &mut Workspace, text: &str) -> Result<Outcome, FolderError> {
+        let job = Job::Schema { by: OPERATOR, text: text.to_owned() };
+        let mut replies = workspace.apply(vec![job], clock::now_ms()).map_err(|error| self.explain(error))?;
+        match replies.pop() {
+            Some(Reply::Schema(Ok(SchemaReply::Changed { evolution, .. }))) => Ok(Outcome::Evolved(evolution)),
+            Some(Reply::Schema(Err(refusal))) => Err(FolderError::Refused(refusal)),
+            _ => Ok(Outcome::Unchanged),
+        }
+    }
+}
+
+/// A store that goes with its handle.
+pub(crate) struct Scratch {
+    pub(crate) store: Store,
+    path: PathBuf,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Whatever is left is named as what it is.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Makes a folder that only its owner may read; one that is there keeps its rights.
+fn make_private(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+fn make_private_file(path: &Path) -> io::Result<()> {
+    let mut options = File::options();
+    options.create_new(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tombolo_protocol::schema::{CLINIC, RENTAL};
+
+    #[test]
+    fn a_workspace_is_made_once_and_keeps_its_schema() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::new(&temp.path().join("new/data"));
+        assert!(matches!(folder.prepare(None), Err(FolderError::NoWorkspace { .. })));
+        let made = folder.prepare(Some(CLINIC)).unwrap();
+        assert_eq!((made.schema_name.as_str(), made.outcome), ("clinic", Outcome::Made));
+        assert_eq!(folder.prepare(Some(CLINIC)).unwrap().outcome, Outcome::Unchanged);
+        assert_eq!(folder.prepare(None).unwrap().schema_name, "clinic");
+        let error = folder.prepare(Some(RENTAL)).unwrap_err();
+        assert!(error.to_string().starts_with("the changed schema was refused, the workspace keeps"), "{error}");
+        assert_eq!(folder.prepare(None).unwrap().schema_name, "clinic");
+    }
+
+    #[test]
+    fn a_schema_that_is_not_sound_leaves_no_folder_behind() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("data");
+        let error = Folder::new(&path).prepare(Some("name = \"x\"\n[[table]]\nname = 5\n")).unwrap_err();
+        assert!(error.to_string().contains("\nline 3: "), "{error}");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn another_programs_file_is_not_touched() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join(STORE_FILE);
+        std::fs::write(&path, "my diary").unwrap();
+        let error = Folder::new(temp.path()).prepare(Some(CLINIC)).unwrap_err();
+        assert!(matches!(error, FolderError::Foreign { .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"my diary");
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let temp = tempfile::NamedTempFile::new().unwrap();
+        let error = Folder::new(temp.path()).prepare(Some(CLINIC)).unwrap_err();
+        assert!(matches!(error, FolderError::Unusable { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_folder_in_use_says_so() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::new(temp.path());
+        folder.prepare(Some(CLINIC)).unwrap();
+        let _held = folder.open_store().unwrap();
+        let error = folder.prepare(Some(CLINIC)).unwrap_err();
+        assert!(error.to_string().contains("in use by another tombolo-server"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_made_is_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("data");
+        Folder::new(&path).prepare(Some(CLINIC)).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&path.join(STORE_FILE))), (0o700, 0o600));
+    }
+}

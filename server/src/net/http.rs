@@ -1,0 +1,126 @@
+//! What is served at which path.
+
+use super::config::Limits;
+use super::failure::HttpFailure;
+use super::hub::{Health, Hub};
+use super::login::{self, Desk};
+use super::peer::Peer;
+use super::ws::{self, Connection};
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc};
+use tombolo_protocol::error::DecodeError;
+use tombolo_protocol::frame;
+use tombolo_protocol::limits::FRAME_WIRE_BYTES_MAX;
+use tombolo_protocol::message::Hello;
+use tombolo_protocol::version::{HELLO_HEADER, SUBPROTOCOL};
+
+/// The buffer that every socket has at once; the default would be 128 KiB.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Frames are flushed by the writing task; more than two full ones never wait below it.
+const WRITE_BUFFER_BYTES_MAX: usize = 2 * FRAME_WIRE_BYTES_MAX + READ_BUFFER_BYTES;
+
+const LANDING: &str = "This is a Tombolo server. It has no pages to look at: point the Tombolo app, \
+                       or `tombolo login URL --user NAME --password-stdin`, at this address.\n";
+const SERVER: &str = concat!("tombolo/", env!("CARGO_PKG_VERSION"));
+
+/// What all requests share.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) reads: Arc<Semaphore>,
+    /// Held by everything that a stopping server waits for; nothing is ever sent.
+    pub(crate) busy: mpsc::Sender<()>,
+}
+
+/// All paths.
+pub(crate) fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(|| async { LANDING }))
+        .route("/healthz", get(health))
+        .route("/sync", get(sync))
+        .route("/api/login", post(login::login))
+        .route("/api/logout", post(login::logout))
+        .method_not_allowed_fallback(|| async {
+            HttpFailure::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path takes another method.")
+        })
+        .fallback(|| async {
+            HttpFailure::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this path. Clients sync at /sync.")
+        })
+        .layer(axum::middleware::map_response(signed))
+        .with_state(app)
+}
+
+/// Names the server in every answer, so that a client can tell it from a portal or a proxy in between.
+async fn signed(mut response: Response) -> Response {
+    response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
+    response
+}
+
+async fn health(State(app): State<App>) -> Response {
+    let health = *app.hub.health().borrow();
+    match health {
+        Health::Serving(_) => "ok\n".into_response(),
+        Health::Trouble => (StatusCode::SERVICE_UNAVAILABLE, "the store is being opened again\n").into_response(),
+        Health::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+    }
+}
+
+/// `GET /sync`: who asks is known before anything is upgraded.
+async fn sync(
+    State(app): State<App>,
+    Extension(peer): Extension<Arc<Peer>>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, HttpFailure> {
+    let upgrade = upgrade.map_err(|rejection| {
+        let message = format!("This path speaks WebSocket only: {rejection}");
+        HttpFailure::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message).with(header::UPGRADE, "websocket")
+    })?;
+    let identity = login::identify(&app.hub, &headers).await?;
+    let upgrade = upgrade
+        .protocols([SUBPROTOCOL])
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(READ_BUFFER_BYTES)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(FRAME_WIRE_BYTES_MAX)
+        .max_frame_size(FRAME_WIRE_BYTES_MAX);
+    if upgrade.selected_protocol().is_none() {
+        let message = format!("This server speaks `{SUBPROTOCOL}`, and this client something else: update the older of both.");
+        return Err(HttpFailure::new(StatusCode::BAD_REQUEST, "subprotocol", message));
+    }
+    if app.hub.sessions() >= app.limits.sessions_max {
+        return Err(HttpFailure::busy("All places of this server are taken. Try again in a while."));
+    }
+    let connection = Connection {
+        hub: app.hub,
+        peer: peer.clone(),
+        identity,
+        hello: hello(&headers),
+        limits: app.limits,
+        reads: app.reads,
+    };
+    peer.is_known_now();
+    let busy = app.busy;
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        ws::run(socket, connection).await;
+        drop(busy);
+    }))
+}
+
+/// Hello, where the request carries it.
+fn hello(headers: &HeaderMap) -> Option<Result<Hello, DecodeError>> {
+    let value = headers.get(HELLO_HEADER)?;
+    Some(match value.to_str() {
+        Ok(text) => frame::hello_from_header(text),
+        Err(_) => Err(DecodeError::Malformed("not base64url".to_owned())),
+    })
+}

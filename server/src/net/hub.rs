@@ -1,0 +1,223 @@
+//! What all drivers share: the store to read from, the queue of the one writer, and the news of both.
+
+use super::clock;
+use super::writer::{self, Asked, Opener, ReplyTo, Work};
+use crate::session::{Registry, SessionId};
+use crate::snapshot::Snapshot;
+use crate::store::{Store, StoreError};
+use crate::workspace::{Job, Reply, Workspace};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use tombolo_protocol::ids::{DeviceId, Mark};
+
+/// Jobs that wait for the writer.
+const JOBS_MAX: usize = 1024;
+
+/// How the store is doing; sessions end when it changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Health {
+    /// All is well. Counts the times that the store was opened again.
+    Serving(u64),
+    /// A durable write failed; the store is being opened again (P9).
+    Trouble,
+    /// The server stops.
+    Stopping,
+}
+
+/// The store cannot be asked now. Worded for whoever asked.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("the server cannot use its store at the moment: {why}. Nothing was changed by this; try again in a while")]
+pub(crate) struct Unavailable {
+    pub(crate) why: String,
+}
+
+/// Wakes a session that another one of its device takes over from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replaced {
+    pub(crate) process: u64,
+    pub(crate) connection: u32,
+}
+
+/// How a session is reached from elsewhere.
+struct Bell {
+    device: DeviceId,
+    replaced: watch::Sender<Option<Replaced>>,
+    shut_out: watch::Sender<bool>,
+}
+
+/// What a session hears from elsewhere.
+pub(crate) struct Heard {
+    /// Another session of its device takes over.
+    pub(crate) replaced: watch::Receiver<Option<Replaced>>,
+    /// Its device was revoked or logged out.
+    pub(crate) shut_out: watch::Receiver<bool>,
+}
+
+/// See the module.
+pub(crate) struct Hub {
+    /// `None` while the store is being opened again, and after the end.
+    store: RwLock<Option<Store>>,
+    jobs: mpsc::Sender<Work>,
+    head: watch::Sender<Mark>,
+    health: watch::Sender<Health>,
+    registry: Mutex<Registry>,
+    sessions: Mutex<BTreeMap<SessionId, Bell>>,
+    last_session: AtomicU64,
+}
+
+/// The writer's thread. It ends when it is told to stop, or when nobody is left to give it jobs.
+pub(crate) struct WriterThread(JoinHandle<()>);
+
+impl Hub {
+    /// Opens the store and starts the writer.
+    ///
+    /// # Errors
+    /// When the store cannot be opened or has no workspace.
+    pub(crate) fn open(opener: Opener) -> Result<(Arc<Self>, WriterThread), StoreError> {
+        let store = opener()?;
+        let workspace = Workspace::open(store.clone())?;
+        let (jobs, queue) = mpsc::channel(JOBS_MAX);
+        let hub = Arc::new(Self {
+            store: RwLock::new(Some(store)),
+            jobs,
+            head: watch::Sender::new(workspace.head()),
+            health: watch::Sender::new(Health::Serving(0)),
+            registry: Mutex::new(Registry::default()),
+            sessions: Mutex::new(BTreeMap::new()),
+            last_session: AtomicU64::new(0),
+        });
+        let thread = writer::start(Arc::downgrade(&hub), workspace, opener, queue).map_err(StoreError::Io)?;
+        Ok((hub, WriterThread(thread)))
+    }
+
+    /// A view of the newest durable state. Blocks for the disk: not for async tasks.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, Unavailable> {
+        let snapshot = self.store()?.snapshot();
+        snapshot.map_err(|error| self.unavailable(&error))
+    }
+
+    /// The store itself, for checks that read all of it.
+    pub(crate) fn store(&self) -> Result<Store, Unavailable> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        store.clone().ok_or_else(|| Unavailable { why: "it is being opened again".to_owned() })
+    }
+
+    fn unavailable(&self, error: &StoreError) -> Unavailable {
+        Unavailable { why: error.to_string() }
+    }
+
+    /// Gives the writer a job and waits for its reply.
+    pub(crate) async fn ask(&self, job: Job) -> Result<Reply, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        let asked = Work::Job(Asked { job, reply_to: ReplyTo::Caller(reply) });
+        self.jobs.send(asked).await.map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// [`Self::ask`] for threads.
+    pub(crate) fn ask_blocking(&self, job: Job) -> Result<Reply, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        let asked = Work::Job(Asked { job, reply_to: ReplyTo::Caller(reply) });
+        self.jobs.blocking_send(asked).map_err(|_| stopped())?;
+        answer.blocking_recv().unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Gives the writer a session's job; the reply comes through the session's channel, before the new head is announced.
+    pub(crate) async fn submit(&self, job: Job, replies: mpsc::Sender<Reply>) -> Result<(), Unavailable> {
+        let asked = Work::Job(Asked { job, reply_to: ReplyTo::Session(replies) });
+        self.jobs.send(asked).await.map_err(|_| stopped())
+    }
+
+    /// News of the head.
+    pub(crate) fn head(&self) -> watch::Receiver<Mark> {
+        self.head.subscribe()
+    }
+
+    /// News of the store and the server.
+    pub(crate) fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// The live sessions of each device.
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new session, and what it hears from elsewhere.
+    pub(crate) fn enter(&self, device: DeviceId) -> (SessionId, Heard) {
+        let id = SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
+        let (replaced, shut_out) = (watch::Sender::new(None), watch::Sender::new(false));
+        let heard = Heard { replaced: replaced.subscribe(), shut_out: shut_out.subscribe() };
+        self.bells().insert(id, Bell { device, replaced, shut_out });
+        (id, heard)
+    }
+
+    /// Tells a session that it was replaced.
+    pub(crate) fn replace(&self, id: SessionId, by: Replaced) {
+        if let Some(bell) = self.bells().get(&id) {
+            bell.replaced.send_replace(Some(by));
+        }
+    }
+
+    /// Tells the sessions of a device that it may not connect any more.
+    pub(super) fn shut_out(&self, device: DeviceId) {
+        for bell in self.bells().values().filter(|bell| bell.device == device) {
+            bell.shut_out.send_replace(true);
+        }
+    }
+
+    /// The session is over.
+    pub(crate) fn leave(&self, id: SessionId) {
+        self.bells().remove(&id);
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn sessions(&self) -> usize {
+        self.bells().len()
+    }
+
+    fn bells(&self) -> MutexGuard<'_, BTreeMap<SessionId, Bell>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sessions are told that the server stops; requests are still answered.
+    pub(crate) fn begin_to_stop(&self) {
+        self.health.send_replace(Health::Stopping);
+    }
+
+    /// Ends the writer behind the jobs that it was given, and gives the store back. Blocks.
+    pub(crate) fn stop(&self, writer: WriterThread) {
+        // The queue is only closed when the writer ended already.
+        let _ = self.jobs.blocking_send(Work::Stop);
+        if writer.0.join().is_err() {
+            eprintln!("tombolo-server: the writer ended with a defect; what was acknowledged is stored");
+        }
+        self.set_store(None);
+    }
+
+    pub(super) fn set_store(&self, store: Option<Store>) {
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+
+    pub(super) fn announce_head(&self, head: Mark) {
+        self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+    }
+
+    pub(super) fn announce_health(&self, health: Health) {
+        // A server that stops stays so.
+        self.health.send_if_modified(|known| *known != Health::Stopping && std::mem::replace(known, health) != health);
+    }
+
+    /// Server time in milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> i64 {
+        clock::now_ms()
+    }
+}
+
+fn stopped() -> Unavailable {
+    Unavailable { why: "the server is stopping".to_owned() }
+}

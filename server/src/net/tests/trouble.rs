@@ -1,0 +1,108 @@
+//! A store whose writes fail (P9).
+
+use super::soon;
+use crate::access::OPERATOR;
+use crate::net::clock;
+use crate::net::hub::{Health, Hub};
+use crate::net::operator::blocking;
+use crate::store::{Store, StoreError};
+use crate::workspace::{Init, Job, Reply, Workspace};
+use redb::StorageBackend;
+use redb::backends::FileBackend;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tombolo_protocol::commit::{AccessChange, Grant};
+use tombolo_protocol::ids::{UserId, WorkspaceId};
+use tombolo_protocol::schema::{CLINIC, Role};
+
+/// A file on a disk that can be full.
+#[derive(Debug)]
+struct Disk {
+    file: FileBackend,
+    full: Arc<AtomicBool>,
+}
+
+impl Disk {
+    fn check(&self) -> io::Result<()> {
+        if self.full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check()?;
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.check()?;
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check()?;
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+}
+
+fn open(path: &PathBuf, full: &Arc<AtomicBool>) -> Result<Store, StoreError> {
+    let file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(StoreError::Io)?;
+    Store::with_backend(Disk { file: FileBackend::new(file)?, full: full.clone() })
+}
+
+fn add(name: &str) -> Job {
+    let change = AccessChange::User {
+        id: UserId(clock::random_id()),
+        name: name.to_owned(),
+        role: Role::Viewer,
+        grant: Grant::All,
+        password: String::new(),
+    };
+    Job::Access { by: OPERATOR, change }
+}
+
+#[tokio::test]
+async fn after_a_failed_write_nobody_is_answered_until_the_store_was_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let full = Arc::new(AtomicBool::new(false));
+    let store = open(&path, &full).unwrap();
+    let id = WorkspaceId(clock::random_id());
+    Workspace::init(store, Init { id, schema: CLINIC }, 1).map(drop).unwrap();
+
+    let again = full.clone();
+    let (hub, writer) = Hub::open(Box::new(move || open(&path, &again))).unwrap();
+    let mut health = hub.health();
+    assert!(matches!(hub.ask(add("anna")).await, Ok(Reply::Access(Ok(_)))));
+    let head = *hub.head().borrow();
+
+    full.store(true, Ordering::SeqCst);
+    let error = hub.ask(add("ben")).await.unwrap_err();
+    assert!(error.to_string().contains("the disk is full"), "{error}");
+    soon(health.wait_for(|health| *health == Health::Trouble)).await.unwrap();
+    assert!(hub.snapshot().is_err(), "nothing is answered from what may not be durable");
+
+    full.store(false, Ordering::SeqCst);
+    soon(health.wait_for(|health| *health == Health::Serving(1))).await.unwrap();
+    assert_eq!(*hub.head().borrow(), head);
+    assert!(hub.snapshot().unwrap().user_named("ben").unwrap().is_none());
+    assert!(matches!(hub.ask(add("ben")).await, Ok(Reply::Access(Ok(_)))));
+    assert!(hub.snapshot().unwrap().user_named("ben").unwrap().is_some());
+    let stopping = hub.clone();
+    blocking(move || stopping.stop(writer)).await;
+    assert!(hub.ask(add("cem")).await.is_err());
+}

@@ -1,0 +1,361 @@
+//! `GET /sync`: the WebSocket of a session.
+//!
+//! The session machine decides, this file moves bytes: one task reads and drives the machine, one writes. The queue between
+//! them is short, so a slow peer stops its own session and costs the server nothing else; the writes themselves have their
+//! deadline below ([`super::peer::Watched`]). Store reads run on blocking threads, a few at a time over all sessions; frames
+//! are made there too, so that compression contexts are as few as those threads.
+
+use super::clock::{self, SteadyClock};
+use super::hub::{Health, Heard, Hub, Replaced, Unavailable};
+use super::login::new_token;
+use super::peer::Peer;
+use super::config::Limits;
+use crate::session::{Output, Registry, Session, SessionConfig};
+use crate::snapshot::Identity;
+use crate::workspace::{Job, Reply};
+use axum::body::Bytes;
+use axum::extract::ws::{Message, WebSocket};
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt, StreamExt};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tombolo_protocol::error::DecodeError;
+use tombolo_protocol::frame;
+use tombolo_protocol::ids::{DeviceId, Mark, UserId};
+use tombolo_protocol::limits::PUSH_WINDOW_MAX;
+use tombolo_protocol::message::{CloseReason, Down, Hello, Up};
+
+/// Frames that wait for the writing task. Two bulk chunks are outstanding at most, the rest are answers.
+const FRAMES_MAX: usize = 16;
+/// After trouble with the store, clients come back after this.
+const TROUBLE_AFTER_MS: u32 = 2_000;
+/// A peer has this long to take the closing frame.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A revoked device's sessions are closed within 5 s (section 9).
+const SHUT_OUT_AFTER: Duration = Duration::from_secs(4);
+
+/// What a session's task needs beside its socket.
+pub(crate) struct Connection {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) identity: Identity,
+    /// Hello as the upgrade request had it, if it did.
+    pub(crate) hello: Option<Result<Hello, DecodeError>>,
+    pub(crate) limits: Arc<Limits>,
+    /// Store reads at the same time, over all sessions.
+    pub(crate) reads: Arc<Semaphore>,
+}
+
+/// Runs a session until it ends.
+pub(crate) async fn run(socket: WebSocket, connection: Connection) {
+    let (sink, stream) = socket.split();
+    let (frames, queue) = mpsc::channel(FRAMES_MAX);
+    let writer = tokio::spawn(write(sink, queue));
+    let hub = connection.hub.clone();
+    let Identity { device, user, .. } = connection.identity;
+    let (id, Heard { replaced, mut shut_out }) = hub.enter(device);
+    let clock = SteadyClock::start();
+    let (replies, answers) = mpsc::channel(PUSH_WINDOW_MAX + 1);
+    // Before the first read, so that no news after it is missed.
+    let mut inbox = Inbox { answers, replaced, head: hub.head(), health: hub.health() };
+    if !matches!(*inbox.health.borrow_and_update(), Health::Serving(_)) {
+        inbox.health.mark_changed();
+    }
+    let driver = Driver {
+        session: Some(Session::new(SessionConfig::default(), id, connection.identity, clock.now_ms())),
+        clock,
+        frames,
+        replies,
+        under_way: 0,
+        greeted: false,
+        issued: VecDeque::new(),
+        user,
+        peer: connection.peer,
+        limits: connection.limits,
+        reads: connection.reads,
+        hub: connection.hub,
+    };
+    tokio::select! {
+        () = driver.run(connection.hello, stream, inbox) => {}
+        () = overdue(&mut shut_out) => writer.abort(),
+    }
+    hub.registry().leave(device, id);
+    hub.leave(id);
+    // The driver has let go of the queue, so the writer ends behind the last frame, or by its deadline.
+    let _ = writer.await;
+}
+
+/// Ends when a device that was revoked had its time to be told so: a peer that takes no bytes must not hold a session open.
+async fn overdue(shut_out: &mut watch::Receiver<bool>) {
+    if shut_out.wait_for(|shut_out| *shut_out).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(SHUT_OUT_AFTER).await;
+}
+
+/// Writes frames in order, many with one flush where many wait.
+async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receiver<Bytes>) {
+    while let Some(frame) = queue.recv().await {
+        let mut sent = sink.feed(Message::Binary(frame)).await;
+        while let (Ok(()), Ok(frame)) = (&sent, queue.try_recv()) {
+            sent = sink.feed(Message::Binary(frame)).await;
+        }
+        if sent.is_err() || sink.flush().await.is_err() {
+            return;
+        }
+    }
+    let _ = tokio::time::timeout(CLOSE_DEADLINE, sink.close()).await;
+}
+
+/// What comes to a session from inside the server.
+struct Inbox {
+    answers: mpsc::Receiver<Reply>,
+    replaced: watch::Receiver<Option<Replaced>>,
+    head: watch::Receiver<Mark>,
+    health: watch::Receiver<Health>,
+}
+
+/// The session is over; what has to be said to the peer is in the queue.
+struct Over;
+
+struct Driver {
+    /// Away only while a blocking thread serves it.
+    session: Option<Session>,
+    clock: SteadyClock,
+    frames: mpsc::Sender<Bytes>,
+    replies: mpsc::Sender<Reply>,
+    /// Jobs whose replies are awaited; no more than `replies` holds.
+    under_way: usize,
+    /// Hello was checked: the machine has no more use for the registry, which all sessions share.
+    greeted: bool,
+    /// Tokens of devices that are being issued, in order.
+    issued: VecDeque<String>,
+    user: UserId,
+    hub: Arc<Hub>,
+    peer: Arc<Peer>,
+    limits: Arc<Limits>,
+    reads: Arc<Semaphore>,
+}
+
+impl Driver {
+    async fn run(mut self, hello: Option<Result<Hello, DecodeError>>, stream: SplitStream<WebSocket>, inbox: Inbox) {
+        let begun = match hello {
+            Some(Ok(hello)) => self.hear(Up::Hello(Box::new(hello))).await,
+            Some(Err(error)) => self.refuse(format!("Hello cannot be read: {error}")).await,
+            None => Ok(()),
+        };
+        if begun.is_ok() {
+            let Over = self.listen(stream, inbox).await;
+        }
+    }
+
+    async fn listen(&mut self, mut stream: SplitStream<WebSocket>, inbox: Inbox) -> Over {
+        let Inbox { mut answers, mut replaced, mut head, mut health } = inbox;
+        let mut goes_on = Ok(());
+        while goes_on.is_ok() {
+            let deadline_ms = self.session().deadline_ms();
+            let deadline = self.clock.instant_of(deadline_ms);
+            goes_on = tokio::select! {
+                biased;
+                // Answers before the head that they belong to (S6).
+                Some(reply) = answers.recv() => self.answer(reply).await,
+                Ok(()) = replaced.changed() => {
+                    let by = *replaced.borrow_and_update();
+                    self.replaced(by).await
+                }
+                Ok(()) = health.changed() => {
+                    let news = *health.borrow_and_update();
+                    self.end_by(news).await
+                }
+                Ok(()) = head.changed() => {
+                    self.session().handle_head();
+                    self.pump().await
+                }
+                message = stream.next(), if self.under_way < PUSH_WINDOW_MAX => self.receive(message).await,
+                () = tokio::time::sleep_until(deadline) => self.time_out().await,
+            };
+        }
+        Over
+    }
+
+    fn session(&mut self) -> &mut Session {
+        self.session.as_mut().expect("it is away only inside `serve`")
+    }
+
+    async fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), Over> {
+        match message {
+            Some(Ok(Message::Binary(frame))) => match frame::decode_up(&frame) {
+                Ok(up) => self.hear(up).await,
+                Err(error) => self.refuse(format!("a frame cannot be read: {error}")).await,
+            },
+            Some(Ok(Message::Text(_))) => self.refuse("text where only binary messages are spoken".to_owned()).await,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                let now_ms = self.clock.now_ms();
+                self.session().handle_bytes(now_ms);
+                Ok(())
+            }
+            Some(Ok(Message::Close(_)) | Err(_)) | None => Err(Over),
+        }
+    }
+
+    async fn hear(&mut self, up: Up) -> Result<(), Over> {
+        let now_ms = self.clock.now_ms();
+        self.session().handle_bytes(now_ms);
+        self.session().handle_up(up, now_ms);
+        self.pump().await
+    }
+
+    /// Says what is wrong with bytes that never reach the machine, and ends.
+    async fn refuse(&mut self, what: String) -> Result<(), Over> {
+        self.send(&Down::Closed(CloseReason::Violation { what })).await?;
+        Err(Over)
+    }
+
+    async fn answer(&mut self, reply: Reply) -> Result<(), Over> {
+        self.under_way -= 1;
+        match reply {
+            Reply::Push(reply) => self.session().handle_reply(reply),
+            Reply::Token(Ok(device)) => {
+                if let Some(token) = self.issued.pop_front() {
+                    self.session().handle_device_issued(device, token);
+                }
+            }
+            // Only a user who is gone meanwhile is not given a device.
+            _ => self.session().handle_trouble(TROUBLE_AFTER_MS),
+        }
+        self.pump().await
+    }
+
+    async fn replaced(&mut self, by: Option<Replaced>) -> Result<(), Over> {
+        if let Some(Replaced { process, connection }) = by {
+            self.session().handle_replaced(process, connection);
+        }
+        self.pump().await
+    }
+
+    /// Whatever the news of the server is, a session ends by it. After trouble also when the store is back already: what the
+    /// session was about to answer is not to be trusted (P9).
+    async fn end_by(&mut self, health: Health) -> Result<(), Over> {
+        match health {
+            Health::Stopping => {
+                let (after_ms, window_ms) = (self.limits.restart_after_ms, self.limits.restart_window_ms);
+                self.session().handle_restarting(after_ms, window_ms);
+            }
+            Health::Trouble | Health::Serving(_) => self.session().handle_trouble(TROUBLE_AFTER_MS),
+        }
+        self.pump().await
+    }
+
+    async fn time_out(&mut self) -> Result<(), Over> {
+        let now_ms = self.clock.now_ms();
+        // Bytes of a frame that is still coming are signs of life too.
+        let last_ms = self.clock.ms_of(self.peer.last_read());
+        self.session().handle_bytes(last_ms);
+        if self.session().deadline_ms() <= now_ms {
+            self.session().handle_timeout(now_ms);
+        }
+        self.pump().await
+    }
+
+    /// Drains what the machine puts out, serving it as often as it wants to read.
+    async fn pump(&mut self) -> Result<(), Over> {
+        loop {
+            while let Some(output) = self.session().poll_output() {
+                self.put_out(output).await?;
+            }
+            if !self.session().wants_snapshot() {
+                return Ok(());
+            }
+            self.serve().await?;
+        }
+    }
+
+    async fn put_out(&mut self, output: Output) -> Result<(), Over> {
+        match output {
+            Output::Frame(down) => self.send(&down).await,
+            Output::Submit(job) => self.submit(job).await,
+            Output::IssueDevice => {
+                let (token, hash) = new_token();
+                self.issued.push_back(token);
+                let job = Job::IssueToken {
+                    user: self.user,
+                    device: None,
+                    fresh: DeviceId(clock::random_id()),
+                    token: hash,
+                    expires_at_ms: super::login::expires_at_ms(self.hub.now_ms()),
+                };
+                self.submit(job).await
+            }
+            Output::Replace { session, process, connection } => {
+                self.hub.replace(session, Replaced { process, connection });
+                Ok(())
+            }
+            Output::Close => Err(Over),
+        }
+    }
+
+    async fn submit(&mut self, job: Job) -> Result<(), Over> {
+        self.under_way += 1;
+        self.hub.submit(job, self.replies.clone()).await.map_err(|Unavailable { .. }| Over)
+    }
+
+    async fn send(&self, down: &Down) -> Result<(), Over> {
+        self.frames.send(frame::encode_down(down).into()).await.map_err(|_| Over)
+    }
+
+    /// Lets the machine read from a new snapshot, and makes its frames, on a blocking thread.
+    async fn serve(&mut self) -> Result<(), Over> {
+        let _permit = self.reads.clone().acquire_owned().await.map_err(|_| Over)?;
+        let mut session = self.session.take().expect("it is away only here");
+        let hub = self.hub.clone();
+        let now_ms = self.clock.now_ms();
+        let greeted = std::mem::replace(&mut self.greeted, true);
+        let served = tokio::task::spawn_blocking(move || {
+            let served = hub.snapshot().map_err(|unavailable| unavailable.to_string()).and_then(|snapshot| {
+                let served = match greeted {
+                    false => session.serve(&snapshot, &mut hub.registry(), now_ms),
+                    true => session.serve(&snapshot, &mut Registry::default(), now_ms),
+                };
+                served.map_err(|error| error.to_string())
+            });
+            if served.is_err() {
+                session.handle_trouble(TROUBLE_AFTER_MS);
+            }
+            let ready: Vec<Ready> = std::iter::from_fn(|| session.poll_output()).map(Ready::from).collect();
+            (session, served, ready)
+        });
+        let Ok((session, served, ready)) = served.await else {
+            eprintln!("tombolo-server: a session ended with a defect");
+            return Err(Over);
+        };
+        self.session = Some(session);
+        for ready in ready {
+            match ready {
+                Ready::Frame(frame) => self.frames.send(frame).await.map_err(|_| Over)?,
+                Ready::Other(output) => self.put_out(output).await?,
+            }
+        }
+        served.map_err(|why| {
+            eprintln!("tombolo-server: {why}");
+            Over
+        })
+    }
+}
+
+/// An output whose frame is made already.
+enum Ready {
+    Frame(Bytes),
+    Other(Output),
+}
+
+impl From<Output> for Ready {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Frame(down) => Self::Frame(frame::encode_down(&down).into()),
+            other => Self::Other(other),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The checks of Hello, in their order: protocol, workspace, history, schema, device (H1). Nothing else of the session is read
+//! before they have passed.
+
+use super::live::Live;
+use super::{Entry, Output, Phase, Registry, Session};
+use crate::access::Rights;
+use crate::feed::estimate;
+use crate::snapshot::{AuthorList, Snapshot};
+use crate::store::StoreError;
+use tombolo_protocol::cursor::Cursors;
+use tombolo_protocol::ids::{Hash16, Mark, Position, PushNo, Seq};
+use tombolo_protocol::limits::CHUNK_BYTES_MAX;
+use tombolo_protocol::message::{CloseReason, Copied, Diverged, Down, Hello, Outcome, Welcome};
+use tombolo_protocol::version::{PROTOCOL, PROTOCOL_LOWEST, agree};
+
+impl Session {
+    pub(super) fn check(
+        &mut self,
+        hello: Box<Hello>,
+        snapshot: &Snapshot,
+        registry: &mut Registry,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let Some(protocol) = agree(hello.protocol) else {
+            let reason = CloseReason::Version { lowest: PROTOCOL_LOWEST, highest: PROTOCOL };
+            self.close_with(Down::Closed(reason));
+            return Ok(());
+        };
+        if hello.workspace != snapshot.workspace() {
+            self.close_with(Down::OtherServer { workspace: snapshot.workspace() });
+            return Ok(());
+        }
+        if snapshot.hash_at(hello.witness.seq)? != Some(hello.witness.hash) {
+            self.send(Down::WhichCommon);
+            self.phase = Phase::AskedCommon(hello);
+            self.inbox.clear();
+            return Ok(());
+        }
+        let Some(rights) = self.check_device(&hello, snapshot)? else { return Ok(()) };
+        if !within(&hello.cursors, snapshot.head().seq) {
+            self.violation("a cursor above the log");
+            return Ok(());
+        }
+        if (hello.schema, hello.schema_hash) != (snapshot.schema_seq(), snapshot.schema().hash) {
+            self.send(Down::Schema { seq: snapshot.schema_seq(), text: snapshot.schema().text.clone() });
+        }
+        if self.is_copy(&hello, snapshot)? {
+            let copied = self.copied(&hello, &rights, snapshot)?;
+            self.close_with(Down::Copy(Box::new(copied)));
+            return Ok(());
+        }
+        match registry.enter(hello.device, self.id, hello.process, hello.connection) {
+            Entry::Alone => {}
+            Entry::Replaces(session) => {
+                let (process, connection) = (hello.process, hello.connection);
+                self.outputs.push_back(Output::Replace { session, process, connection });
+            }
+            Entry::Late => {
+                self.close_with(Down::Closed(CloseReason::Late));
+                return Ok(());
+            }
+        }
+        self.welcome(hello, protocol, &rights, snapshot, now_ms)
+    }
+
+    /// The rights of the user, where the device is the token's and may connect.
+    pub(super) fn check_device(&mut self, hello: &Hello, snapshot: &Snapshot) -> Result<Option<Rights>, StoreError> {
+        if hello.device != self.identity.device {
+            self.close_with(Down::Closed(CloseReason::Unauthorized));
+            return Ok(None);
+        }
+        match self.admitted(snapshot)? {
+            Ok(rights) => Ok(Some(rights)),
+            Err(reason) => {
+                self.close_with(Down::Closed(reason));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether the device may (still) be connected, and what its user may do.
+    pub(super) fn admitted(&self, snapshot: &Snapshot) -> Result<Result<Rights, CloseReason>, StoreError> {
+        let device = snapshot.device(self.identity.device)?;
+        if device.as_ref().is_some_and(|device| device.revoked) {
+            return Ok(Err(CloseReason::Revoked));
+        }
+        let known = device.is_some_and(|device| device.token.is_some() && device.user == self.identity.user);
+        let rights = snapshot.rights(self.identity.user)?;
+        Ok(rights.filter(|_| known).ok_or(CloseReason::Unauthorized))
+    }
+
+    /// The store was copied or put back: the record is above what it ever froze, or differs where both have something (P3).
+    fn is_copy(&self, hello: &Hello, snapshot: &Snapshot) -> Result<bool, StoreError> {
+        let recorded = |number: PushNo| {
+            Ok::<_, StoreError>(snapshot.recorded_push(self.identity.device, number)?.map(|(hash, _)| hash))
+        };
+        let (applied, applied_hash) = hello.applied;
+        let highest = hello.frozen.last().map_or(applied, |(number, _)| *number).max(applied);
+        if snapshot.last_push(self.identity.device)?.0 > highest {
+            return Ok(true);
+        }
+        if applied != PushNo(0) && recorded(applied)? != Some(applied_hash) {
+            return Ok(true);
+        }
+        for (number, hash) in &hello.frozen {
+            if recorded(*number)?.is_some_and(|recorded| recorded != *hash) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn welcome(
+        &mut self,
+        hello: Box<Hello>,
+        protocol: u16,
+        rights: &Rights,
+        snapshot: &Snapshot,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let mut authors = AuthorList::default();
+        let outcomes = self.outcomes(&hello.frozen, rights, snapshot, &mut authors)?;
+        let listed = snapshot.sections(rights)?;
+        let named = hello.cursors.sections.iter().chain(hello.cursors.fills.keys()).copied().collect();
+        let answered = outcomes.last().map_or(hello.applied.0, |outcome| outcome.number).max(hello.applied.0);
+        let welcome = Welcome {
+            protocol,
+            server_ms: now_ms,
+            snapshot: snapshot.head(),
+            last: snapshot.last_push(self.identity.device)?,
+            outcomes,
+            sections: (listed != named).then(|| listed.iter().copied().collect()),
+            authors: authors.read(snapshot)?,
+        };
+        self.send(Down::Welcome(Box::new(welcome)));
+        let mut live = Live::new(&self.config, *hello, answered, snapshot);
+        live.relist(listed, snapshot.head().seq);
+        self.phase = Phase::Live(Box::new(live));
+        Ok(())
+    }
+
+    /// What is answered to a copy: everything that is recorded under the hashes that it named.
+    pub(super) fn copied(&self, hello: &Hello, rights: &Rights, snapshot: &Snapshot) -> Result<Copied, StoreError> {
+        let mut authors = AuthorList::default();
+        let outcomes = self.outcomes(&hello.frozen, rights, snapshot, &mut authors)?;
+        Ok(Copied {
+            snapshot: snapshot.head(),
+            last: snapshot.last_push(self.identity.device)?,
+            outcomes,
+            authors: authors.read(snapshot)?,
+        })
+    }
+
+    /// The recorded outcomes of frozen pushes whose hashes are the recorded ones. Where they would not fit into one message the
+    /// rest is left out: not known settles nothing, and what is sent again is answered by itself.
+    fn outcomes(
+        &self,
+        frozen: &[(PushNo, Hash16)],
+        rights: &Rights,
+        snapshot: &Snapshot,
+        authors: &mut AuthorList,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let mut outcomes = Vec::new();
+        let mut bytes = 0;
+        for (number, hash) in frozen {
+            let recorded = snapshot.recorded_push(self.identity.device, *number)?;
+            if recorded.map(|(recorded, _)| recorded) != Some(*hash) {
+                continue;
+            }
+            let Some(outcome) = snapshot.outcome(rights, self.identity.device, *number, authors)? else { continue };
+            bytes += outcome.rows.0.iter().map(estimate).sum::<usize>();
+            if bytes > CHUNK_BYTES_MAX && !outcomes.is_empty() {
+                break;
+            }
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
+
+    /// The histories differ, or have nothing in common (H2, H3).
+    pub(super) fn diverged(&mut self, hello: &Hello, pairs: &[Mark], snapshot: &Snapshot) -> Result<(), StoreError> {
+        let mut common: Option<Mark> = None;
+        for pair in pairs {
+            if snapshot.hash_at(pair.seq)? == Some(pair.hash) {
+                common = common.max(Some(*pair));
+            }
+        }
+        let Some(common) = common else {
+            self.close_with(Down::OtherServer { workspace: snapshot.workspace() });
+            return Ok(());
+        };
+        let Some(rights) = self.check_device(hello, snapshot)? else { return Ok(()) };
+        let mut authors = AuthorList::default();
+        let outcomes = self.outcomes(&hello.frozen, &rights, snapshot, &mut authors)?;
+        let diverged = Diverged {
+            common,
+            snapshot: snapshot.head(),
+            outcomes,
+            authors: authors.read(snapshot)?,
+            offer: snapshot.offer_after(common.seq)?,
+        };
+        self.close_with(Down::Diverged(Box::new(diverged)));
+        Ok(())
+    }
+}
+
+/// Whether cursors stand within the log. The witness covers them; what is above was made up.
+fn within(cursors: &Cursors, head: Seq) -> bool {
+    let fills = cursors.fills.values();
+    let all = fills.clone().map(|fill| &fill.cursor).chain([&cursors.main]);
+    all.into_iter().all(|cursor| cursor.complete <= head && cursor.scanned <= Position::end_of(head))
+        && fills.clone().all(|fill| fill.head.is_none_or(|named| named <= head))
+}

@@ -1,0 +1,58 @@
+//! Who made the commits that rows name, and when: each once a message (S2).
+
+use super::Snapshot;
+use crate::access::OPERATOR;
+use crate::store::StoreError;
+use crate::store::read::Read;
+use std::collections::{BTreeMap, BTreeSet};
+use tombolo_protocol::ids::{Seq, UserId};
+use tombolo_protocol::message::{Author, Authors};
+use tombolo_protocol::row::RowState;
+
+/// What people read where no user made a commit.
+const OPERATOR_NAME: &str = "the server's operator";
+
+/// Gathers the commits that rows name.
+#[derive(Default)]
+pub struct AuthorList(BTreeSet<Seq>);
+
+impl AuthorList {
+    /// Takes the stamps of a row, and the commit that last changed it: of a deletion there is no stamp.
+    pub fn note(&mut self, row: &RowState) {
+        self.0.insert(row.seq);
+        self.0.extend(row.fields.iter().map(|field| field.stamp));
+    }
+
+    /// Names and times.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn read(self, snapshot: &Snapshot) -> Result<Authors, StoreError> {
+        let mut authors = Authors::default();
+        let mut places: BTreeMap<UserId, u32> = BTreeMap::new();
+        for seq in self.0 {
+            let Some(mark) = snapshot.tables.commit_mark(seq)? else { continue };
+            let name = match places.get(&mark.user) {
+                Some(place) => *place,
+                None => {
+                    let place = u32::try_from(authors.names.len()).unwrap_or(u32::MAX);
+                    authors.names.push(snapshot.user_name(mark.user)?);
+                    places.insert(mark.user, place);
+                    place
+                }
+            };
+            authors.commits.push(Author { seq, name, at_ms: mark.at_ms });
+        }
+        Ok(authors)
+    }
+}
+
+impl Snapshot {
+    /// The name of a commit's author, as people read it.
+    pub(super) fn user_name(&self, user: UserId) -> Result<String, StoreError> {
+        if user == OPERATOR {
+            return Ok(OPERATOR_NAME.to_owned());
+        }
+        Ok(self.tables.user(user)?.map_or_else(String::new, |user| user.name))
+    }
+}

@@ -1,0 +1,286 @@
+//! A consistent read view of the newest durable state: everything that is told to clients is read from one of these.
+
+mod authors;
+mod history;
+mod outcome;
+
+pub use authors::AuthorList;
+
+use crate::access::Rights;
+use crate::feed::{Scan, Scanned, Source};
+use crate::store::read::Read;
+use crate::store::records::{CommitMark, Device, Meta, SectionRecord, User};
+use crate::store::tables::ReadTables;
+use crate::store::{Store, StoreError};
+use redb::ReadableTable;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tombolo_protocol::commit::{Commit, Offer};
+use tombolo_protocol::hash::Digest;
+use tombolo_protocol::ids::{
+    DeviceId, Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, WorkspaceId,
+};
+use tombolo_protocol::row::Row;
+use tombolo_protocol::schema::Schema;
+
+/// A device and its user, as a valid token names them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The device.
+    pub device: DeviceId,
+    /// Its user.
+    pub user: UserId,
+}
+
+/// The read view. Keep it for a short while only.
+pub struct Snapshot {
+    store: Store,
+    tables: ReadTables,
+    meta: Meta,
+    schema: Arc<Schema>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(store: Store, tables: ReadTables) -> Result<Self, StoreError> {
+        let meta = tables.meta_record()?.ok_or(StoreError::NotInitialised)?;
+        let schema = store.schema(&tables, meta.schema)?;
+        Ok(Self { store, tables, meta, schema })
+    }
+
+    /// The head: where everything here is read.
+    pub fn head(&self) -> Mark {
+        tombolo_protocol::hash::mark(self.meta.head, self.meta.hash)
+    }
+
+    /// The workspace.
+    pub fn workspace(&self) -> WorkspaceId {
+        self.meta.workspace
+    }
+
+    /// The schema at the head.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The seq of its commit.
+    pub fn schema_seq(&self) -> Seq {
+        self.meta.schema
+    }
+
+    /// The schema in force at a seq.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn schema_at(&self, seq: Seq) -> Result<Arc<Schema>, StoreError> {
+        let seq = self.tables.schema_seq_at(seq)?.ok_or(StoreError::NotInitialised)?;
+        self.store.schema(&self.tables, seq)
+    }
+
+    /// The last commit that may have changed somebody's list of sections.
+    pub fn sections_changed(&self) -> Seq {
+        self.meta.sections_changed
+    }
+
+    /// The seq covered by a completed backup.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn safe(&self) -> Result<Seq, StoreError> {
+        self.tables.safe_seq()
+    }
+
+    /// The hash of the log at a seq; none above the head. That of seq 0 is zero.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn hash_at(&self, seq: Seq) -> Result<Option<Hash16>, StoreError> {
+        Ok(self.tables.hash_of(seq)?.map(|hash| hash.short()))
+    }
+
+    /// A commit.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn commit(&self, seq: Seq) -> Result<Option<Commit>, StoreError> {
+        Ok(self.tables.commit(seq)?.map(|(commit, _)| commit))
+    }
+
+    /// What is kept of a commit for ever.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn commit_mark(&self, seq: Seq) -> Result<Option<CommitMark>, StoreError> {
+        self.tables.commit_mark(seq)
+    }
+
+    /// What the operator chose at the newest restore behind `common`; a folder put back by hand counts as yes (H4).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn offer_after(&self, common: Seq) -> Result<Offer, StoreError> {
+        Ok(self.tables.offer_after(common)?.unwrap_or(Offer::Yes))
+    }
+
+    /// A user.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.tables.user(id)
+    }
+
+    /// A user by the name to log in with.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn user_named(&self, name: &str) -> Result<Option<(UserId, User)>, StoreError> {
+        let Some(id) = self.tables.user_named(name)? else { return Ok(None) };
+        Ok(self.tables.user(id)?.map(|user| (id, user)))
+    }
+
+    /// All users by id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn users(&self) -> Result<Vec<(UserId, User)>, StoreError> {
+        let mut users = Vec::new();
+        for entry in self.tables.users.iter()? {
+            let (id, user) = entry?;
+            users.push((UserId::from_bytes(*id.value()), tombolo_protocol::codec::store::decode(user.value())?));
+        }
+        Ok(users)
+    }
+
+    /// A device.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn device(&self, id: DeviceId) -> Result<Option<Device>, StoreError> {
+        self.tables.device(id)
+    }
+
+    /// All devices by id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn devices(&self) -> Result<Vec<(DeviceId, Device)>, StoreError> {
+        let mut devices = Vec::new();
+        for entry in self.tables.devices.iter()? {
+            let (id, device) = entry?;
+            devices.push((DeviceId::from_bytes(*id.value()), tombolo_protocol::codec::store::decode(device.value())?));
+        }
+        Ok(devices)
+    }
+
+    /// Who a token with this hash belongs to; none where it is unknown, expired or given back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn identity(&self, token: &[u8; 32], now_ms: i64) -> Result<Option<Identity>, StoreError> {
+        let Some(id) = self.tables.tokens.get(token)?.map(|id| DeviceId::from_bytes(*id.value())) else { return Ok(None) };
+        let device = self.tables.device(id)?;
+        let valid = device.filter(|device| !device.revoked && now_ms < device.expires_at_ms);
+        Ok(valid.map(|device| Identity { device: id, user: device.user }))
+    }
+
+    /// The rights of a user at the head; none where there is no such user.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn rights(&self, user: UserId) -> Result<Option<Rights>, StoreError> {
+        Rights::of(&self.tables, user)
+    }
+
+    /// The sections of a user.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn sections(&self, rights: &Rights) -> Result<BTreeSet<Section>, StoreError> {
+        Ok(rights.sections(&self.schema, &self.tables.known_scopes()?))
+    }
+
+    /// A row, whoever asks.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn row(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {
+        self.tables.row(key)
+    }
+
+    /// A row by number, whoever asks.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn row_numbered(&self, number: RowNo) -> Result<Option<Row>, StoreError> {
+        self.tables.row_numbered(number)
+    }
+
+    /// Rows of a table by ascending id behind `after`, deleted ones included.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn rows_after(&self, table: TableTag, after: Option<RowId>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.tables.rows_after(table, after, limit)
+    }
+
+    /// The digest of a section at the head.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn digest(&self, section: &Section) -> Result<Digest, StoreError> {
+        Ok(self.tables.section_record(section)?.map(|record| record.digest).unwrap_or_default())
+    }
+
+    /// All sections that have or had rows.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn section_records(&self) -> Result<Vec<SectionRecord>, StoreError> {
+        let mut records = Vec::new();
+        for entry in self.tables.sections.iter()? {
+            records.push(tombolo_protocol::codec::store::decode(entry?.1.value())?);
+        }
+        Ok(records)
+    }
+
+    /// The last push of a device with its hash; zero before the first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn last_push(&self, device: DeviceId) -> Result<(PushNo, Hash16), StoreError> {
+        Ok(self.tables.device(device)?.map(|device| (device.last, device.last_hash)).unwrap_or_default())
+    }
+
+    /// The hash and seq of a recorded push.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn recorded_push(&self, device: DeviceId, number: PushNo) -> Result<Option<(Hash16, Seq)>, StoreError> {
+        Ok(self.tables.recorded_push(device, number)?.map(|push| (push.hash, push.seq)))
+    }
+
+    /// Scans the feed as this user sees it. `own` says of a push whether the client has its rows from the result already.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn scan(
+        &self,
+        rights: &Rights,
+        scan: &Scan<'_>,
+        own: &dyn Fn(DeviceId, PushNo) -> bool,
+    ) -> Result<Scanned, StoreError> {
+        let source = Source { tables: &self.tables, head: self.meta.head, schema: &self.schema, rights };
+        let mut last: Option<(Seq, bool)> = None;
+        source.scan(scan, &mut |seq| {
+            if let Some((known, is_own)) = last
+                && known == seq
+            {
+                return Ok(is_own);
+            }
+            let push = self.tables.commit_mark(seq)?.and_then(|mark| mark.push);
+            let is_own = push.is_some_and(|(device, number)| own(device, number));
+            last = Some((seq, is_own));
+            Ok(is_own)
+        })
+    }
+}

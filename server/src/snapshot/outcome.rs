@@ -1,0 +1,122 @@
+//! The outcome of a recorded push: verdicts as they were recorded, rows as they are now, under present rights (P5).
+
+use super::{AuthorList, Snapshot};
+use crate::access::Rights;
+use crate::store::StoreError;
+use crate::store::read::Read;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tombolo_protocol::batch::RowBatch;
+use tombolo_protocol::change::{Effect, Op, Verdict, VerdictRuns};
+use tombolo_protocol::commit::{CommitBody, PushRecord};
+use tombolo_protocol::ids::{DeviceId, Mark, PushNo, RowId, RowKey, Seq};
+use tombolo_protocol::message::Outcome;
+use tombolo_protocol::row::{Row, RowState, StateKind};
+use tombolo_protocol::schema::Schema;
+
+impl Snapshot {
+    /// The outcome of a push of this device; none where it is not recorded.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outcome(
+        &self,
+        rights: &Rights,
+        device: DeviceId,
+        number: PushNo,
+        authors: &mut AuthorList,
+    ) -> Result<Option<Outcome>, StoreError> {
+        let Some((_, seq)) = self.recorded_push(device, number)? else { return Ok(None) };
+        let record = match self.commit(seq)?.map(|commit| commit.body) {
+            Some(CommitBody::Push(record)) => record,
+            _ => return Err(StoreError::damaged(format!("push {number} names commit {seq}, which is no push"))),
+        };
+        let hash = self.hash_at(seq)?;
+        let commit = Mark { seq, hash: hash.ok_or_else(|| StoreError::damaged(format!("commit {seq} has no mark")))? };
+        if record.void {
+            return Ok(Some(Outcome { number, commit, verdicts: None, rows: RowBatch::default() }));
+        }
+        let rows = self.outcome_rows(rights, seq, &record)?;
+        rows.iter().for_each(|row| authors.note(row));
+        Ok(Some(Outcome { number, commit, verdicts: Some(told(&record, rights, self)?), rows: RowBatch(rows) }))
+    }
+
+    /// Every row that the push names, complete from its recorded base, and the other rows of clashes whole.
+    fn outcome_rows(&self, rights: &Rights, seq: Seq, record: &PushRecord) -> Result<Vec<RowState>, StoreError> {
+        let written_under = self.schema_at(record.schema)?;
+        let effects: BTreeMap<RowKey, &Effect> = record.effects.iter().map(|effect| (effect.key, effect)).collect();
+        let mut rows = Vec::new();
+        let mut named: BTreeSet<RowKey> = record.rows.iter().map(|row| row.key).collect();
+        for (recorded, verdict) in record.rows.iter().zip(record.verdicts.iter()) {
+            if let Some(row) = self.visible(rights, &recorded.key)? {
+                let mut state = row.since_base(recorded.view_base);
+                if let Some(effect) = effects.get(&recorded.key) {
+                    leave_out_sent(&mut state, effect, seq, &written_under);
+                }
+                rows.push(state);
+            }
+            if let Some(other) = rival(verdict, recorded.key)
+                && named.insert(other)
+                && let Some(row) = self.visible(rights, &other)?
+            {
+                rows.push(row.since_base(Seq(0)));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// A row, if this user may see it now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn visible(&self, rights: &Rights, key: &RowKey) -> Result<Option<Row>, StoreError> {
+        Ok(self.tables.row(key)?.filter(|row| rights.may_see(&self.schema, row)))
+    }
+}
+
+/// The client knows what it sent: fields that still have the stamp of this very commit are left out. Not those that the server
+/// wrote by itself, since the schema of the push did not have them (H7).
+fn leave_out_sent(state: &mut RowState, effect: &Effect, seq: Seq, written_under: &Arc<Schema>) {
+    if state.kind != StateKind::Live || effect.op == Op::Delete {
+        return;
+    }
+    let known = written_under.table(effect.key.table);
+    state.fields.retain(|field| {
+        let sent = known.is_some_and(|table| table.field(field.field).is_some());
+        !(sent && field.stamp == seq)
+    });
+    state.as_sent = true;
+}
+
+fn rival(verdict: &Verdict, key: RowKey) -> Option<RowKey> {
+    match verdict {
+        Verdict::Clash { with: Some(id), .. } => Some(RowKey { table: key.table, id: *id }),
+        _ => None,
+    }
+}
+
+/// The verdicts as recorded, but rows that the user may not see (any more) are not named in them (T22).
+fn told(record: &PushRecord, rights: &Rights, snapshot: &Snapshot) -> Result<VerdictRuns, StoreError> {
+    let own: BTreeSet<RowKey> = record.rows.iter().map(|row| row.key).collect();
+    let mut verdicts = Vec::with_capacity(record.rows.len());
+    for (recorded, verdict) in record.rows.iter().zip(record.verdicts.iter()) {
+        let other = rival(verdict, recorded.key).or(match verdict {
+            Verdict::Refused(tombolo_protocol::change::Refusal::Referenced { by }) => *by,
+            _ => None,
+        });
+        let hidden = match other {
+            Some(key) if !own.contains(&key) => snapshot.visible(rights, &key)?.is_none(),
+            _ => false,
+        };
+        verdicts.push(if hidden { without_name(verdict) } else { verdict.clone() });
+    }
+    Ok(VerdictRuns::of(verdicts))
+}
+
+fn without_name(verdict: &Verdict) -> Verdict {
+    match verdict {
+        Verdict::Clash { field, .. } => Verdict::Clash { field: *field, with: None::<RowId> },
+        Verdict::Refused(_) => Verdict::Refused(tombolo_protocol::change::Refusal::Referenced { by: None }),
+        other => other.clone(),
+    }
+}

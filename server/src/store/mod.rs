@@ -1,0 +1,174 @@
+//! The embedded store: log and folds in one redb file, written by one transaction at a time.
+
+mod compare;
+mod error;
+mod migrations;
+pub mod read;
+pub mod records;
+pub mod tables;
+
+pub use error::StoreError;
+
+use crate::snapshot::Snapshot;
+use redb::{Builder, Database, ReadableDatabase, StorageBackend, WriteTransaction};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tables::{ReadTables, Tables};
+use tombolo_protocol::ids::Seq;
+use tombolo_protocol::schema::Schema;
+
+/// Memory for pages of the file; the default of the engine would be a gigabyte.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// A handle of the store; clones share it.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    /// A durable write failed: whether it happened is not known, so nothing is answered any more (P9).
+    poisoned: AtomicBool,
+    /// Parsed schemas by the seq of their commit.
+    schemas: Mutex<BTreeMap<Seq, Arc<Schema>>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+impl Store {
+    /// Opens the file, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`], worded for the operator.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::of(Builder::new().set_cache_size(CACHE_BYTES).create(path)?)
+    }
+
+    /// Opens a store over any medium; a simulator crashes and tears it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn with_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
+        Self::of(Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend)?)
+    }
+
+    /// A new store in memory.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::with_backend(redb::backends::InMemoryBackend::new())
+    }
+
+    fn of(database: Database) -> Result<Self, StoreError> {
+        let inner =
+            Inner { database, poisoned: AtomicBool::new(false), schemas: Mutex::new(BTreeMap::new()) };
+        let store = Self(Arc::new(inner));
+        migrations::run(&store)?;
+        Ok(store)
+    }
+
+    /// Whether there is a workspace in it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn is_initialised(&self) -> Result<bool, StoreError> {
+        use read::Read;
+        Ok(self.read()?.meta_record()?.is_some())
+    }
+
+    /// A consistent view of the newest durable state. Keep it only for a short while: the file grows as long as it lives.
+    ///
+    /// # Errors
+    /// [`StoreError::NotInitialised`] before there is a workspace, [`StoreError::Poisoned`] after a failed write.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        Snapshot::new(self.clone(), self.read()?)
+    }
+
+    /// After this nothing is answered from the store until it is opened again (P9).
+    pub(crate) fn poison(&self) {
+        self.0.poisoned.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn read(&self) -> Result<ReadTables, StoreError> {
+        self.check()?;
+        ReadTables::open(&self.0.database.begin_read()?)
+    }
+
+    pub(crate) fn write(&self) -> Result<WriteTransaction, StoreError> {
+        self.check()?;
+        let mut txn = self.0.database.begin_write()?;
+        // Checksums of pages are no defence against stored values that a peer chose; with this the allocator's state is
+        // written along, commits go through two phases, and reopening after a crash takes milliseconds.
+        txn.set_quick_repair(true);
+        Ok(txn)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.0.poisoned.load(Ordering::SeqCst) { Err(StoreError::Poisoned) } else { Ok(()) }
+    }
+
+    /// The schema of the commit at `seq`, parsed once.
+    pub(crate) fn schema(&self, tables: &impl Tables, seq: Seq) -> Result<Arc<Schema>, StoreError> {
+        use read::Read;
+        let mut parsed = self.0.schemas.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(schema) = parsed.get(&seq) {
+            return Ok(schema.clone());
+        }
+        let text = tables
+            .schema_text(seq)?
+            .ok_or_else(|| StoreError::damaged(format!("the schema of commit {seq} is missing")))?;
+        let schema = Schema::parse(&text)
+            .map_err(|error| StoreError::damaged(format!("the logged schema of commit {seq} does not parse: {error}")))?;
+        let schema = Arc::new(schema);
+        parsed.insert(seq, schema.clone());
+        Ok(schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_another_has_open_is_said_to_be_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.redb");
+        let first = Store::open(&path).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Locked)));
+        drop(first);
+        assert!(Store::open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_is_something_else_is_said_to_be_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.redb");
+        std::fs::write(&path, vec![7u8; 8192]).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Damaged(_) | StoreError::Io(_))));
+    }
+
+    #[test]
+    fn a_store_without_workspace_says_so() {
+        let store = Store::in_memory().unwrap();
+        assert!(!store.is_initialised().unwrap());
+        assert!(matches!(store.snapshot(), Err(StoreError::NotInitialised)));
+    }
+
+    #[test]
+    fn a_store_of_a_newer_program_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.redb");
+        let store = Store::open(&path).unwrap();
+        let txn = store.write().unwrap();
+        tables::WriteTables::open(&txn).unwrap().local.insert("format", 99).unwrap();
+        txn.commit().unwrap();
+        drop(store);
+        assert!(matches!(Store::open(&path), Err(StoreError::NewerFormat { found: 99, .. })));
+    }
+}

@@ -1,0 +1,148 @@
+//! Every table of the store, in one place. All but `local` are a fold of the log, and can be rebuilt and compared.
+//!
+//! Records are encoded by [`tombolo_protocol::codec::store`], commits and section keys by the wire codec. A layout that
+//! changes gets a new version suffix and a numbered migration.
+
+use super::StoreError;
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $field:ident = $name:literal: $key:ty => $value:ty;)*) => {
+        /// All tables, open in one write transaction.
+        pub struct WriteTables<'txn> {
+            $($(#[$doc])* pub $field: Table<'txn, $key, $value>,)*
+        }
+
+        /// All tables, as they were when the read transaction began.
+        pub struct ReadTables {
+            $($(#[$doc])* pub $field: ReadOnlyTable<$key, $value>,)*
+        }
+
+        /// All tables for reading, in a write or a read transaction.
+        pub trait Tables {
+            $($(#[$doc])* fn $field(&self) -> &impl ReadableTable<$key, $value>;)*
+        }
+
+        impl<'txn> WriteTables<'txn> {
+            /// Opens all tables, and makes those that are not there yet.
+            ///
+            /// # Errors
+            /// [`StoreError`] when the file cannot be read.
+            pub fn open(txn: &'txn WriteTransaction) -> Result<Self, StoreError> {
+                Ok(Self { $($field: txn.open_table(TableDefinition::new($name))?,)* })
+            }
+        }
+
+        impl ReadTables {
+            /// Opens all tables.
+            ///
+            /// # Errors
+            /// [`StoreError`] when the file cannot be read.
+            pub fn open(txn: &ReadTransaction) -> Result<Self, StoreError> {
+                Ok(Self { $($field: txn.open_table(TableDefinition::new($name))?,)* })
+            }
+
+            /// Compares all tables: for each its name and, where they differ, the first difference in words.
+            ///
+            /// # Errors
+            /// [`StoreError`] when a file cannot be read.
+            pub fn compare(&self, other: &Self) -> Result<Vec<(&'static str, Option<String>)>, StoreError> {
+                Ok(vec![$(($name, super::compare::first_difference(&self.$field, &other.$field)?),)*])
+            }
+        }
+
+        impl Tables for WriteTables<'_> {
+            $(fn $field(&self) -> &impl ReadableTable<$key, $value> { &self.$field })*
+        }
+
+        impl Tables for ReadTables {
+            $(fn $field(&self) -> &impl ReadableTable<$key, $value> { &self.$field })*
+        }
+    };
+}
+
+type Id = &'static [u8; 16];
+type Bytes = &'static [u8];
+
+tables! {
+    /// What is not a fold of the log.
+    /// Key: `format` (of the store), `safe` (the seq covered by a completed backup).
+    /// Value: the number.
+    local = "local_1": &'static str => u64;
+    /// Where the fold stands.
+    /// Key: unit.
+    /// Value: [`super::records::Meta`].
+    meta = "meta_1": () => Bytes;
+    /// The log.
+    /// Key: seq.
+    /// Value: the commit's bytes, over which its hash is taken.
+    log = "log_1": u64 => Bytes;
+    /// What is kept of every commit for ever.
+    /// Key: seq.
+    /// Value: [`super::records::CommitMark`].
+    marks = "marks_1": u64 => Bytes;
+    /// The rows.
+    /// Key: row number.
+    /// Value: [`tombolo_protocol::row::Row`].
+    rows = "rows_1": u64 => Bytes;
+    /// Row numbers by identity.
+    /// Key: table, row id.
+    /// Value: row number.
+    ids = "ids_1": (u16, Id) => u64;
+    /// The feed: each row once in its section, by the position of its last change; and exit markers.
+    /// Key: section number, seq, ordinal.
+    /// Value: row number, whether it is an exit marker.
+    feed = "feed_1": (u32, u64, u32) => (u64, bool);
+    /// Exit markers by row.
+    /// Key: row number, number of the section that it left.
+    /// Value: position of the marker in that section's feed: seq, ordinal.
+    exits = "exits_1": (u64, u32) => (u64, u32);
+    /// The sections.
+    /// Key: the section, in the wire codec.
+    /// Value: [`super::records::SectionRecord`].
+    sections = "sections_1": Bytes => Bytes;
+    /// Scopes that have or had a section, or a row in the scope table.
+    /// Key: id of the row of the scope table.
+    /// Value: unit.
+    scopes = "scopes_1": Id => ();
+    /// Live rows by the values of their unique fields.
+    /// Key: table, field, scope (empty in tables without), value (see [`super::read::value_key`]).
+    /// Value: row number.
+    unique = "unique_1": (u16, u16, Bytes, Bytes) => u64;
+    /// Live rows by what they refer to.
+    /// Key: table and id of the row referred to, number of the referring row, its field.
+    /// Value: unit.
+    references = "references_1": (u16, Id, u64, u16) => ();
+    /// Devices.
+    /// Key: device id.
+    /// Value: [`super::records::Device`].
+    devices = "devices_1": Id => Bytes;
+    /// Recorded pushes.
+    /// Key: device id, push number.
+    /// Value: [`super::records::RecordedPush`].
+    pushes = "pushes_1": (Id, u64) => Bytes;
+    /// Users.
+    /// Key: user id.
+    /// Value: [`super::records::User`].
+    users = "users_1": Id => Bytes;
+    /// Users by the name to log in with.
+    /// Key: the name.
+    /// Value: user id.
+    user_names = "user_names_1": &'static str => Id;
+    /// Valid tokens.
+    /// Key: BLAKE3 of the token.
+    /// Value: device id.
+    tokens = "tokens_1": &'static [u8; 32] => Id;
+    /// Which commits concern a row.
+    /// Key: row number, seq.
+    /// Value: unit.
+    history = "history_1": (u64, u64) => ();
+    /// The schemas.
+    /// Key: seq of the commit.
+    /// Value: the text of the file.
+    schemas = "schemas_1": u64 => &'static str;
+    /// What operators chose when they put a backup back.
+    /// Key: seq of the commit.
+    /// Value: [`tombolo_protocol::commit::Offer`].
+    restores = "restores_1": u64 => Bytes;
+}

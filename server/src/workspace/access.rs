@@ -1,0 +1,103 @@
+//! Users, grants, devices and tokens, checked before they are logged.
+
+use super::Writer;
+use crate::access::OPERATOR;
+use crate::store::StoreError;
+use crate::store::read::Read;
+use thiserror::Error;
+use tombolo_protocol::commit::{AccessChange, CommitBody, Grant};
+use tombolo_protocol::ids::{DeviceId, RowId, RowKey, Seq, UserId};
+use tombolo_protocol::limits::NAME_BYTES_MAX;
+
+/// An honest no to a change of users, grants, devices or tokens.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// Another user has the name.
+    #[error("there is another user with the name `{0}`; choose another name")]
+    NameTaken(String),
+    /// The name cannot be one.
+    #[error("a user's name has 1 to {NAME_BYTES_MAX} bytes and neither control characters nor blanks around it")]
+    BadName,
+    /// The nil id is that of the operator.
+    #[error("this user id is reserved")]
+    Reserved,
+    /// There is no such user.
+    #[error("there is no such user")]
+    UnknownUser,
+    /// There is no such device.
+    #[error("there is no such device")]
+    UnknownDevice,
+    /// The schema has no scopes, or this is none.
+    #[error("{0} is not a row of the table that the schema names as scope table")]
+    UnknownScope(RowId),
+    /// Another user has the device.
+    #[error("the device belongs to another user, or was revoked")]
+    NotYourDevice,
+}
+
+impl Writer<'_> {
+    pub(super) fn access(
+        &mut self,
+        by: UserId,
+        change: AccessChange,
+    ) -> Result<Result<Seq, AccessError>, StoreError> {
+        if let Some(refusal) = self.access_refusal(&change)? {
+            return Ok(Err(refusal));
+        }
+        Ok(Ok(self.append(by, CommitBody::Access(change))?))
+    }
+
+    fn access_refusal(&self, change: &AccessChange) -> Result<Option<AccessError>, StoreError> {
+        match change {
+            AccessChange::User { id, name, grant, .. } => self.user_refusal(*id, name, grant),
+            AccessChange::Token { device, user, .. } => {
+                if self.tables.user(*user)?.is_none() {
+                    return Ok(Some(AccessError::UnknownUser));
+                }
+                let foreign = self.tables.device(*device)?.is_some_and(|known| known.revoked || known.user != *user);
+                Ok(foreign.then_some(AccessError::NotYourDevice))
+            }
+            AccessChange::DeviceRevoked { device } | AccessChange::TokenRevoked { device } => {
+                Ok(self.tables.device(*device)?.is_none().then_some(AccessError::UnknownDevice))
+            }
+        }
+    }
+
+    fn user_refusal(&self, id: UserId, name: &str, grant: &Grant) -> Result<Option<AccessError>, StoreError> {
+        if id == OPERATOR {
+            return Ok(Some(AccessError::Reserved));
+        }
+        if name.trim() != name || name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            return Ok(Some(AccessError::BadName));
+        }
+        if self.tables.user_named(name)?.is_some_and(|other| other != id) {
+            return Ok(Some(AccessError::NameTaken(name.to_owned())));
+        }
+        let Grant::Scopes(scopes) = grant else { return Ok(None) };
+        let scope_table = self.fold.schema()?.scope_table;
+        for scope in scopes {
+            let row = scope_table.map(|table| self.tables.row(&RowKey { table, id: *scope })).transpose()?;
+            if row.flatten().is_none() {
+                return Ok(Some(AccessError::UnknownScope(*scope)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Logging in again names the store's device, which stays if it is that user's and was not revoked (P4).
+    pub(super) fn issue_token(
+        &mut self,
+        user: UserId,
+        device: Option<DeviceId>,
+        fresh: DeviceId,
+        token: [u8; 32],
+        expires_at_ms: i64,
+    ) -> Result<Result<DeviceId, AccessError>, StoreError> {
+        let named = device.map(|id| Ok::<_, StoreError>((id, self.tables.device(id)?))).transpose()?;
+        let kept = named.and_then(|(id, known)| known.filter(|known| known.user == user && !known.revoked).map(|_| id));
+        let device = kept.unwrap_or(fresh);
+        let change = AccessChange::Token { device, user, token, expires_at_ms };
+        Ok(self.access(user, change)?.map(|_| device))
+    }
+}

@@ -1,0 +1,125 @@
+//! An import: many changes by the operator, all or nothing, decided like any other push.
+
+use super::{Workspace, Writer};
+use crate::store::StoreError;
+use crate::store::read::Read;
+use thiserror::Error;
+use tombolo_protocol::change::{Change, Push, Refusal, Verdict};
+use tombolo_protocol::commit::CommitBody;
+use tombolo_protocol::ids::{DeviceId, Hash16, RowKey, Seq, UserId};
+use tombolo_protocol::limits::{PUSH_BYTES_MAX, PUSH_CHANGES_MAX};
+
+/// The device under which the server itself pushes.
+pub const SERVER_DEVICE: DeviceId = DeviceId(uuid::Uuid::nil());
+
+/// What an import did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Imported {
+    /// Changes that are in the log.
+    pub accepted: usize,
+    /// Changes that asked for what was there already.
+    pub agreed: usize,
+    /// The last commit.
+    pub head: Seq,
+}
+
+/// The first change that did not go through; nothing was imported.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("row {}: {}; nothing was imported", key.id, reason(verdict))]
+pub struct ImportRefusal {
+    /// Its place among the changes, counted from 0.
+    pub index: usize,
+    /// Its row.
+    pub key: RowKey,
+    /// What was said of it.
+    pub verdict: Verdict,
+}
+
+fn reason(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Refused(refusal) => refusal.to_string(),
+        Verdict::Clash { .. } => "another row has the same value in a unique field".to_owned(),
+        Verdict::Conflict => "the row was changed meanwhile, or deleted; try again".to_owned(),
+        Verdict::Held { by } => format!("it depends on row {}, which did not go through", by.id),
+        Verdict::Accepted { .. } | Verdict::Agreed => "it went through".to_owned(),
+    }
+}
+
+impl Workspace {
+    pub(super) fn import(
+        &mut self,
+        by: UserId,
+        changes: Vec<Change>,
+        now_ms: i64,
+    ) -> Result<Result<Imported, ImportRefusal>, StoreError> {
+        let txn = self.store.write()?;
+        let (imported, head) = {
+            let mut writer = Writer::open(&self.store, &txn, self.admit, now_ms)?;
+            match writer.import(by, changes)? {
+                Ok(imported) => (imported, writer.finish()?),
+                Err(refusal) => {
+                    drop(writer);
+                    txn.abort()?;
+                    return Ok(Err(refusal));
+                }
+            }
+        };
+        txn.commit()?;
+        self.head = head;
+        Ok(Ok(imported))
+    }
+}
+
+impl Writer<'_> {
+    fn import(&mut self, by: UserId, changes: Vec<Change>) -> Result<Result<Imported, ImportRefusal>, StoreError> {
+        let mut imported = Imported { accepted: 0, agreed: 0, head: self.fold.meta().head };
+        let mut index = 0;
+        for changes in pushes(changes) {
+            let (last, previous) =
+                self.tables.device(SERVER_DEVICE)?.map(|device| (device.last, device.last_hash)).unwrap_or_default();
+            let mut push =
+                Push { number: last.next(), hash: Hash16::default(), schema: self.fold.meta().schema, changes };
+            push.hash = push.compute_hash(previous);
+            let record = self.decide(SERVER_DEVICE, by, &push)?;
+            for (change, verdict) in push.changes.iter().zip(record.verdicts.iter()) {
+                match verdict {
+                    Verdict::Accepted { .. } => imported.accepted += 1,
+                    Verdict::Agreed => imported.agreed += 1,
+                    refused => return Ok(Err(ImportRefusal { index, key: change.key, verdict: refused.clone() })),
+                }
+                index += 1;
+            }
+            imported.head = self.append(by, CommitBody::Push(record))?;
+        }
+        Ok(Ok(imported))
+    }
+}
+
+/// The changes in pushes of allowed size; a row that is named again starts a new one.
+fn pushes(changes: Vec<Change>) -> Vec<Vec<Change>> {
+    let mut pushes: Vec<Vec<Change>> = Vec::new();
+    let (mut bytes, mut keys) = (0, std::collections::BTreeSet::new());
+    for change in changes {
+        let size = change.canonical_len();
+        let full = pushes.last().is_none_or(|push| push.len() >= PUSH_CHANGES_MAX) || bytes + size > PUSH_BYTES_MAX;
+        if full || keys.contains(&change.key) {
+            pushes.push(Vec::new());
+            bytes = 0;
+            keys.clear();
+        }
+        bytes += size;
+        keys.insert(change.key);
+        pushes.last_mut().expect("one was pushed above where there was none").push(change);
+    }
+    pushes
+}
+
+impl ImportRefusal {
+    /// The refusal, where it is one.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match &self.verdict {
+            Verdict::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What needs both sides: stories played by hand on a pair of machines, and the real programs end to end.
+
+mod merging;
+mod random;
+mod traps_history;
+mod traps_pull;
+mod traps_push;
+mod worlds;

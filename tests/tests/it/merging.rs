@@ -1,0 +1,317 @@
+//! What two devices that worked offline get when they meet: merged without a question where that is safe, asked where it is
+//! not, and each question answered in every direction.
+
+use crate::worlds::clinic;
+use anyhow::Result;
+use tombolo_client::protocol::change::{Op, Refusal};
+use tombolo_client::protocol::outbox::{Choice, ConflictKind, Resolution, Review, Write};
+use tombolo_client::Standing;
+
+#[test]
+fn edits_of_different_fields_merge_without_a_question() -> Result<()> {
+    let mut c = clinic()?;
+    let (a, b) = (0, c.device()?);
+    let row = c.known_patient(&[a, b])?;
+    c.world.update(a, row, &[("phone", "2")])?;
+    c.world.update(b, row, &[("village", "Lamu")])?;
+    c.world.sync(a)?;
+    let report = c.world.sync(b)?;
+    assert_eq!((report.pushed, report.merged), (1, 1));
+    c.world.sync(a)?;
+    for at in [a, b] {
+        assert_eq!(c.world.field(at, row, "phone")?, "2");
+        assert_eq!(c.world.field(at, row, "village")?, "Lamu");
+        assert!(c.world.pending(at)?.is_empty());
+        c.world.assert_equal(at)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn edits_of_the_same_field_ask_and_mine_or_theirs_can_be_taken() -> Result<()> {
+    for (resolution, expected) in [
+        (Resolution::AllMine, "mine"),
+        (Resolution::AllServer, "theirs"),
+    ] {
+        let mut c = clinic()?;
+        let (a, b) = (0, c.device()?);
+        let row = c.known_patient(&[a, b])?;
+        c.world.update(a, row, &[("phone", "theirs")])?;
+        c.world.sync(a)?;
+        c.world.update(b, row, &[("phone", "mine")])?;
+        c.world.sync(b)?;
+        let conflicts = c.world.conflicts(b)?;
+        assert_eq!(conflicts.len(), 1);
+        assert_eq!(conflicts[0].conflict.kind, ConflictKind::UpdateUpdate);
+        assert_eq!(conflicts[0].author.as_ref().map(|author| author.name.as_str()), Some("ada"));
+        assert_eq!(c.world.server_field(row, "phone")?, "theirs");
+        c.world.resolve(b, row, &resolution)?;
+        c.world.sync(b)?;
+        c.world.sync(a)?;
+        assert_eq!(c.world.server_field(row, "phone")?, expected);
+        for at in [a, b] {
+            assert_eq!(c.world.field(at, row, "phone")?, expected);
+            assert!(c.world.pending(at)?.is_empty());
+            c.world.assert_equal(at)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn another_value_can_be_typed_for_a_field_in_conflict() -> Result<()> {
+    let mut c = clinic()?;
+    let (a, b) = (0, c.device()?);
+    let row = c.known_patient(&[a, b])?;
+    c.world.update(a, row, &[("phone", "theirs")])?;
+    c.world.sync(a)?;
+    c.world.update(b, row, &[("phone", "mine"), ("village", "Lamu")])?;
+    c.world.sync(b)?;
+    let field = c.world.conflicts(b)?[0].conflict.fields[0];
+    let value = c.world.values(b, "patients", &[("phone", "third")])?.remove(&field).unwrap();
+    c.world.resolve(b, row, &Resolution::Fields([(field, Choice::Value(value))].into()))?;
+    c.world.sync(b)?;
+    assert_eq!(c.world.server_field(row, "phone")?, "third");
+    assert_eq!(c.world.server_field(row, "village")?, "Lamu");
+    Ok(())
+}
+
+#[test]
+fn a_dose_and_its_unit_ask_as_one() -> Result<()> {
+    // T7
+    let mut c = clinic()?;
+    let (a, b) = (0, c.device()?);
+    let patient = c.known_patient(&[a, b])?;
+    let (patient_id, site) = (patient.id.to_string(), c.site.id.to_string());
+    let fields = [("patient", patient_id.as_str()), ("name", "Amoxicillin"), ("dose", "5"), ("unit", "mg"), ("site", &site)];
+    let row = c.world.create(a, "medications", &fields)?;
+    c.world.sync(a)?;
+    c.world.sync(b)?;
+    c.world.update(a, row, &[("dose", "10")])?;
+    c.world.update(b, row, &[("unit", "g")])?;
+    c.world.sync(a)?;
+    c.world.sync(b)?;
+    let conflicts = c.world.conflicts(b)?;
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!(conflicts[0].conflict.fields.len(), 2, "dose and unit are one question");
+    c.world.resolve(b, row, &Resolution::AllMine)?;
+    c.world.sync(b)?;
+    assert_eq!((c.world.server_field(row, "dose")?, c.world.server_field(row, "unit")?), ("5.000".into(), "g".into()));
+    Ok(())
+}
+
+#[test]
+fn a_strict_table_asks_about_any_change_of_the_row() -> Result<()> {
+    let mut c = clinic()?;
+    let (a, b) = (0, c.device()?);
+    let site = c.site.id.to_string();
+    let row = c.world.create(a, "stock", &[("item", "gloves"), ("count", "10"), ("site", &site)])?;
+    c.world.sync(a)?;
+    c.world.sync(b)?;
+    c.world.update(a, row, &[("item", "gloves, large")])?;
+    c.world.update(b, row, &[("count", "7")])?;
+    c.world.sync(a)?;
+    c.world.sync(b)?;
+    assert_eq!(c.world.conflicts(b)?.len(), 1);
+    c.world.resolve(b, row, &Resolution::AllMine)?;
+    c.world.sync(b)?;
+    assert_eq!(c.world.server_field(row, "count")?, "7");
+    assert_eq!(c.world.server_field(row, "item")?, "gloves, large");
+    Ok(())
+}
+
+#[test]
+fn an_edit_of_a_row_that_others_deleted_is_restored_or_given_up() -> Result<()> {
+    for (resolution, phone) in [(Resolution::AllMine, "2"), (Resolution::AllServer, "-")] {
+        let mut c = clinic()?;
+        let (a, b) = (0, c.device()?);
+        let row = c.known_patient(&[a, b])?;
+        c.world.update(a, row, &[("village", "Lamu")])?;
+        c.world.sync(a)?;
+        c.world.delete(a, row)?;
+        c.world.sync(a)?;
+        c.world.update(b, row, &[("phone", "2")])?;
+        c.world.sync(b)?;
+        assert_eq!(c.world.conflicts(b)?[0].conflict.kind, ConflictKind::UpdateDelete);
+        c.world.resolve(b, row, &resolution)?;
+        c.world.sync(b)?;
+        c.world.sync(a)?;
+        for at in [a, b] {
+            assert_eq!(c.world.field(at, row, "phone")?, phone);
+            // T15: what others wrote before the deletion comes back too, not my old copy of it.
+            assert_eq!(c.world.field(at, row, "village")?, if phone == "-" { "-" } else { "Lamu" });
+            c.world.assert_equal(at)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_deletion_of_a_row_that_others_changed_is_done_anyway_or_dropped() -> Result<()> {
+    for (resolution, phone) in [(Resolution::AllMine, "-"), (Resolution::AllServer, "2")] {
+        let mut c = clinic()?;
+        let (a, b) = (0, c.device()?);
+        let row = c.known_patient(&[a, b])?;
+        c.world.update(a, row, &[("phone", "2")])?;
+        c.world.sync(a)?;
+        c.world.delete(b, row)?;
+        c.world.sync(b)?;
+        assert_eq!(c.world.conflicts(b)?[0].conflict.kind, ConflictKind::DeleteUpdate);
+        assert_eq!(c.world.server_field(row, "phone")?, "2");
+        c.world.resolve(b, row, &resolution)?;
+        c.world.sync(b)?;
+        c.world.sync(a)?;
+        for at in [a, b] {
+            assert_eq!(c.world.field(at, row, "phone")?, phone);
+            assert!(c.world.pending(at)?.is_empty());
+            c.world.assert_equal(at)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn two_rows_with_one_id_are_the_same_or_a_question() -> Result<()> {
+    for (name, resolution, expected) in [
+        ("Amina", None, "Amina"),
+        ("Zawadi", Some(Resolution::AllMine), "Zawadi"),
+        ("Zawadi", Some(Resolution::AllServer), "Amina"),
+    ] {
+        let mut c = clinic()?;
+        let (a, b) = (0, c.device()?);
+        let row = c.patient(a, "Amina")?;
+        let site = c.site.id.to_string();
+        let mine = [("name", name), ("phone", "1"), ("village", "Malindi"), ("site", &site)];
+        let values = c.world.values(b, "patients", &mine)?;
+        c.world.write(b, row, Write::Create(values), None)?;
+        c.world.sync(a)?;
+        c.world.sync(b)?;
+        match resolution {
+            None => assert!(c.world.conflicts(b)?.is_empty()),
+            Some(resolution) => {
+                assert_eq!(c.world.conflicts(b)?[0].conflict.kind, ConflictKind::CreateCreate);
+                c.world.resolve(b, row, &resolution)?;
+                c.world.sync(b)?;
+            }
+        }
+        assert_eq!(c.world.server_field(row, "name")?, expected);
+        assert!(c.world.pending(b)?.is_empty());
+        c.world.assert_equal(b)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_clash_of_a_unique_value_shows_the_other_row_and_can_be_settled_both_ways() -> Result<()> {
+    for typed in [true, false] {
+        let mut c = clinic()?;
+        let (a, b) = (0, c.device()?);
+        let theirs = c.world.create(a, "sites", &[("name", "Lamu")])?;
+        c.world.sync(a)?;
+        let mine = c.world.create(b, "sites", &[("name", "Lamu")])?;
+        c.world.sync(b)?;
+        let conflicts = c.world.conflicts(b)?;
+        assert_eq!((conflicts.len(), conflicts[0].conflict.kind), (1, ConflictKind::Unique));
+        assert_eq!(conflicts[0].server.as_ref().map(|row| row.key), Some(theirs));
+        let field = conflicts[0].conflict.fields[0];
+        if typed {
+            let value = c.world.values(b, "sites", &[("name", "Lamu town")])?.remove(&field).unwrap();
+            c.world.resolve(b, mine, &Resolution::Fields([(field, Choice::Value(value))].into()))?;
+        } else {
+            c.world.resolve(b, mine, &Resolution::AllServer)?;
+        }
+        c.world.sync(b)?;
+        assert_eq!(c.world.server_field(mine, "name")?, if typed { "Lamu town" } else { "-" });
+        assert!(c.world.pending(b)?.is_empty());
+        c.world.assert_equal(b)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_refused_change_is_kept_with_its_reason_and_the_others_go_through() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let good = c.patient(a, "Amina")?;
+    let site = c.site.id.to_string();
+    let nameless = c.world.create(a, "patients", &[("phone", "1"), ("site", &site)])?;
+    let orphan_of = c.world.row_id().to_string();
+    let orphan =
+        c.world.create(a, "visits", &[("patient", &orphan_of), ("date", "2026-01-02"), ("reason", "x"), ("site", &site)])?;
+    let report = c.world.sync(a)?;
+    assert_eq!((report.pushed, report.refused), (1, 2));
+    assert_eq!(c.world.server_field(good, "name")?, "Amina");
+    for (row, is_it) in [(nameless, false), (orphan, true)] {
+        let pending = c.world.pending(a)?;
+        let pending = pending.iter().find(|pending| pending.key == row).unwrap();
+        assert_eq!(pending.standing, Standing::Refused);
+        let missing = matches!(pending.change.review, Some(Review::Refused(Refusal::MissingParent { .. })));
+        assert_eq!(missing, is_it, "{:?}", pending.change.review);
+    }
+    // Mended, it goes.
+    c.world.update(a, nameless, &[("name", "Zawadi")])?;
+    c.world.sync(a)?;
+    assert_eq!(c.world.server_field(nameless, "name")?, "Zawadi");
+    Ok(())
+}
+
+#[test]
+fn children_go_after_their_parents_and_wait_for_one_that_is_refused() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let site = c.site.id.to_string();
+    let nameless = c.world.create(a, "patients", &[("phone", "1"), ("site", &site)])?;
+    let of = nameless.id.to_string();
+    let visit = c.world.create(a, "visits", &[("patient", &of), ("date", "2026-01-02"), ("reason", "x"), ("site", &site)])?;
+    c.world.sync(a)?;
+    let standing = |c: &crate::worlds::Clinic, row| {
+        c.world.pending(a).map(|all| all.into_iter().find(|p| p.key == row).map(|p| p.standing))
+    };
+    assert_eq!(standing(&c, nameless)?, Some(Standing::Refused));
+    assert_eq!(standing(&c, visit)?, Some(Standing::Waiting { on: nameless }));
+    c.world.update(a, nameless, &[("name", "Zawadi")])?;
+    c.world.sync(a)?;
+    assert!(c.world.pending(a)?.is_empty(), "{:?}", c.world.pending(a)?);
+    assert_eq!(c.world.server_field(visit, "reason")?, "x");
+    Ok(())
+}
+
+#[test]
+fn a_group_goes_whole_or_not_at_all() -> Result<()> {
+    let mut c = clinic()?;
+    let (a, b) = (0, c.device()?);
+    let (one, two) = (c.known_patient(&[a, b])?, c.known_patient(&[a, b])?);
+    c.world.update(a, one, &[("phone", "theirs")])?;
+    c.world.sync(a)?;
+    let values = |c: &crate::worlds::Clinic, phone| c.world.values(b, "patients", &[("phone", phone)]);
+    let writes = vec![(one, Write::Update(values(&c, "7")?)), (two, Write::Update(values(&c, "8")?))];
+    c.world.group(b, writes)?;
+    c.world.sync(b)?;
+    assert_eq!(c.world.server_field(two, "phone")?, "1", "half of a group went through");
+    assert_eq!(c.world.pending(b)?.len(), 2);
+    c.world.resolve(b, one, &Resolution::AllMine)?;
+    c.world.sync(b)?;
+    assert_eq!((c.world.server_field(one, "phone")?, c.world.server_field(two, "phone")?), ("7".into(), "8".into()));
+    assert!(c.world.pending(b)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_decision_keeps_the_value_that_lost_in_the_history() -> Result<()> {
+    let mut c = clinic()?;
+    let (a, b) = (0, c.device()?);
+    let row = c.known_patient(&[a, b])?;
+    c.world.update(a, row, &[("phone", "theirs")])?;
+    c.world.sync(a)?;
+    c.world.update(b, row, &[("phone", "mine")])?;
+    c.world.sync(b)?;
+    let version = c.world.server_row(row)?.unwrap().version;
+    c.world.resolve(b, row, &Resolution::AllServer)?;
+    c.world.sync(b)?;
+    let server = c.world.server_row(row)?.unwrap();
+    assert_eq!(server.version, version, "a decision changes no row");
+    assert_eq!(c.world.effects(row, Op::Update)?, 1);
+    let history = c.world.history(row)?;
+    assert!(history.iter().any(|entry| entry.lost.iter().any(|(_, value)| format!("{value:?}").contains("mine"))));
+    Ok(())
+}

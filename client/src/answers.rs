@@ -94,7 +94,8 @@ impl Step<'_, '_> {
         let Some(table) = self.schema.table(key.table) else {
             // The table left the schema: what was sent cannot be merged any more, and is not lost.
             let sent = entry.sent.take().map(|sent| sent.pending);
-            entry.next = entry.next.or(sent).map(|next| Pending { review: Some(Review::Refused(Refusal::UnknownTable)), ..next });
+            entry.next =
+                entry.next.or(sent).map(|next| Pending { review: Some(Review::Refused(Refusal::UnknownTable)), ..next });
             self.tables.put_entry(&entry)?;
             return Ok(None);
         };

@@ -56,7 +56,11 @@ pub enum Standing {
 }
 
 /// The standing of every entry.
-pub(crate) fn standings(schema: &Schema, cursors: &Cursors, candidates: &BTreeMap<RowKey, Candidate>) -> BTreeMap<RowKey, Standing> {
+pub(crate) fn standings(
+    schema: &Schema,
+    cursors: &Cursors,
+    candidates: &BTreeMap<RowKey, Candidate>,
+) -> BTreeMap<RowKey, Standing> {
     let mut standings: BTreeMap<RowKey, Standing> =
         candidates.iter().map(|(key, candidate)| (*key, own_standing(schema, cursors, candidate))).collect();
     let mut groups: BTreeMap<GroupId, Vec<RowKey>> = BTreeMap::new();
@@ -114,8 +118,9 @@ fn held_by(
     let goes = |key: &RowKey| matches!(standings.get(key), None | Some(Standing::Ready));
     let member = next.group.and_then(|group| groups[&group].iter().find(|key| !goes(key)).copied());
     member.or_else(|| {
-        parents(schema, candidate.entry.key, next)
-            .find(|parent| candidates.get(parent).is_some_and(is_new) && !goes(parent) && standings[parent] != Standing::InFlight)
+        parents(schema, candidate.entry.key, next).find(|parent| {
+            candidates.get(parent).is_some_and(is_new) && !goes(parent) && standings[parent] != Standing::InFlight
+        })
     })
 }
 
@@ -346,11 +351,8 @@ fn ordered_units(schema: &Schema, units: Vec<Vec<RowKey>>, ready: &BTreeMap<RowK
     let unit_of: BTreeMap<RowKey, usize> =
         units.iter().enumerate().flat_map(|(index, unit)| unit.iter().map(move |key| (*key, index))).collect();
     let depths = depths(&units, |unit| {
-        let new: Vec<usize> = unit
-            .iter()
-            .flat_map(|key| new_parents(schema, ready[key], ready))
-            .map(|parent| unit_of[&parent])
-            .collect();
+        let new: Vec<usize> =
+            unit.iter().flat_map(|key| new_parents(schema, ready[key], ready)).map(|parent| unit_of[&parent]).collect();
         new
     });
     let deletion_depths = depths_of_deletions(schema, &units, &unit_of, ready);
@@ -377,7 +379,8 @@ fn depths_of_deletions(
             }
         }
     }
-    let by_unit: BTreeMap<*const RowKey, usize> = units.iter().enumerate().map(|(index, unit)| (unit.as_ptr(), index)).collect();
+    let by_unit: BTreeMap<*const RowKey, usize> =
+        units.iter().enumerate().map(|(index, unit)| (unit.as_ptr(), index)).collect();
     depths(units, |unit| children.get(&by_unit[&unit.as_ptr()]).cloned().unwrap_or_default())
 }
 

@@ -58,7 +58,9 @@ pub enum LocalError {
     #[error(transparent)]
     Write(#[from] WriteError),
     /// The group would be too large.
-    #[error("this group would have {changes} changes and {bytes} bytes; a group is sent whole and may have {PUSH_CHANGES_MAX} changes and {PUSH_BYTES_MAX} bytes. Split it")]
+    #[error(
+        "this group would have {changes} changes and {bytes} bytes; a group is sent whole and may have {PUSH_CHANGES_MAX} changes and {PUSH_BYTES_MAX} bytes. Split it"
+    )]
     GroupTooLarge {
         /// Its changes.
         changes: usize,
@@ -149,11 +151,7 @@ impl Engine {
         Ok(self.go_on(now_ms)?)
     }
 
-    fn local<R>(
-        &mut self,
-        now_ms: i64,
-        act: impl FnOnce(&mut Step<'_, '_>) -> Result<R, LocalError>,
-    ) -> Result<R, LocalError> {
+    fn local<R>(&mut self, now_ms: i64, act: impl FnOnce(&mut Step<'_, '_>) -> Result<R, LocalError>) -> Result<R, LocalError> {
         // The step's own errors are the store's; ours go past it, and its transaction is given up all the same.
         let mut refused = None;
         let done = self.step(now_ms, |step| {
@@ -182,7 +180,8 @@ impl Step<'_, '_> {
         if let (Some(next), Some(group)) = (&mut entry.next, group) {
             next.group = Some(group);
         }
-        let bytes: usize = entry.next.iter().flat_map(|next| next.fields.values()).map(|edit| 2 + edit.value.canonical_len()).sum();
+        let bytes: usize =
+            entry.next.iter().flat_map(|next| next.fields.values()).map(|edit| 2 + edit.value.canonical_len()).sum();
         if bytes > ROW_BYTES_MAX {
             return Err(LocalError::RowTooLarge);
         }

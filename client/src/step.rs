@@ -104,7 +104,9 @@ impl<'a, 'txn> Step<'a, 'txn> {
                     self.evict(&held.row)?;
                 }
             }
-            Applied::Want => self.tables.put_want(WantedRow { table: key.table, name: RowName::Id(key.id, Default::default()) })?,
+            Applied::Want => {
+                self.tables.put_want(WantedRow { table: key.table, name: RowName::Id(key.id, Default::default()) })?
+            }
             Applied::Unchanged => {
                 if let Some(held) = held {
                     self.mark_received(held)?;

@@ -1,8 +1,6 @@
 //! Typed access to the tables, the same for snapshots and transactions.
 
-use super::{
-    AcknowledgedPush, AuthorRecord, FrozenPush, MirrorRow, RecoveryCopy, StoreError, SyncState, records, tables as t,
-};
+use super::{AcknowledgedPush, AuthorRecord, FrozenPush, MirrorRow, RecoveryCopy, StoreError, SyncState, records, tables as t};
 use redb::{ReadableTable, ReadableTableMetadata, Table};
 use serde::{Serialize, de::DeserializeOwned};
 use tombolo_protocol::codec::store::{decode, encode};
@@ -178,9 +176,7 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
 
     /// Rows of which only a part came.
     pub fn wants(&self) -> Result<Vec<WantedRow>, StoreError> {
-        range(&self.wants, (Vec::new(), vec![0xff; 64]))?
-            .map(|item| item.and_then(|(key, _)| Ok(decode(&key)?)))
-            .collect()
+        range(&self.wants, (Vec::new(), vec![0xff; 64]))?.map(|item| item.and_then(|(key, _)| Ok(decode(&key)?))).collect()
     }
 
     /// Who made a commit.

@@ -32,7 +32,9 @@ pub enum StoreError {
     #[error("the disk is full; nothing was saved. Free some space and try again; what was saved before is safe")]
     DiskFull,
     /// It was written by a newer version.
-    #[error("this data was written by a newer Tombolo (store format {found}, this program knows {STORE_FORMAT}); please update")]
+    #[error(
+        "this data was written by a newer Tombolo (store format {found}, this program knows {STORE_FORMAT}); please update"
+    )]
     Newer {
         /// The format found.
         found: u32,

@@ -1,7 +1,10 @@
 //! What needs both sides: stories played by hand on a pair of machines, and the real programs end to end.
 
+mod e2e;
+mod e2e_errors;
 mod merging;
 mod random;
+mod stage;
 mod traps_history;
 mod traps_pull;
 mod traps_push;

@@ -3,9 +3,9 @@
 
 use crate::worlds::clinic;
 use anyhow::Result;
+use tombolo_client::Standing;
 use tombolo_client::protocol::change::{Op, Refusal};
 use tombolo_client::protocol::outbox::{Choice, ConflictKind, Resolution, Review, Write};
-use tombolo_client::Standing;
 
 #[test]
 fn edits_of_different_fields_merge_without_a_question() -> Result<()> {
@@ -29,10 +29,7 @@ fn edits_of_different_fields_merge_without_a_question() -> Result<()> {
 
 #[test]
 fn edits_of_the_same_field_ask_and_mine_or_theirs_can_be_taken() -> Result<()> {
-    for (resolution, expected) in [
-        (Resolution::AllMine, "mine"),
-        (Resolution::AllServer, "theirs"),
-    ] {
+    for (resolution, expected) in [(Resolution::AllMine, "mine"), (Resolution::AllServer, "theirs")] {
         let mut c = clinic()?;
         let (a, b) = (0, c.device()?);
         let row = c.known_patient(&[a, b])?;

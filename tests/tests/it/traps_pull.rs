@@ -62,7 +62,10 @@ fn t2_a_result_leaves_the_row_complete_even_if_the_link_is_cut_behind_it() -> Re
     while c.world.up(a)? {}
     while c.world.down(a)? && c.world.mirror(a, row)?.is_some_and(|held| held.version.0 < 3) {}
     c.world.cut(a)?;
-    assert_eq!(c.world.mirror(a, row)?, c.world.server_row(row)?.map(|server| tombolo_client::protocol::row::Row { ordinal: 0, ..server }));
+    assert_eq!(
+        c.world.mirror(a, row)?,
+        c.world.server_row(row)?.map(|server| tombolo_client::protocol::row::Row { ordinal: 0, ..server })
+    );
     // A deletion now is based on what was shown.
     c.world.delete(a, row)?;
     c.world.sync(a)?;

@@ -1,0 +1,451 @@
+//! Tables as CSV: a file is checked as a whole and written to the outbox in one local transaction, and rows are written out so
+//! that they read back unchanged.
+//!
+//! The first line names the columns: fields, and `id` if wished. Cells are read by the kind of their field; an empty cell is
+//! no value. References are ids, or the text that names exactly one row.
+
+use crate::engine::Engine;
+use crate::error::ClientError;
+use crate::handle::{Client, new_row_id};
+use crate::local::{LocalError, LocalWrite};
+use crate::names;
+use crate::store::{ReadTables, StoreError};
+use crate::table::fill_defaults;
+use crate::titles::Titles;
+use crate::view::{self, Query, RowView};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write as IoWrite;
+use thiserror::Error;
+use tombolo_protocol::ids::{FieldTag, RowId, RowKey, TableTag};
+use tombolo_protocol::outbox::Write;
+use tombolo_protocol::schema::{Field, FieldProblem, Schema, Table};
+use tombolo_protocol::value::Value;
+
+/// The column that holds a row's id; no field may be called so.
+const ID_COLUMN: &str = "id";
+/// Problems that are told; the others are counted.
+const PROBLEMS_TOLD_MAX: usize = 20;
+
+/// What an import did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Imported {
+    /// New rows.
+    pub created: usize,
+    /// Rows of which something differed.
+    pub updated: usize,
+    /// Rows that were already as the file says.
+    pub unchanged: usize,
+}
+
+/// Why a file was not imported; nothing of it was.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// Something is wrong with the file.
+    #[error(transparent)]
+    Problems(#[from] Problems),
+    /// The client could not.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// Everything that is wrong with a file, each with its line and column.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Error)]
+pub struct Problems(Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = self.0.iter().take(PROBLEMS_TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join("\n");
+        f.write_str(&told)?;
+        match self.0.len().saturating_sub(PROBLEMS_TOLD_MAX) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
+    }
+}
+
+impl Problems {
+    fn in_line(&mut self, line: u64, message: impl fmt::Display) {
+        self.0.push(format!("line {line}: {message}"));
+    }
+
+    fn in_cell(&mut self, line: u64, column: &str, message: impl fmt::Display) {
+        self.0.push(format!("line {line}, column `{column}`: {message}"));
+    }
+
+    /// What is wrong with a value for all rows is told once.
+    fn in_set(&mut self, field: &str, message: impl fmt::Display) {
+        let problem = format!("--set {field}: {message}");
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
+    }
+}
+
+/// Imports a file into the outbox: an id that is there becomes an update of what differs, everything else a new row. `set` gives
+/// fields the same value in all rows.
+///
+/// # Errors
+/// [`ImportError`]; nothing was written.
+pub fn import(client: &Client, table: &str, text: &[u8], set: &[(String, String)]) -> Result<Imported, ImportError> {
+    let (table, set, text) = (table.to_owned(), set.to_vec(), text.to_vec());
+    // Planning and writing see the same state: nothing comes in between on the engine's thread.
+    client.act(move |engine, now_ms| {
+        let schema = engine.schema().cloned().ok_or(LocalError::NoSchema)?;
+        let tag = names::table(&schema, &table)?.tag;
+        match plan(engine, &schema, tag, &text, &set)? {
+            Err(problems) => Ok(Err(problems)),
+            Ok((imported, writes)) => {
+                engine.write(writes, None, now_ms)?;
+                Ok(Ok(imported))
+            }
+        }
+    })?.map_err(ImportError::Problems)
+}
+
+/// Writes rows with their ids as CSV.
+///
+/// # Errors
+/// When `out` fails.
+pub fn export<'v>(
+    table: &Table,
+    rows: impl IntoIterator<Item = (RowId, &'v dyn Fn(FieldTag) -> Value)>,
+    out: impl IoWrite,
+) -> std::io::Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    let header = std::iter::once(ID_COLUMN).chain(table.fields.iter().map(|field| field.name.as_str()));
+    writer.write_record(header)?;
+    for (id, value_of) in rows {
+        let cells = table.fields.iter().map(|field| field.show(&value_of(field.tag)));
+        writer.write_record(std::iter::once(id.to_string()).chain(cells))?;
+    }
+    writer.flush()
+}
+
+type Planned = (Imported, Vec<LocalWrite>);
+
+fn plan(
+    engine: &Engine,
+    schema: &Schema,
+    tag: TableTag,
+    text: &[u8],
+    set: &[(String, String)],
+) -> Result<Result<Planned, Problems>, StoreError> {
+    let table = schema.table(tag).expect("the table was found in this very schema");
+    let tables = engine.store().read()?;
+    let mut planner = Planner { schema, table, tables: &tables, titles: Titles::default(), problems: Problems::default() };
+    let for_all = planner.for_all(set)?;
+    let rows = planner.rows(text, &for_all)?;
+    planner.check_ids(&rows);
+    let mut imported = Imported::default();
+    let mut writes = Vec::with_capacity(rows.len());
+    for row in rows {
+        match planner.write(row)? {
+            Some(write) if matches!(write.write, Write::Create(_)) => {
+                imported.created += 1;
+                writes.push(write);
+            }
+            Some(write) => {
+                imported.updated += 1;
+                writes.push(write);
+            }
+            None => imported.unchanged += 1,
+        }
+    }
+    planner.check_unique(&writes)?;
+    let problems = planner.problems;
+    Ok(if problems.0.is_empty() { Ok((imported, writes)) } else { Err(problems) })
+}
+
+/// A line of the file, read.
+struct ReadRow {
+    line: u64,
+    id: Option<RowId>,
+    values: BTreeMap<FieldTag, Value>,
+}
+
+/// A column: the id, or a field.
+struct Column<'a> {
+    name: String,
+    field: Option<&'a Field>,
+}
+
+struct Planner<'a> {
+    schema: &'a Schema,
+    table: &'a Table,
+    tables: &'a ReadTables,
+    titles: Titles,
+    problems: Problems,
+}
+
+impl<'a> Planner<'a> {
+    fn for_all(&mut self, set: &[(String, String)]) -> Result<BTreeMap<FieldTag, Value>, StoreError> {
+        let mut for_all = BTreeMap::new();
+        for (name, text) in set {
+            match names::field(self.table, name) {
+                Err(error) => self.problems.in_set(name, error),
+                Ok(field) => match self.cell(field, text)? {
+                    Ok(value) => {
+                        if for_all.insert(field.tag, value).is_some() {
+                            self.problems.in_set(name, "is given twice; give it once");
+                        }
+                    }
+                    Err(message) => self.problems.in_set(name, message),
+                },
+            }
+        }
+        Ok(for_all)
+    }
+
+    fn rows(&mut self, text: &[u8], for_all: &BTreeMap<FieldTag, Value>) -> Result<Vec<ReadRow>, StoreError> {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text);
+        let mut record = csv::ByteRecord::new();
+        let mut columns: Option<Vec<Column<'a>>> = None;
+        let mut rows = Vec::new();
+        while reader.read_byte_record(&mut record).unwrap_or(false) {
+            let line = record.position().map_or(0, csv::Position::line);
+            match &columns {
+                None => columns = Some(self.header(&record, for_all)),
+                // Cells without their columns would only be told to be wrong in every line.
+                Some(_) if !self.problems.0.is_empty() && rows.is_empty() && self.header_is_wrong() => break,
+                Some(columns) => rows.extend(self.line(columns, line, &record, for_all)?),
+            }
+        }
+        if columns.is_none() {
+            self.problems.in_line(1, "the file is empty; its first line names the fields");
+        }
+        Ok(rows)
+    }
+
+    fn header_is_wrong(&self) -> bool {
+        self.problems.0.iter().any(|problem| problem.starts_with("line 1"))
+    }
+
+    fn header(&mut self, record: &csv::ByteRecord, for_all: &BTreeMap<FieldTag, Value>) -> Vec<Column<'a>> {
+        let mut columns: Vec<Column<'a>> = Vec::new();
+        for cell in record {
+            let name = String::from_utf8_lossy(cell).trim().to_owned();
+            let field = self.table.field_named(&name);
+            if field.is_none() && name != ID_COLUMN {
+                let separator = if name.contains([';', '\t']) { "; columns are separated by commas" } else { "" };
+                let error = names::field(self.table, &name).err().map(|error| error.to_string()).unwrap_or_default();
+                self.problems.in_cell(1, &name, format!("{error}{separator}"));
+            } else if columns.iter().any(|column| column.name == name) {
+                self.problems.in_cell(1, &name, "the column is there twice; keep one of them");
+            } else if field.is_some_and(|field| for_all.contains_key(&field.tag)) {
+                self.problems.in_cell(1, &name, format!("is also given by --set {name}; leave out one of them"));
+            }
+            columns.push(Column { name, field });
+        }
+        columns
+    }
+
+    fn line(
+        &mut self,
+        columns: &[Column<'a>],
+        line: u64,
+        record: &csv::ByteRecord,
+        for_all: &BTreeMap<FieldTag, Value>,
+    ) -> Result<Option<ReadRow>, StoreError> {
+        if record.len() != columns.len() {
+            let (cells, named) = (record.len(), columns.len());
+            self.problems.in_line(line, format!("has {cells} cells, but the first line names {named} columns; is a quote missing?"));
+            return Ok(None);
+        }
+        let mut row = ReadRow { line, id: None, values: for_all.clone() };
+        for (column, cell) in columns.iter().zip(record) {
+            let Ok(text) = std::str::from_utf8(cell) else {
+                self.problems.in_cell(line, &column.name, "is not UTF-8; save the file with that encoding");
+                continue;
+            };
+            let wrong = match column.field {
+                None => id_of(text).map(|id| row.id = id).err(),
+                Some(field) => self.cell(field, text)?.map(|value| drop(row.values.insert(field.tag, value))).err(),
+            };
+            if let Some(message) = wrong {
+                self.problems.in_cell(line, &column.name, message);
+            }
+        }
+        Ok(Some(row))
+    }
+
+    /// A value, and whether the field allows it. That a required one is missing is said where the row is known.
+    fn cell(&mut self, field: &Field, text: &str) -> Result<Result<Value, String>, StoreError> {
+        let value = match field.reference.and_then(|reference| self.schema.table(reference.table)) {
+            Some(target) => self.titles.value_in(self.tables, target, text)?,
+            None => field.parse_text(text).map_err(|error| error.to_string()),
+        };
+        Ok(value.and_then(|value| match field.check(&value) {
+            Err(problem) if problem != FieldProblem::Required || !value.is_null() => Err(field.explain(problem)),
+            _ => Ok(value),
+        }))
+    }
+
+    /// Each row may be in the file once.
+    fn check_ids(&mut self, rows: &[ReadRow]) {
+        let mut first: BTreeMap<RowId, u64> = BTreeMap::new();
+        for (id, line) in rows.iter().filter_map(|row| Some((row.id?, row.line))) {
+            if let Some(before) = first.insert(id, line) {
+                self.problems.in_cell(line, ID_COLUMN, format!("is the id of line {before} too; each row may be there once"));
+            }
+        }
+    }
+
+    /// The write that a line means; `None` where the row is already so.
+    fn write(&mut self, row: ReadRow) -> Result<Option<LocalWrite>, StoreError> {
+        let key = RowKey { table: self.table.tag, id: row.id.unwrap_or_else(new_row_id) };
+        match view::get(self.tables, self.schema, key)? {
+            Some(shown) => Ok(self.update(&shown, row)),
+            None if self.tables.mirror(key)?.is_some() => {
+                let message = "this row was deleted; restore it first, or leave the id empty for a new row";
+                self.problems.in_cell(row.line, ID_COLUMN, message);
+                Ok(None)
+            }
+            None => Ok(Some(self.create(key, row))),
+        }
+    }
+
+    fn create(&mut self, key: RowKey, row: ReadRow) -> LocalWrite {
+        let mut values = row.values;
+        fill_defaults(self.table, &mut values);
+        values.retain(|_, value| !value.is_null());
+        for field in self.table.fields.iter().filter(|field| field.required && !values.contains_key(&field.tag)) {
+            let missing = field.explain(FieldProblem::Required);
+            self.problems.in_cell(row.line, &field.name, format!("{missing}; add the column, or --set {}=VALUE", field.name));
+        }
+        LocalWrite { key, write: Write::Create(values), seen: None }
+    }
+
+    /// Of a row that is there, what differs. Empty text is no difference to no value: a file cannot tell them apart.
+    fn update(&mut self, shown: &RowView, row: ReadRow) -> Option<LocalWrite> {
+        let is_empty = |value: &Value| value.is_null() || matches!(value, Value::Text(text) if text.is_empty());
+        let mut values = row.values;
+        values.retain(|tag, value| shown.value(*tag) != value && !(is_empty(value) && is_empty(shown.value(*tag))));
+        for (tag, value) in &values {
+            if let Some(field) = self.table.field(*tag).filter(|field| field.required && value.is_null()) {
+                self.problems.in_cell(row.line, &field.name, field.explain(FieldProblem::Required));
+            }
+        }
+        let seen = Some(shown.seen.clone());
+        (!values.is_empty()).then(|| LocalWrite { key: shown.key, write: Write::Update(values), seen })
+    }
+
+    /// No two rows on this device may have the same value of a unique field afterwards; what other devices have, the server
+    /// says.
+    fn check_unique(&mut self, writes: &[LocalWrite]) -> Result<(), StoreError> {
+        for field in self.table.fields.iter().filter(|field| field.unique) {
+            let written: BTreeMap<RowId, &BTreeMap<FieldTag, Value>> = writes
+                .iter()
+                .filter_map(|local| match &local.write {
+                    Write::Create(values) | Write::Update(values) => Some((local.key.id, values)),
+                    Write::Delete | Write::Restore => None,
+                })
+                .collect();
+            if !written.values().any(|values| values.contains_key(&field.tag)) {
+                continue;
+            }
+            let mut after: BTreeMap<RowId, BTreeMap<FieldTag, Value>> =
+                view::list(self.tables, self.table, &Query::default())?.into_iter().map(|row| (row.key.id, row.values)).collect();
+            for (id, values) in written {
+                after.entry(id).or_default().extend(values.iter().map(|(tag, value)| (*tag, value.clone())));
+            }
+            let mut counts: BTreeMap<Vec<u8>, (usize, String)> = BTreeMap::new();
+            for values in after.values() {
+                let Some(value) = values.get(&field.tag).filter(|value| !value.is_null()) else { continue };
+                let mut key = Vec::new();
+                self.table.scope.and_then(|scope| values.get(&scope)).unwrap_or(&Value::Null).canonical(&mut key);
+                value.canonical(&mut key);
+                counts.entry(key).or_insert_with(|| (0, field.show(value))).0 += 1;
+            }
+            for (count, text) in counts.into_values().filter(|(count, _)| *count > 1) {
+                self.problems.0.push(format!("column `{}`: {count} rows would have `{text}`, and it must be unique", field.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn id_of(text: &str) -> Result<Option<RowId>, String> {
+    match text.trim() {
+        "" => Ok(None),
+        id => id.parse().map(Some).map_err(|_| format!("`{id}` is not an id; leave it empty for a new row")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{clinic, site};
+
+    fn set() -> Vec<(String, String)> {
+        vec![("site".to_owned(), site().to_string())]
+    }
+
+    fn exported(client: &Client) -> String {
+        let schema = client.schema().unwrap();
+        let table = schema.table_named("patients").unwrap();
+        let rows = client.list(table.tag, Query::default()).unwrap();
+        let mut out = Vec::new();
+        let values: Vec<_> = rows.iter().map(|row| (row.key.id, move |tag| row.value(tag).clone())).collect();
+        export(table, values.iter().map(|(id, value)| (*id, value as &dyn Fn(FieldTag) -> Value)), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_exported_is_imported_as_no_change() {
+        let client = clinic();
+        let text = "name,birth_date,weight_kg\n\"Achieng, Rose\",1990-05-31,61.5\nOtieno,,\n";
+        let imported = import(&client, "patients", text.as_bytes(), &set()).unwrap();
+        assert_eq!(imported, Imported { created: 2, updated: 0, unchanged: 0 });
+        let csv = exported(&client);
+        let again = import(&client, "patients", csv.as_bytes(), &[]).unwrap();
+        assert_eq!(again, Imported { created: 0, updated: 0, unchanged: 2 });
+        let changed = import(&client, "patients", csv.replace("61.5", "62").as_bytes(), &[]).unwrap();
+        assert_eq!(changed, Imported { created: 0, updated: 1, unchanged: 1 });
+        assert!(exported(&client).contains(",62,") || exported(&client).contains(",62"));
+    }
+
+    #[test]
+    fn a_file_with_problems_is_not_imported_at_all_and_names_lines_and_columns() {
+        let client = clinic();
+        let text = "name,birth_date,sex\nRose,1990-05-31,F\nOtieno,soon,X\n,1990-01-01,\na,b\n";
+        let error = import(&client, "patients", text.as_bytes(), &set()).unwrap_err().to_string();
+        let lines: Vec<&str> = error.lines().collect();
+        assert!(lines[0].starts_with("line 3, column `birth_date`: `soon` is not a date"), "{error}");
+        assert!(lines[1].starts_with("line 3, column `sex`: "), "{error}");
+        assert!(error.contains("line 4, column `name`: Name: a value is needed here"), "{error}");
+        assert!(error.contains("line 5: has 2 cells, but the first line names 3 columns"), "{error}");
+        assert!(client.pending().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_wrong_first_line_is_told_once_and_not_for_every_row() {
+        let client = clinic();
+        let error = import(&client, "patients", b"nam;age\nRose;3\nOtieno;4\n", &set()).unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains("columns are separated by commas"), "{error}");
+        assert!(import(&client, "patients", b"", &[]).unwrap_err().to_string().contains("the file is empty"));
+    }
+
+    #[test]
+    fn no_more_than_twenty_problems_are_told() {
+        let text = format!("name,birth_date\n{}", "x,y\n".repeat(30));
+        let error = import(&clinic(), "patients", text.as_bytes(), &set()).unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 21);
+        assert!(error.ends_with("and 10 more"), "{error}");
+    }
+
+    #[test]
+    fn values_that_must_be_unique_are_not_imported_twice() {
+        let client = clinic();
+        let error = import(&client, "sites", b"name\nKisumu\nKisumu\n", &[]).unwrap_err().to_string();
+        assert_eq!(error, "column `name`: 2 rows would have `Kisumu`, and it must be unique");
+        import(&client, "sites", b"name\nKisumu\n", &[]).unwrap();
+        assert!(import(&client, "sites", b"name\nKisumu\n", &[]).is_err());
+        // A reference may be written as the text that names the row.
+        let set = [("site".to_owned(), "Kisumu".to_owned())];
+        assert_eq!(import(&client, "patients", b"name\nRose\n", &set).unwrap().created, 1);
+    }
+}

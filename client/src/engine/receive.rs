@@ -1,0 +1,252 @@
+//! What the server says, message by message; each that changes anything is one durable step.
+
+use super::Engine;
+use crate::answers::Tally;
+use crate::event::Event;
+use crate::session::{Hangup, Phase};
+use crate::step::StepError;
+use crate::store::StoreError;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tombolo_protocol::frame::decode_down;
+use tombolo_protocol::ids::{DeviceId, Mark, PushNo, Section, Seq};
+use tombolo_protocol::message::{Authors, CaughtUp, CloseReason, Copied, Diverged, Down, Outcome, Up, Welcome};
+use tombolo_protocol::schema::Schema;
+
+impl Engine {
+    /// A frame arrived.
+    ///
+    /// # Errors
+    /// [`StepError::Violation`] when the server broke the protocol: close the link. [`StepError::Store`] when the disk failed:
+    /// drop the engine and open the store again.
+    pub fn handle_frame(&mut self, frame: &[u8], now_ms: i64) -> Result<(), StepError> {
+        let message = decode_down(frame).map_err(|_| StepError::Violation("a frame that cannot be read"))?;
+        self.session.heard(now_ms);
+        match (self.session.phase, &message) {
+            (Phase::Down, _) => return Ok(()),
+            (Phase::Live, Down::Welcome(_)) => return Err(StepError::Violation("a second Welcome")),
+            (Phase::Greeting | Phase::AskingDevice, Down::Result { .. } | Down::Delta(_) | Down::CaughtUp(_)) => {
+                return Err(StepError::Violation("rows before Welcome"));
+            }
+            _ => {}
+        }
+        match message {
+            Down::Welcome(welcome) => self.welcome(*welcome, now_ms)?,
+            Down::Copy(copied) => self.copied(*copied, now_ms)?,
+            Down::Replaced { process, .. } => self.replaced(process, now_ms)?,
+            Down::WhichCommon => self.which_common()?,
+            Down::Diverged(diverged) => self.diverged(*diverged, now_ms)?,
+            Down::OtherServer { workspace } => {
+                self.write_state(|state| state.other_server = Some(workspace))?;
+                self.events.push_back(Event::OtherServer);
+                self.hangup = Some(Hangup::Stay);
+            }
+            Down::Result { snapshot, outcome, authors } => {
+                self.result(snapshot, &[*outcome], &authors, now_ms)?;
+            }
+            Down::Delta(delta) => {
+                self.step(now_ms, |step| step.delta(&delta))?;
+                self.send(&Up::AckDelta);
+                self.events.push_back(Event::Progress { scanned: delta.to.seq, head: delta.snapshot.seq });
+            }
+            Down::CaughtUp(caught_up) => self.caught_up(&caught_up, now_ms)?,
+            Down::Sections { head, sections } => {
+                let listed: BTreeSet<Section> = sections.into_iter().collect();
+                self.step(now_ms, |step| Ok(step.relist(&listed, head)?))?;
+            }
+            Down::Schema { seq, text } => self.take_schema(seq, text, now_ms)?,
+            Down::History(history) => self.events.push_back(Event::History(history)),
+            Down::DeviceIssued { device, token } => self.device_issued(device, token)?,
+            Down::Pong { nonce } => self.session.pong(nonce),
+            Down::Restarting { after_ms, window_ms } => {
+                self.events.push_back(Event::Restarting { after_ms, window_ms });
+                self.hangup = Some(Hangup::ReconnectAfter(after_ms));
+            }
+            Down::Closed(reason) => self.closed(reason),
+            Down::Rows { snapshot, rows, asked, authors } => {
+                self.step(now_ms, |step| {
+                    step.keep_authors(&authors)?;
+                    for want in &asked {
+                        step.tables.remove_want(*want)?;
+                    }
+                    step.put_rows(&rows.0)?;
+                    Ok(step.witness(snapshot)?)
+                })?;
+                asked.iter().for_each(|want| {
+                    self.session.wanted.remove(want);
+                });
+            }
+        }
+        self.go_on(now_ms)
+    }
+
+    fn welcome(&mut self, welcome: Welcome, now_ms: i64) -> Result<(), StepError> {
+        self.result(welcome.snapshot, &welcome.outcomes, &welcome.authors, now_ms)?;
+        let listed: BTreeSet<Section> = match welcome.sections {
+            Some(sections) => sections.into_iter().collect(),
+            None => self.cursors.sections.iter().chain(self.cursors.fills.keys()).copied().collect(),
+        };
+        self.step(now_ms, |step| {
+            step.relist(&listed, welcome.snapshot.seq)?;
+            Ok(step.witness(welcome.snapshot)?)
+        })?;
+        self.session.phase = Phase::Live;
+        // The server says so by itself once a session is caught up for the first time.
+        self.session.asked_caught_up = true;
+        self.events.push_back(Event::Online { server_ms: welcome.server_ms });
+        Ok(())
+    }
+
+    /// Applies outcomes, with the rows read from `snapshot`, in one transaction.
+    fn result(&mut self, snapshot: Mark, outcomes: &[Outcome], authors: &Authors, now_ms: i64) -> Result<(), StepError> {
+        let tallies = self.step(now_ms, |step| {
+            step.keep_authors(authors)?;
+            let tallies = outcomes.iter().map(|outcome| step.outcome(outcome)).collect::<Result<Vec<Tally>, _>>()?;
+            step.witness(snapshot)?;
+            Ok(tallies)
+        })?;
+        if let Some(sync) = &mut self.sync {
+            tallies.iter().for_each(|tally| sync.report.add(tally));
+        }
+        Ok(())
+    }
+
+    fn copied(&mut self, copied: Copied, now_ms: i64) -> Result<(), StepError> {
+        self.step(now_ms, |step| {
+            step.keep_authors(&copied.authors)?;
+            for outcome in &copied.outcomes {
+                step.outcome(outcome)?;
+            }
+            step.witness(copied.snapshot)?;
+            Ok(step.new_life()?)
+        })?;
+        self.begin_again(Event::NewLife { foreign_process: false });
+        Ok(())
+    }
+
+    fn replaced(&mut self, process: u64, now_ms: i64) -> Result<(), StepError> {
+        if process != self.process {
+            // Only a copy of this store runs as another process at the same time (P4).
+            self.step(now_ms, |step| Ok(step.new_life()?))?;
+            self.begin_again(Event::NewLife { foreign_process: true });
+        } else {
+            self.hangup = Some(Hangup::Stay);
+        }
+        Ok(())
+    }
+
+    fn which_common(&mut self) -> Result<(), StepError> {
+        // The beginning is common to everything in one workspace, whose id the server has checked.
+        let pairs = self.store.read()?.pairs()?.into_iter().chain([Mark::default()]).collect();
+        self.send(&Up::CommonPairs { pairs });
+        Ok(())
+    }
+
+    fn diverged(&mut self, diverged: Diverged, now_ms: i64) -> Result<(), StepError> {
+        self.step(now_ms, |step| {
+            step.keep_authors(&diverged.authors)?;
+            for outcome in &diverged.outcomes {
+                step.outcome(outcome)?;
+            }
+            Ok(step.diverged(diverged.common, diverged.offer)?)
+        })?;
+        self.begin_again(Event::Diverged { common: diverged.common.seq });
+        Ok(())
+    }
+
+    fn begin_again(&mut self, event: Event) {
+        self.handed_out = PushNo(0);
+        self.events.push_back(event);
+        self.hangup = Some(Hangup::Reconnect);
+    }
+
+    fn device_issued(&mut self, device: DeviceId, token: String) -> Result<(), StepError> {
+        let Some(mut account) = self.account.clone() else { return Ok(()) };
+        (account.device, account.token) = (device, Some(token));
+        let mut state = self.state.clone();
+        state.needs_device = false;
+        self.store.write(|tables| -> Result<(), StoreError> {
+            tables.set_account(&account)?;
+            tables.set_sync_state(&state)
+        })?;
+        (self.account, self.state) = (Some(account), state);
+        self.hangup = Some(Hangup::Reconnect);
+        Ok(())
+    }
+
+    fn take_schema(&mut self, seq: Seq, text: String, now_ms: i64) -> Result<(), StepError> {
+        let Ok(schema) = Schema::parse(&text) else {
+            self.events.push_back(Event::UpdateNeeded);
+            self.hangup = Some(Hangup::Stay);
+            return Ok(());
+        };
+        let rescoped: BTreeSet<_> = match &self.schema {
+            Some(before) => before
+                .tables
+                .iter()
+                .filter(|table| schema.table(table.tag).map(|after| after.scope) != Some(table.scope))
+                .map(|table| table.tag)
+                .collect(),
+            None => BTreeSet::new(),
+        };
+        self.step(now_ms, |step| {
+            // Under the old schema, by which their sections are known: rows of tables that are gone, or scoped otherwise.
+            let staying: BTreeSet<Section> = step
+                .cursors
+                .sections
+                .iter()
+                .chain(step.cursors.fills.keys())
+                .filter(|section| !rescoped.contains(&section.table))
+                .copied()
+                .collect();
+            let head = step.state.witness.seq;
+            let fills_without_head: Vec<Section> =
+                step.cursors.fills.iter().filter(|(_, fill)| fill.head.is_none()).map(|(section, _)| *section).collect();
+            step.relist(&staying, head)?;
+            for section in fills_without_head {
+                if let Some(fill) = step.cursors.fills.get_mut(&section) {
+                    fill.head = None;
+                }
+            }
+            step.tables.put_schema(seq, &text)?;
+            step.state.schema = seq;
+            Ok(())
+        })?;
+        self.schema = Some(Arc::new(schema));
+        self.events.push_back(Event::SchemaChanged);
+        Ok(())
+    }
+
+    fn caught_up(&mut self, caught_up: &CaughtUp, now_ms: i64) -> Result<(), StepError> {
+        self.session.asked_caught_up = false;
+        let differing = self.step(now_ms, |step| Ok(step.caught_up(caught_up)?))?;
+        if !differing.is_empty() {
+            let refetching = self.cursors.fills.values().any(|fill| fill.head.is_none());
+            self.events.push_back(Event::DigestMismatch { sections: differing.len(), refetching });
+            if refetching {
+                self.hangup = Some(Hangup::Reconnect);
+                return Ok(());
+            }
+        }
+        if self.cursors.is_caught_up(caught_up.head.seq) {
+            self.events.push_back(Event::CaughtUp { head: caught_up.head.seq });
+            if let Some(sync) = &mut self.sync {
+                sync.caught_up = Some(caught_up.head);
+            }
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        let hangup = match &reason {
+            CloseReason::TryLater { after_ms } => Hangup::ReconnectAfter(*after_ms),
+            CloseReason::Violation { .. } => {
+                self.session.closed_for_violation = true;
+                Hangup::ReconnectAfter(0)
+            }
+            _ => Hangup::Stay,
+        };
+        self.events.push_back(Event::Closed(reason));
+        self.hangup = Some(hangup);
+    }
+}

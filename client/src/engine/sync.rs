@@ -1,0 +1,184 @@
+//! Pushing and the syncs that a person asks for.
+
+use super::Engine;
+use crate::event::{Event, SyncReport};
+use crate::session::Phase;
+use crate::step::StepError;
+use crate::store::{FrozenPush, ReadTables, StoreError};
+use std::collections::BTreeSet;
+use tombolo_protocol::batch::{ChangeBatch, WireChange};
+use tombolo_protocol::ids::{Mark, RowKey, RowNo};
+use tombolo_protocol::limits::{PUSH_FAILED_SESSIONS_MAX, PUSH_WINDOW_MAX, WANT_ROWS_MAX};
+use tombolo_protocol::message::{PushMessage, Up, WantedRow};
+use tombolo_protocol::outbox::change_of;
+use tombolo_protocol::row::RowName;
+
+/// A sync that a person asked for.
+pub(super) struct SyncRun {
+    pub only: Option<BTreeSet<RowKey>>,
+    pub report: SyncReport,
+    /// Caught up after everything was answered.
+    pub caught_up: Option<Mark>,
+}
+
+impl Engine {
+    /// A person asks for a sync: what is ready is frozen and pushed, and everything is pulled. With `only`, of what is pending
+    /// only these rows (with their groups) go. The end is told by [`Event::Synced`].
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk fails.
+    pub fn sync(&mut self, only: Option<BTreeSet<RowKey>>, now_ms: i64) -> Result<(), StepError> {
+        self.sync = Some(SyncRun { only, report: SyncReport::default(), caught_up: None });
+        self.session.asked_caught_up = false;
+        self.step(now_ms, |step| {
+            let entries: Vec<_> = step.tables.entries()?.collect::<Result<_, _>>()?;
+            for mut entry in entries {
+                if let Some(next) = &mut entry.next
+                    && next.rounds > 0
+                {
+                    next.rounds = 0;
+                    step.tables.put_entry(&entry)?;
+                }
+            }
+            Ok(())
+        })?;
+        if self.session.phase == Phase::Down {
+            self.freeze(now_ms)?;
+        }
+        self.go_on(now_ms)
+    }
+
+    /// Gives up waiting for a sync; nothing that is pending changes.
+    pub fn cancel_sync(&mut self) -> Option<SyncReport> {
+        self.sync.take().map(|sync| sync.report)
+    }
+
+    /// Asks for the history of a row; it comes as [`Event::History`].
+    pub fn want_history(&mut self, key: RowKey) {
+        self.send(&Up::WantHistory { key });
+    }
+
+    /// Says goodbye.
+    pub fn bye(&mut self) {
+        if self.session.phase != Phase::Down {
+            self.send(&Up::Bye);
+        }
+    }
+
+    /// Does what can be done now: sends what is frozen, freezes what is ready, asks for missing rows, ends the sync.
+    pub(crate) fn go_on(&mut self, now_ms: i64) -> Result<(), StepError> {
+        if self.session.phase != Phase::Live || self.hangup.is_some() {
+            return Ok(());
+        }
+        if self.automatic || self.sync.is_some() {
+            self.freeze(now_ms)?;
+        }
+        self.send_pushes()?;
+        self.send_wants()?;
+        self.end_sync()
+    }
+
+    fn end_sync(&mut self) -> Result<(), StepError> {
+        if self.sync.is_none() {
+            return Ok(());
+        }
+        let tables = self.store.read()?;
+        let waiting = !tables.all_frozen()?.is_empty() || !tables.wants()?.is_empty();
+        drop(tables);
+        let Some(sync) = &mut self.sync else { return Ok(()) };
+        if waiting {
+            sync.caught_up = None;
+            return Ok(());
+        }
+        match sync.caught_up {
+            Some(head) if head.seq >= self.state.result_seq => {
+                if self.state.push_changes_max != 0 {
+                    self.write_state(|state| state.push_changes_max = 0)?;
+                }
+                let report = self.sync.take().map(|sync| sync.report).unwrap_or_default();
+                self.events.push_back(Event::Synced(SyncReport { head: head.seq, ..report }));
+            }
+            _ if !self.session.asked_caught_up => {
+                self.session.asked_caught_up = true;
+                self.send(&Up::WantCaughtUp);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn send_wants(&mut self) -> Result<(), StepError> {
+        let wants: Vec<WantedRow> = self
+            .store
+            .read()?
+            .wants()?
+            .into_iter()
+            .filter(|want| !self.session.wanted.contains(want))
+            .take(WANT_ROWS_MAX)
+            .collect();
+        if !wants.is_empty() {
+            self.session.wanted.extend(wants.iter().copied());
+            self.send(&Up::WantRow { rows: wants });
+        }
+        Ok(())
+    }
+
+    /// Freezes what is ready into pushes, as many as the window holds: content, number and hash are durable before the first
+    /// byte leaves (O5).
+    fn freeze(&mut self, now_ms: i64) -> Result<(), StepError> {
+        let only = self.sync.as_ref().and_then(|sync| sync.only.clone());
+        // Without a sync, automatic pushing sends whatever is ready.
+        self.step(now_ms, |step| Ok(step.freeze(only.as_ref(), PUSH_WINDOW_MAX)?))
+    }
+
+    /// Sends the frozen pushes that this session has not sent yet, in order.
+    pub(super) fn send_pushes(&mut self) -> Result<(), StoreError> {
+        let mut messages = Vec::new();
+        {
+            let tables = self.store.read()?;
+            for push in tables.all_frozen()? {
+                if push.number <= self.session.sent {
+                    continue;
+                }
+                self.session.sent = push.number;
+                self.handed_out = self.handed_out.max(push.number);
+                let given_up = push.failed_sessions >= PUSH_FAILED_SESSIONS_MAX;
+                messages.push(if given_up {
+                    Up::Void { number: push.number, hash: push.hash }
+                } else {
+                    Up::Push(Box::new(push_message(&tables, &push)?))
+                });
+            }
+        }
+        messages.iter().for_each(|message| self.send(message));
+        Ok(())
+    }
+
+    /// Bytes came that are not a whole frame yet: the link is alive.
+    pub fn heard(&mut self, now_ms: i64) {
+        self.session.heard(now_ms);
+    }
+}
+
+/// A frozen push as it goes over the wire: encoded anew for each session, by row numbers where they are known (P6, H6).
+fn push_message(tables: &ReadTables, push: &FrozenPush) -> Result<PushMessage, StoreError> {
+    let mut changes = Vec::with_capacity(push.rows.len());
+    for (key, group) in &push.rows {
+        let damaged = || StoreError::Damaged("a frozen push without its content".into());
+        let sent = tables.entry(*key)?.and_then(|entry| entry.sent).ok_or_else(damaged)?;
+        let number = tables.mirror(*key)?.map(|held| held.row.no).filter(|no| *no != RowNo(0));
+        let change = change_of(*key, &sent.pending, sent.view_base, *group);
+        changes.push(WireChange {
+            table: key.table,
+            name: number.map_or(RowName::Id(key.id, RowNo(0)), RowName::No),
+            op: change.op,
+            row_base: change.row_base,
+            view_base: change.view_base,
+            fields: change.fields,
+            lost: change.lost,
+            group: change.group,
+            edited_at_ms: change.edited_at_ms,
+        });
+    }
+    Ok(PushMessage { number: push.number, hash: push.hash, schema: push.schema, changes: ChangeBatch(changes) })
+}

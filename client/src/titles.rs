@@ -1,0 +1,81 @@
+//! References by the text that names a row, as people write them.
+
+use crate::error::ClientError;
+use crate::handle::Client;
+use crate::store::{ReadTables, StoreError};
+use crate::view::{self, Query};
+use std::collections::BTreeMap;
+use tombolo_protocol::ids::{RowId, TableTag};
+use tombolo_protocol::schema::Table;
+use tombolo_protocol::value::Value;
+
+/// Ids that an error names when a text names several rows.
+const NAMED_MAX: usize = 3;
+
+/// What rows are called, table by table; read when it is first asked for.
+#[derive(Default)]
+pub(crate) struct Titles {
+    tables: BTreeMap<TableTag, BTreeMap<String, Vec<RowId>>>,
+}
+
+impl Titles {
+    /// The reference that a text means, or what is wrong with it. Empty text is no value.
+    pub(crate) fn value(&mut self, client: &Client, target: &Table, text: &str) -> Result<Result<Value, String>, ClientError> {
+        if let Some(value) = plain_reference(text) {
+            return Ok(Ok(value));
+        }
+        if !self.tables.contains_key(&target.tag) {
+            let table = target.clone();
+            let index = client.read(move |tables, _| Ok(index(tables, &table)?))?;
+            self.tables.insert(target.tag, index);
+        }
+        Ok(self.find(target, text))
+    }
+
+    /// [`Titles::value`], for who reads a snapshot already.
+    pub(crate) fn value_in(&mut self, tables: &ReadTables, target: &Table, text: &str) -> Result<Result<Value, String>, StoreError> {
+        if let Some(value) = plain_reference(text) {
+            return Ok(Ok(value));
+        }
+        if !self.tables.contains_key(&target.tag) {
+            self.tables.insert(target.tag, index(tables, target)?);
+        }
+        Ok(self.find(target, text))
+    }
+
+    fn find(&self, target: &Table, text: &str) -> Result<Value, String> {
+        let text = text.trim();
+        match self.tables.get(&target.tag).and_then(|titles| titles.get(text)).map(Vec::as_slice) {
+            Some([id]) => Ok(Value::Uuid(*id.bytes())),
+            Some(several) => Err(format!(
+                "{} rows in {} are called `{text}`; write the id of the one that is meant: {}",
+                several.len(),
+                target.name,
+                first_ids(several)
+            )),
+            None => Err(format!("no row in {} on this device is called `{text}`", target.name)),
+        }
+    }
+}
+
+/// An id, or no value.
+fn plain_reference(text: &str) -> Option<Value> {
+    match text.trim() {
+        "" => Some(Value::Null),
+        text => text.parse::<RowId>().ok().map(|id| Value::Uuid(*id.bytes())),
+    }
+}
+
+fn index(tables: &ReadTables, table: &Table) -> Result<BTreeMap<String, Vec<RowId>>, StoreError> {
+    let mut titles: BTreeMap<String, Vec<RowId>> = BTreeMap::new();
+    for row in view::list(tables, table, &Query::default())? {
+        let title = table.title_of(|field| row.values.get(&field).cloned());
+        titles.entry(title).or_default().push(row.key.id);
+    }
+    Ok(titles)
+}
+
+fn first_ids(ids: &[RowId]) -> String {
+    let shown: Vec<String> = ids.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    if ids.len() > shown.len() { format!("{}, ...", shown.join(", ")) } else { shown.join(", ") }
+}

@@ -1,0 +1,195 @@
+//! `cargo demo`: a server on its embedded store, seeded clinic data, two devices, a conflict, in a temporary folder, with real
+//! sockets and files. The bytes and times of each step are shown.
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+use tempfile::TempDir;
+use tombolo_client::protocol::ids::RowKey;
+use tombolo_client::protocol::outbox::{Resolution, Write};
+use tombolo_client::protocol::schema::{CLINIC, Role};
+use tombolo_client::url::ServerUrl;
+use tombolo_client::view::Query;
+use tombolo_client::{Client, LocalWrite, SyncDone, SyncOptions};
+use tombolo_server::net::{Config, Operator, RunningServer, Server};
+use tombolo_tests::workload::{gen_rows, write_csv};
+
+/// Plays the main story of Tombolo on this machine.
+#[derive(Parser)]
+#[command(name = "demo", after_help = "Example:\n  cargo demo -- --text")]
+struct Options {
+    /// Play it as text, also where there is a display
+    #[arg(long)]
+    text: bool,
+    /// Patients to begin with
+    #[arg(long, default_value_t = 10_000)]
+    rows: usize,
+}
+
+#[expect(clippy::print_stdout, reason = "the story is told on standard output")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    if !options.text {
+        say("The desktop application comes in a later version; here is the same story as text.\n");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let folder = TempDir::new()?;
+    let server = runtime.block_on(Server::start(Config::local(folder.path().join("server"), CLINIC)))?;
+    let told =
+        Story { server: &server, operator: server.operator(), runtime: &runtime, folder: folder.path() }.play(options.rows);
+    runtime.block_on(server.shutdown());
+    told
+}
+
+struct Story<'a> {
+    server: &'a RunningServer,
+    operator: Operator,
+    runtime: &'a tokio::runtime::Runtime,
+    folder: &'a Path,
+}
+
+impl Story<'_> {
+    fn play(&self, rows: usize) -> Result<()> {
+        self.seed(rows)?;
+        say("\nTwo devices log in and get everything.");
+        let (amina, brian) = (self.device("amina")?, self.device("brian")?);
+        report("Amina's first sync", &sync(&amina)?);
+        report("Brian's first sync", &sync(&brian)?);
+        let patients = amina.list(table(&amina, "patients")?, Query { limit: Some(3), ..Query::default() })?;
+        let [one, two, three] = patients.as_slice() else { bail!("too few patients") };
+        say("\nThe network is gone. Both go on working; each edit is safe on its own disk at once.");
+        edit(&amina, one.key, "phone", "+254700000001")?;
+        edit(&brian, one.key, "village", "Lamu")?;
+        say("  First patient: Amina changes the phone number, Brian the village.");
+        edit(&amina, two.key, "notes", "Amina: allergic to penicillin")?;
+        edit(&brian, two.key, "notes", "Brian: moved in with her sister")?;
+        say("  Second patient: both write a note.");
+        edit(&amina, three.key, "phone", "+254700000003")?;
+        write(&brian, three.key, Write::Delete)?;
+        say("  Third patient: Amina changes the phone number, Brian deletes the record.");
+        say("\nThe network is back. Amina syncs first, then Brian.");
+        report("Amina", &sync(&amina)?);
+        report("Brian", &sync(&brian)?);
+        say("  The first patient merged without a question: phone from Amina, village from Brian.");
+        self.decide(&brian)?;
+        report("Brian, with his decisions", &sync(&brian)?);
+        report("Amina", &sync(&amina)?);
+        self.compare(&amina, &brian)
+    }
+
+    fn seed(&self, rows: usize) -> Result<()> {
+        let began = now();
+        let mut csv = Vec::new();
+        write_csv(&gen_rows(rows), &mut csv)?;
+        self.runtime.block_on(async {
+            self.operator.import_csv("sites", &[], b"name\nKilifi\n".to_vec()).await?;
+            self.operator.import_csv("patients", &[("site", "Kilifi")], csv).await?;
+            for name in ["amina", "brian"] {
+                self.operator.add_user(name, PASSWORD, Role::Editor, &["Kilifi"]).await?;
+            }
+            anyhow::Ok(())
+        })?;
+        say(&format!("A server at http://{} has {rows} patients ({} ms).", self.server.addr(), began.elapsed().as_millis()));
+        Ok(())
+    }
+
+    fn device(&self, name: &str) -> Result<Client> {
+        let client = Client::open(&self.folder.join(format!("{name}.redb")))?;
+        let url: ServerUrl = format!("http://{}", self.server.addr()).parse()?;
+        client.login(&url, name, PASSWORD).with_context(|| format!("{name} cannot log in"))?;
+        Ok(client)
+    }
+
+    /// Brian looks at what is asked, and decides.
+    fn decide(&self, brian: &Client) -> Result<()> {
+        let schema = brian.schema()?;
+        let conflicts = brian.conflicts()?;
+        ensure!(conflicts.len() == 2, "two questions were expected, not {}", conflicts.len());
+        say("\nBrian is asked:");
+        for conflict in conflicts {
+            let table = schema.table(conflict.key.table).context("an unknown table")?;
+            let by = conflict.author.as_ref().map_or("somebody", |author| author.name.as_str());
+            match conflict.conflict.fields.first() {
+                Some(field) => {
+                    let field = table.field(*field).context("an unknown field")?;
+                    let mine = conflict.mine.fields.get(&field.tag).map(|edit| field.show(&edit.value)).unwrap_or_default();
+                    let theirs = conflict.server.as_ref().map(|row| field.show(row.value(field.tag))).unwrap_or_default();
+                    say(&format!("  {}: mine \"{mine}\", on the server \"{theirs}\" by {by}.", field.label));
+                    say("    He types both into one note.");
+                    let both = field.parse_text(&format!("{theirs}; {mine}"))?;
+                    let choice = tombolo_client::protocol::outbox::Choice::Value(both);
+                    brian.resolve(conflict.key, conflict.server, Resolution::Fields([(field.tag, choice)].into()))?;
+                }
+                None => {
+                    say(&format!("  He deleted this record, and {by} changed it meanwhile: delete anyway, or keep?"));
+                    say("    He keeps it.");
+                    brian.resolve(conflict.key, conflict.server, Resolution::AllServer)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Both devices and the server hold the same, and the log is sound.
+    fn compare(&self, amina: &Client, brian: &Client) -> Result<()> {
+        let rows = |client: &Client| -> Result<Vec<_>> {
+            let rows = client.list(table(client, "patients")?, Query::default())?;
+            Ok(rows.into_iter().map(|row| (row.key, row.values)).collect())
+        };
+        ensure!(rows(amina)? == rows(brian)?, "the two devices differ");
+        ensure!(amina.pending()?.is_empty() && brian.pending()?.is_empty(), "something is still pending");
+        let report = self.runtime.block_on(self.operator.verify())?;
+        ensure!(report.is_sound(), "the server's log is not sound: {report}");
+        say("\nBoth devices are identical, nothing is pending, and the server's log verifies:");
+        say(&format!("  {}", report.to_string().trim().replace('\n', "\n  ")));
+        Ok(())
+    }
+}
+
+const PASSWORD: &str = "river stone 42";
+
+fn table(client: &Client, name: &str) -> Result<tombolo_client::protocol::ids::TableTag> {
+    Ok(client.schema()?.table_named(name).with_context(|| format!("no table {name}"))?.tag)
+}
+
+fn edit(client: &Client, key: RowKey, field: &str, text: &str) -> Result<()> {
+    let schema = client.schema()?;
+    let field = schema.table(key.table).and_then(|table| table.field_named(field)).context("no such field")?;
+    write(client, key, Write::Update(BTreeMap::from([(field.tag, field.parse_text(text)?)])))
+}
+
+fn write(client: &Client, key: RowKey, write: Write) -> Result<()> {
+    Ok(client.transaction(vec![LocalWrite { key, write, seen: None }], false)?)
+}
+
+fn sync(client: &Client) -> Result<SyncDone> {
+    Ok(client.sync(SyncOptions::default(), |_| ControlFlow::Continue(()))?)
+}
+
+fn report(who: &str, done: &SyncDone) {
+    let SyncDone { report, bytes_up, bytes_down, duration_ms } = done;
+    say(&format!(
+        "  {who}: {} pushed ({} merged), {} rows received; {} up, {} down, {duration_ms} ms.",
+        report.pushed,
+        report.merged,
+        report.pulled,
+        bytes(*bytes_up),
+        bytes(*bytes_down),
+    ));
+}
+
+fn bytes(count: u64) -> String {
+    if count < 10_000 { format!("{count} B") } else { format!("{:.1} kB", count as f64 / 1000.0) }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the demo tells how long its steps took")]
+fn now() -> Instant {
+    Instant::now()
+}

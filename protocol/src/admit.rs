@@ -218,14 +218,7 @@ mod tests {
     }
 
     fn decided(table: &Table, row: Option<&Row>, change: &Change) -> Decision {
-        let facts = Facts {
-            table,
-            row,
-            visible: true,
-            may_write: true,
-            may_write_scope: &|_| true,
-            initial: &BTreeMap::new(),
-        };
+        let facts = Facts { table, row, visible: true, may_write: true, may_write_scope: &|_| true, initial: &BTreeMap::new() };
         admit(&facts, change)
     }
 
@@ -272,16 +265,10 @@ mod tests {
     #[test]
     fn a_delete_of_a_row_that_others_changed_is_a_conflict_and_of_a_deleted_one_agreed() {
         let server = row("a", 5, 9);
-        assert_eq!(
-            decided(&medications(), Some(&server), &change(Op::Delete, 5, &[])),
-            Decision::Verdict(Verdict::Conflict)
-        );
+        assert_eq!(decided(&medications(), Some(&server), &change(Op::Delete, 5, &[])), Decision::Verdict(Verdict::Conflict));
         assert_eq!(effect(decided(&medications(), Some(&server), &change(Op::Delete, 9, &[]))).op, Op::Delete);
         let gone = Row { life: Life::Deleted, ..server };
-        assert_eq!(
-            decided(&medications(), Some(&gone), &change(Op::Delete, 5, &[])),
-            Decision::Verdict(Verdict::Agreed)
-        );
+        assert_eq!(decided(&medications(), Some(&gone), &change(Op::Delete, 5, &[])), Decision::Verdict(Verdict::Agreed));
     }
 
     #[test]

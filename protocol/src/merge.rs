@@ -66,9 +66,8 @@ fn three_way(members: &[FieldTag], server: &Row, touches: &[&Touch<'_>]) -> Unit
     if members.iter().all(|member| server.stamp(*member) <= base_of(member)) {
         return UnitOutcome::Mine;
     }
-    let untouched_moved = members
-        .iter()
-        .any(|member| server.stamp(*member) > oldest && !touches.iter().any(|touch| touch.field == *member));
+    let untouched_moved =
+        members.iter().any(|member| server.stamp(*member) > oldest && !touches.iter().any(|touch| touch.field == *member));
     let unchanged = touches.iter().all(|touch| touch.base_value.is_some_and(|base| base == server.value(touch.field)));
     if unchanged && !untouched_moved { UnitOutcome::Mine } else { UnitOutcome::Conflict }
 }

@@ -58,9 +58,7 @@ pub fn conflict(table: &Table, pending: &Pending, mirror: Option<&Row>) -> Optio
             moved.then_some(Conflict::row(ConflictKind::DeleteUpdate))
         }
         Op::Update if !row.is_live() => Some(Conflict::row(ConflictKind::UpdateDelete)),
-        Op::Restore if !row.is_live() => {
-            (row.seq > pending.row_base).then_some(Conflict::row(ConflictKind::UpdateDelete))
-        }
+        Op::Restore if !row.is_live() => (row.seq > pending.row_base).then_some(Conflict::row(ConflictKind::UpdateDelete)),
         Op::Update | Op::Restore => update_update(table, pending, row),
     }
 }
@@ -69,12 +67,7 @@ fn update_update(table: &Table, pending: &Pending, row: &Row) -> Option<Conflict
     let touches: Vec<Touch<'_>> = pending
         .fields
         .iter()
-        .map(|(field, edit)| Touch {
-            field: *field,
-            mine: &edit.value,
-            base_value: edit.base_value.as_ref(),
-            base: edit.base,
-        })
+        .map(|(field, edit)| Touch { field: *field, mine: &edit.value, base_value: edit.base_value.as_ref(), base: edit.base })
         .collect();
     let fields: Vec<FieldTag> = if table.strict {
         let agreed = touches.iter().all(|touch| row.value(touch.field) == touch.mine);

@@ -54,7 +54,7 @@ pub enum ResolveError {
     #[error("this is about the whole row: choose mine or the server's")]
     WholeRow,
     /// The other row needs its value, so it cannot be taken over.
-    #[error("another row has this value; choose another value, or the server's")]
+    #[error("the other row must have a value here and keeps it; choose another value, or the server's")]
     Taken,
 }
 
@@ -201,11 +201,7 @@ fn complete_units(table: &Table, pending: &mut Pending, server: &Row) {
 }
 
 /// A choice for every conflicting field. A group is decided as one: a side chosen for one member holds for the others.
-fn choices_of(
-    table: &Table,
-    conflict: &Conflict,
-    resolution: &Resolution,
-) -> Result<BTreeMap<FieldTag, Choice>, ResolveError> {
+fn choices_of(table: &Table, conflict: &Conflict, resolution: &Resolution) -> Result<BTreeMap<FieldTag, Choice>, ResolveError> {
     let named = match resolution {
         Resolution::AllMine => return Ok(conflict.fields.iter().map(|field| (*field, Choice::Mine)).collect()),
         Resolution::AllServer => return Ok(conflict.fields.iter().map(|field| (*field, Choice::Server)).collect()),
@@ -225,7 +221,8 @@ fn choices_of(
     Ok(choices)
 }
 
-/// Unique clash: another value, or give mine up. Keeping mine means trying again: the other row may have let go of it.
+/// Unique clash: another value, or give mine up. Keeping mine means trying again: the other row may have let go of it, or the
+/// caller makes it.
 fn resolve_clash(
     mut pending: Pending,
     conflict: &Conflict,

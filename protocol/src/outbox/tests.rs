@@ -235,8 +235,7 @@ fn a_delete_undone_gives_the_swallowed_edit_back() {
 
 #[test]
 fn touching_a_dose_records_the_unit_and_setting_it_back_forgets_both() {
-    let mut story =
-        Story::new(medications(), Some(live_row(&[(DOSE, Value::Decimal(50), 5), (UNIT, text("mg"), 5)])));
+    let mut story = Story::new(medications(), Some(live_row(&[(DOSE, Value::Decimal(50), 5), (UNIT, text("mg"), 5)])));
     story.write(Write::Update([(DOSE, Value::Decimal(100))].into())).unwrap();
     assert_eq!(story.next().fields.keys().copied().collect::<Vec<_>>(), [DOSE, UNIT]);
     story.write(Write::Update([(DOSE, Value::Decimal(50))].into())).unwrap();

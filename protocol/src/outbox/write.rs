@@ -68,9 +68,8 @@ pub enum WriteError {
 pub fn shown(mirror: Option<&Row>, entry: Option<&Entry>) -> Option<BTreeMap<FieldTag, Value>> {
     let base = mirror.or(entry.and_then(|entry| entry.kept.as_ref()));
     let mut alive = mirror.is_some_and(Row::is_live) || (mirror.is_none() && base.is_some());
-    let mut values: BTreeMap<FieldTag, Value> = base
-        .map(|row| row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())).collect())
-        .unwrap_or_default();
+    let mut values: BTreeMap<FieldTag, Value> =
+        base.map(|row| row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())).collect()).unwrap_or_default();
     for layer in entry.into_iter().flat_map(Entry::layers) {
         match layer.op {
             Op::Decide => continue,
@@ -164,12 +163,7 @@ fn create(ground: &Ground<'_>, entry: &mut Entry, fields: BTreeMap<FieldTag, Val
     }
 }
 
-fn update(
-    ground: &Ground<'_>,
-    entry: &mut Entry,
-    displayed: &BTreeMap<FieldTag, Value>,
-    fields: BTreeMap<FieldTag, Value>,
-) {
+fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag, Value>, fields: BTreeMap<FieldTag, Value>) {
     let mut pending = match entry.next.take() {
         Some(pending) => pending,
         None => Pending::new(Op::Update, row_base(ground, entry), ground.now_ms),
@@ -224,9 +218,8 @@ fn set_field(
     if let Some(edit) = pending.fields.get_mut(&field) {
         edit.value = value;
     }
-    let at_base = |member: &FieldTag| {
-        pending.fields.get(member).is_none_or(|edit| edit.base_value.as_ref() == Some(&edit.value))
-    };
+    let at_base =
+        |member: &FieldTag| pending.fields.get(member).is_none_or(|edit| edit.base_value.as_ref() == Some(&edit.value));
     if unit.iter().all(at_base) {
         for member in unit {
             pending.fields.remove(member);
@@ -296,7 +289,14 @@ fn delete(ground: &Ground<'_>, entry: &mut Entry) {
         Some(_) => oldest_base(&before),
         None => fresh.row_base,
     };
-    entry.next = Some(Pending { row_base, fields: before.fields, lost: before.lost, group: before.group, sent_before: before.sent_before, ..fresh });
+    entry.next = Some(Pending {
+        row_base,
+        fields: before.fields,
+        lost: before.lost,
+        group: before.group,
+        sent_before: before.sent_before,
+        ..fresh
+    });
 }
 
 fn oldest_base(pending: &Pending) -> Seq {

@@ -169,10 +169,10 @@ fn an_unknown_table_or_field_is_named_with_what_there_is() -> Result<()> {
     let server = stage.serve()?;
     let a = stage.device("a", server.url())?;
     a.sync(0)?;
-    says(&a.run(&["list", "patient"])?.exited_with(1)?, &["patients"])?;
-    says(&a.run(&["create", "patients", "nam=x"])?.exited_with(1)?, &["nam"])?;
-    says(&a.run(&["create", "patients", "name=x", "birth_date=soon", "site=Kilifi"])?.exited_with(1)?, &["birth"])?;
-    says(&a.run(&["create", "patients", "name=x", "site=Nowhere"])?.exited_with(1)?, &["Nowhere"])?;
+    says(&a.run(&["list", "patient"])?.exited_with(2)?, &["patients"])?;
+    says(&a.run(&["create", "patients", "nam=x"])?.exited_with(2)?, &["nam"])?;
+    says(&a.run(&["create", "patients", "name=x", "birth_date=soon", "site=Kilifi"])?.exited_with(2)?, &["birth"])?;
+    says(&a.run(&["create", "patients", "name=x", "site=Nowhere"])?.exited_with(2)?, &["Nowhere"])?;
     assert!(a.json("pending")?.is_empty());
     Ok(())
 }

@@ -226,6 +226,29 @@ fn a_clash_of_a_unique_value_shows_the_other_row_and_can_be_settled_both_ways() 
 }
 
 #[test]
+fn a_unique_value_is_taken_over_unless_the_other_row_must_have_one() -> Result<()> {
+    use tombolo_client::LocalError;
+    use tombolo_client::protocol::outbox::ResolveError;
+    let mut c = clinic()?;
+    let (a, b) = (0, c.device()?);
+    c.world.create(a, "sites", &[("name", "Lamu")])?;
+    c.world.sync(a)?;
+    let mine = c.world.create(b, "sites", &[("name", "Lamu")])?;
+    c.world.sync(b)?;
+    let refused = c.world.resolve(b, mine, &Resolution::AllMine);
+    assert!(matches!(refused, Err(LocalError::Resolve(ResolveError::Taken))), "{refused:?}");
+    // With a unique field that may be empty, the value changes hands.
+    let schema = tombolo_client::protocol::schema::CLINIC.replace("required = true\nunique = true", "unique = true");
+    c.world.schema(&schema)?;
+    c.world.sync(b)?;
+    c.world.resolve(b, mine, &Resolution::AllMine)?;
+    c.world.sync(b)?;
+    assert_eq!(c.world.server_field(mine, "name")?, "Lamu");
+    assert!(c.world.pending(b)?.is_empty(), "{:?}", c.world.pending(b)?);
+    c.world.assert_equal(b)
+}
+
+#[test]
 fn a_refused_change_is_kept_with_its_reason_and_the_others_go_through() -> Result<()> {
     let mut c = clinic()?;
     let a = c.device()?;

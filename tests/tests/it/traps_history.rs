@@ -118,6 +118,9 @@ fn t24_the_operator_chooses_whether_lost_edits_are_offered_again() -> Result<()>
             Offer::Ask => {
                 assert_eq!((phone.as_str(), pending.len()), ("1", 1));
                 assert_eq!(pending[0].standing, Standing::Refused);
+                c.world.resolve(a, row, &Resolution::AllMine)?;
+                c.world.sync(a)?;
+                assert_eq!(c.world.server_field(row, "phone")?, "lost");
             }
             Offer::No => assert_eq!((phone.as_str(), pending.len()), ("1", 0)),
         }

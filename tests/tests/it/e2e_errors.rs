@@ -17,7 +17,7 @@ fn a_bad_schema_is_told_with_line_and_field() -> Result<()> {
     )?;
     let data = stage.path("elsewhere");
     let output = tombolo_server(&["init", "--schema", text(&bad), "--data", text(&data)], "")?.exited_with(1)?;
-    says(&output, &["line 10", "txt"])
+    says(&output, &["line 10", "field `f`", "kind"])
 }
 
 #[test]

@@ -205,7 +205,7 @@ impl Step<'_, '_> {
         let mut differing = Vec::new();
         if comparable {
             for (section, digest) in self.cursors.sections.iter().zip(&caught_up.digests) {
-                if self.tables.digest(section)? != *digest {
+                if self.digest(section)? != *digest {
                     differing.push(*section);
                 }
             }

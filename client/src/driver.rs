@@ -13,6 +13,8 @@ mod clock;
 mod host;
 mod jobs;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use state::{Connection, Mode, Notice, SyncDone, SyncError, SyncOptions, SyncProgress};
 

@@ -100,7 +100,8 @@ fn own_standing(schema: &Schema, cursors: &Cursors, candidate: &Candidate) -> St
     }
     // The row may still come with a fill; its own change is not judged before that.
     let absent = mirror.is_none() && !matches!(next.op, Op::Create | Op::Decide);
-    if next.rounds > PROVISIONAL_ROUNDS_MAX || (absent && !cursors.fills.is_empty()) {
+    let filling = !cursors.fills.is_empty() || cursors.sections.is_empty();
+    if next.rounds > PROVISIONAL_ROUNDS_MAX || (absent && filling) {
         return Standing::Waiting { on: entry.key };
     }
     Standing::Ready
@@ -311,10 +312,13 @@ fn find_cycle(edges: &BTreeSet<(usize, usize)>) -> Option<Vec<usize>> {
     None
 }
 
+/// A value of a unique field of a table, in canonical form.
+type UniqueValue = (u16, FieldTag, Vec<u8>);
+
 /// Pairs of ready rows where one lets go of a unique value and the other takes it.
 fn handed_over(schema: &Schema, ready: &BTreeMap<RowKey, &Candidate>) -> Vec<(RowKey, RowKey)> {
-    let mut given: BTreeMap<(u16, FieldTag, Vec<u8>), RowKey> = BTreeMap::new();
-    let mut taken: Vec<((u16, FieldTag, Vec<u8>), RowKey)> = Vec::new();
+    let mut given: BTreeMap<UniqueValue, RowKey> = BTreeMap::new();
+    let mut taken: Vec<(UniqueValue, RowKey)> = Vec::new();
     let place = |key: RowKey, field: FieldTag, value: &Value| {
         let mut bytes = Vec::new();
         value.canonical(&mut bytes);

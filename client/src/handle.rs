@@ -40,15 +40,15 @@ pub struct Client {
 }
 
 struct Inner {
-    commands: Option<UnboundedSender<Command>>,
+    commands: UnboundedSender<Command>,
     shared: Shared,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // The thread ends when its commands do, and lets go of the store.
-        self.commands = None;
+        // It may have ended already; it lets go of the store when it ends.
+        let _ = self.commands.send(Command::Stop);
         if let Some(thread) = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             // A thread that ended by a defect has let go of it too.
             let _ = thread.join();
@@ -133,12 +133,11 @@ impl Client {
         let host = Host::open(opener, driver::random())?;
         let (commands, shared, thread) = driver::start(host).map_err(|error| StoreError::Io(error.to_string()))?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { inner: Arc::new(Inner { commands: Some(commands), shared, thread }) })
+        Ok(Self { inner: Arc::new(Inner { commands, shared, thread }) })
     }
 
     fn command(&self, command: Command) -> Result<(), ClientError> {
-        let commands = self.inner.commands.as_ref().expect("it is there until the last handle is gone");
-        commands.send(command).map_err(|_| ClientError::Stopped)
+        self.inner.commands.send(command).map_err(|_| ClientError::Stopped)
     }
 
     /// Does something with the engine, on its thread.
@@ -433,6 +432,11 @@ impl Client {
         Ok(Watch::new(self.clone(), self.subscribe()?, table))
     }
 
+    /// What another thread needs to stop this client, or its sync.
+    pub fn canceller(&self) -> Canceller {
+        Canceller { commands: self.inner.commands.clone() }
+    }
+
     /// Ends the link and the engine. Other handles, subscriptions and whoever waits for something hear of it; what was saved is
     /// safe.
     pub fn stop(&self) {
@@ -441,6 +445,26 @@ impl Client {
     }
 }
 
+
+/// Stops a client, or its sync, from another thread, without keeping the client alive.
+#[derive(Clone)]
+pub struct Canceller {
+    commands: UnboundedSender<Command>,
+}
+
+impl Canceller {
+    /// [`Client::cancel_sync`].
+    pub fn cancel_sync(&self) {
+        // A client that is gone has no sync any more.
+        let _ = self.commands.send(Command::CancelSync);
+    }
+
+    /// [`Client::stop`].
+    pub fn stop(&self) {
+        // It may be gone already.
+        let _ = self.commands.send(Command::Stop);
+    }
+}
 
 /// The id of a new row.
 pub fn new_row_id() -> RowId {

@@ -11,6 +11,8 @@ mod answers;
 pub mod backoff;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod csv;
 #[cfg(feature = "driver")]
 pub mod driver;
 pub mod engine;
@@ -36,6 +38,8 @@ pub mod store;
 pub mod table;
 #[cfg(all(test, feature = "driver"))]
 mod testing;
+#[cfg(feature = "cli")]
+mod titles;
 #[cfg(feature = "driver")]
 mod tls;
 #[cfg(feature = "driver")]
@@ -52,7 +56,7 @@ pub use driver::{Connection, Mode, Notice, SyncDone, SyncError, SyncOptions, Syn
 pub use error::ClientError;
 pub use freeze::Standing;
 #[cfg(feature = "driver")]
-pub use handle::{Client, LoginFailed, Status, TableInfo, new_row_id};
+pub use handle::{Canceller, Client, LoginFailed, Status, TableInfo, new_row_id};
 pub use local::{LocalError, LocalWrite};
 pub use session::{Hangup, Phase};
 pub use step::StepError;

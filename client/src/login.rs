@@ -151,6 +151,7 @@ fn agent(deadline: Duration) -> Agent {
 fn unreachable(error: ureq::Error) -> LoginFailure {
     match error {
         ureq::Error::Protocol(error) => LoginFailure::NotTombolo { what: error.to_string() },
+        ureq::Error::Io(error) => LoginFailure::Unreachable { why: error.to_string() },
         error => LoginFailure::Unreachable { why: error.to_string() },
     }
 }

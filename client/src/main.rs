@@ -1,3 +1,20 @@
 //! The `tombolo` command.
 
-fn main() {}
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tombolo_client::cli::{Environment, Io, run};
+
+fn main() -> ExitCode {
+    let (mut stdin, mut out, mut err) = (std::io::stdin(), std::io::BufWriter::new(std::io::stdout()), std::io::stderr());
+    let environment = Environment {
+        store: std::env::var_os("TOMBOLO_STORE").filter(|folder| !folder.is_empty()).map(PathBuf::from),
+        data: None,
+        shows_progress: err.is_terminal(),
+        heeds_interrupts: true,
+    };
+    let exit = run(std::env::args_os(), &mut Io { stdin: &mut stdin, out: &mut out, err: &mut err, environment });
+    // Every command has flushed what it printed; an error of this last time would be the same one again.
+    let _ = out.flush();
+    ExitCode::from(exit as u8)
+}

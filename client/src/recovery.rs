@@ -127,7 +127,7 @@ impl Step<'_, '_> {
         }
         let record = RecoveryCopy { at_ms: self.now_ms, common, witness: self.state.witness.seq, offer, rows, offered };
         self.tables.put_recovery(copy, &record)?;
-        self.tables.clear_mirror()
+        self.clear_mirror()
     }
 
     fn keep_beside_entry(&mut self, row: &Row) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 //! to the mirror here, by the protocol's one apply function (S2, S3).
 
 use crate::store::{AuthorRecord, MirrorRow, StoreError, SyncState, WriteTables};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 use tombolo_protocol::change::Refusal;
 use tombolo_protocol::cursor::Cursors;
@@ -35,16 +35,21 @@ pub(crate) struct Step<'a, 'txn> {
     pub touched: BTreeSet<RowKey>,
     /// Rows applied from what the server said.
     pub applied: u64,
+    /// Digests that changed; written at the end, once each.
+    digests: BTreeMap<Section, Digest>,
 }
 
 impl<'a, 'txn> Step<'a, 'txn> {
     pub fn begin(tables: &'a mut WriteTables<'txn>, schema: &'a Schema, now_ms: i64) -> Result<Self, StoreError> {
         let (cursors, state) = (tables.cursors()?, tables.sync_state()?);
-        Ok(Self { tables, schema, cursors, state, now_ms, touched: BTreeSet::new(), applied: 0 })
+        Ok(Self { tables, schema, cursors, state, now_ms, touched: BTreeSet::new(), applied: 0, digests: BTreeMap::new() })
     }
 
     /// Writes back cursors and state; the caller's transaction makes it durable.
     pub fn end(self) -> Result<Ended, StoreError> {
+        for (section, digest) in &self.digests {
+            self.tables.set_digest(section, *digest)?;
+        }
         self.tables.set_cursors(&self.cursors)?;
         self.tables.set_sync_state(&self.state)?;
         Ok(Ended { cursors: self.cursors, state: self.state, touched: self.touched, applied: self.applied })
@@ -175,18 +180,30 @@ impl<'a, 'txn> Step<'a, 'txn> {
         self.tables.put_entry(&entry)
     }
 
-    fn count_in_digests(&mut self, before: Option<&Row>, after: Option<&Row>) -> Result<(), StoreError> {
-        let mut count = |row: &Row, change: fn(Digest, &Row) -> Digest| match self.section_of(row) {
-            Some(section) => {
-                let digest = change(self.tables.digest(&section)?, row);
-                self.tables.set_digest(&section, digest)
-            }
-            None => Ok(()),
-        };
-        if let Some(row) = before {
-            count(row, Digest::minus)?;
+    /// The digest of a section over the mirror's rows.
+    pub fn digest(&self, section: &Section) -> Result<Digest, StoreError> {
+        match self.digests.get(section) {
+            Some(digest) => Ok(*digest),
+            None => self.tables.digest(section),
         }
-        after.map_or(Ok(()), |row| count(row, Digest::plus))
+    }
+
+    /// Forgets all digests, with the mirror.
+    pub fn clear_mirror(&mut self) -> Result<(), StoreError> {
+        self.digests.clear();
+        self.tables.clear_mirror()
+    }
+
+    fn count_in_digests(&mut self, before: Option<&Row>, after: Option<&Row>) -> Result<(), StoreError> {
+        for (row, change) in [(before, Digest::minus as fn(Digest, &Row) -> Digest), (after, Digest::plus)] {
+            if let Some(row) = row
+                && let Some(section) = self.section_of(row)
+            {
+                let digest = change(self.digest(&section)?, row);
+                self.digests.insert(section, digest);
+            }
+        }
+        Ok(())
     }
 
     /// Takes the list of the user's sections: what is no longer listed is evicted, what is new will be filled.

@@ -247,6 +247,9 @@ pub fn op_word(op: Op) -> &'static str {
     }
 }
 
+/// A row's id with what mirror and outbox hold of it.
+type Beside = (RowId, Option<Row>, Option<Entry>);
+
 /// The rows of a table in the order of their ids, mirror and outbox side by side.
 struct Overlay<'a> {
     table: &'a Table,
@@ -262,7 +265,7 @@ impl<'a> Overlay<'a> {
         Ok(Self { table, tag: table.tag, mirror: mirror.peekable(), entries: entries.peekable() })
     }
 
-    fn step(&mut self) -> Result<Option<(RowId, Option<Row>, Option<Entry>)>, StoreError> {
+    fn step(&mut self) -> Result<Option<Beside>, StoreError> {
         let mirror_id = peek(&mut self.mirror, |held| held.row.key.id)?;
         let entry_id = peek(&mut self.entries, |entry| entry.key.id)?;
         let Some(id) = mirror_id.into_iter().chain(entry_id).min() else { return Ok(None) };

@@ -1,6 +1,6 @@
 //! News for programs: everything that the client tells, or the rows that changed.
 
-use crate::driver::Notice;
+use crate::driver::{Connection, Notice};
 use crate::error::ClientError;
 use crate::event::Event;
 use crate::handle::Client;
@@ -54,6 +54,8 @@ pub enum Changed {
     Row(RowKey, Option<Box<RowView>>),
     /// Anything: read again.
     Everything,
+    /// The link stands differently now.
+    Connection(Connection),
 }
 
 /// The rows that change.
@@ -88,6 +90,7 @@ impl Watch {
                 Some(Notice::Engine(Event::RowsChanged(keys))) => {
                     self.keys.extend(keys.into_iter().filter(|key| self.table.is_none_or(|table| key.table == table)));
                 }
+                Some(Notice::Connection(connection)) => return Ok(Some(Changed::Connection(connection))),
                 Some(_) => {}
             }
         }

@@ -75,15 +75,11 @@ struct Entry {
 }
 
 impl<T: Tables> Source<'_, T> {
-    /// Scans. `own` says of a commit whether this client has its rows from the result already (S6).
+    /// Scans. `own` says of a commit whether this client has its rows from the result already; in a fill it says no (S6).
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn scan(
-        &self,
-        scan: &Scan<'_>,
-        own: &mut dyn FnMut(Seq) -> Result<bool, StoreError>,
-    ) -> Result<Scanned, StoreError> {
+    pub fn scan(&self, scan: &Scan<'_>, own: &mut dyn FnMut(Seq) -> Result<bool, StoreError>) -> Result<Scanned, StoreError> {
         let mut merged = Merged::open(self.tables, scan)?;
         let mut chunk = Chunk::new(scan.from);
         for _ in 0..ENTRIES_MAX {
@@ -122,7 +118,7 @@ impl<T: Tables> Source<'_, T> {
         if !row.is_live() && skipped_in_fill {
             return Ok(None);
         }
-        if scan.fill_head.is_none() && own(row.seq)? {
+        if own(row.seq)? {
             return Ok(None);
         }
         Ok(Some(row.since_base(scan.complete)))
@@ -156,10 +152,9 @@ impl<'a> Merged<'a> {
         for section in scan.sections {
             let Some(record) = tables.section_record(section)? else { continue };
             let from = (record.number, scan.from.seq.0, scan.from.ordinal);
-            let range = tables.feed().range((
-                std::ops::Bound::Excluded(from),
-                std::ops::Bound::Included((record.number, u64::MAX, u32::MAX)),
-            ))?;
+            let range = tables
+                .feed()
+                .range((std::ops::Bound::Excluded(from), std::ops::Bound::Included((record.number, u64::MAX, u32::MAX))))?;
             merged.ranges.push(range);
             merged.advance(merged.ranges.len() - 1)?;
         }

@@ -12,12 +12,18 @@
 //!
 //! # Where things stand
 //! Deciding: [`access`], [`decide`], [`workspace`]. Keeping: [`fold`], [`store`], [`verify`]. Telling: [`feed`],
-//! [`snapshot`], [`session`].
+//! [`snapshot`], [`session`]. Driving: [`net`] (sockets, HTTP, the writer's thread), [`cli`] with `control` (operator commands,
+//! also on a running server) and `csv`; [`passwords`].
 
 pub mod access;
+pub mod cli;
+mod control;
+mod csv;
 pub mod decide;
 pub mod feed;
 pub mod fold;
+pub mod net;
+pub mod passwords;
 pub mod session;
 pub mod snapshot;
 pub mod store;

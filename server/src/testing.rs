@@ -222,9 +222,8 @@ impl World {
         let workspace = Workspace::init(store, Init { id: WORKSPACE, schema: SCHEMA }, 1000).unwrap();
         let mut world = Self { workspace, now_ms: 1000 };
         let sites = [(NORTH, "North"), (SOUTH, "South")];
-        let changes = sites
-            .map(|(id, name)| change(RowKey { table: SITES, id }, Op::Create, 0, &[(NAME, Value::text(name))]))
-            .to_vec();
+        let changes =
+            sites.map(|(id, name)| change(RowKey { table: SITES, id }, Op::Create, 0, &[(NAME, Value::text(name))])).to_vec();
         let reply = world.apply(Job::Import { by: OPERATOR, changes });
         assert!(matches!(reply, Reply::Import(Ok(_))), "{reply:?}");
         world.user(EVERYBODY, "everybody", Role::Admin, Grant::All);
@@ -248,9 +247,7 @@ impl World {
     pub(crate) fn push(&mut self, pusher: &mut Pusher, changes: Vec<Change>) -> (Seq, Vec<Verdict>) {
         let push = pusher.freeze(changes);
         match self.apply(Job::Push { device: pusher.device, user: pusher.user, push }) {
-            Reply::Push(PushReply::Recorded { seq, verdicts: Some(verdicts), .. }) => {
-                (seq, verdicts.iter().cloned().collect())
-            }
+            Reply::Push(PushReply::Recorded { seq, verdicts: Some(verdicts), .. }) => (seq, verdicts.iter().cloned().collect()),
             other => panic!("{other:?}"),
         }
     }

@@ -1,1 +1,86 @@
-//! The `tombolo` command.
+//! The `tombolo` command, as a library: [`run`] takes the words and the streams, and returns how it ended.
+
+mod account;
+mod apply;
+mod args;
+mod edit;
+mod failure;
+mod files;
+mod interrupt;
+mod io;
+mod json;
+mod link;
+mod place;
+mod review;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod text;
+mod values;
+
+pub use failure::Exit;
+pub use io::{Environment, Io};
+
+use args::{Cli, Command};
+use clap::Parser;
+use failure::Failure;
+use place::Place;
+use std::ffi::OsString;
+
+/// Runs a command.
+pub fn run(words: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> Exit {
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error, io),
+    };
+    let place = Place::new(cli.store, &io.environment);
+    let ended = obey(&cli.command, &place, io).and_then(|exit| {
+        io.out.flush()?;
+        Ok(exit)
+    });
+    match ended {
+        Ok(exit) => exit,
+        Err(failure) => {
+            if !failure.is_silent() {
+                io.note(&format!("tombolo: {}", failure.message));
+            }
+            failure.exit
+        }
+    }
+}
+
+/// Help and version are answers; everything else is a word that was not understood.
+fn explain(error: &clap::Error, io: &mut Io<'_>) -> Exit {
+    let text = error.render();
+    // If nobody reads it, nobody misses it.
+    let _ = if error.use_stderr() { write!(io.err, "{text}") } else { write!(io.out, "{text}") };
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+}
+
+fn obey(command: &Command, place: &Place, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    match command {
+        Command::Login(args) => account::login(io, place, args),
+        Command::Logout => account::logout(io, place),
+        Command::Tables(output) => account::tables(io, place, *output),
+        Command::Status(output) => account::status(io, place, *output),
+        Command::List(args) => rows::list(io, place, args),
+        Command::Get { row, output } => rows::get(io, place, row, *output),
+        Command::History { row, output } => rows::history(io, place, row, *output),
+        Command::Create { table, fields, id } => edit::create(io, place, table, fields, *id),
+        Command::Update { row, fields, seen } => edit::update(io, place, row, fields, seen),
+        Command::Delete { row, seen } => edit::delete(io, place, row, seen),
+        Command::Restore(row) => edit::restore(io, place, row),
+        Command::Apply { file, group } => apply::apply(io, place, file, *group),
+        Command::Import { table, file, set } => files::import(io, place, table, file, set),
+        Command::Export { table, out, recovery } => {
+            let what = files::Export { table, out: out.as_deref(), recovery: *recovery };
+            files::export(io, place, &what)
+        }
+        Command::Pending(output) => review::pending(io, place, *output),
+        Command::Discard { row, field } => review::discard(io, place, row, field.as_deref()),
+        Command::Conflicts(output) => review::conflicts(io, place, *output),
+        Command::Resolve { row, decision } => review::resolve(io, place, row, decision),
+        Command::Sync(args) => link::sync(io, place, args),
+        Command::Watch { table, output } => link::watch(io, place, table.as_deref(), *output),
+    }
+}

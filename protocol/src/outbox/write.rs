@@ -66,8 +66,10 @@ pub enum WriteError {
 
 /// The row as it is shown: mirror overlaid with outbox. `None` where it is not there.
 pub fn shown(mirror: Option<&Row>, entry: Option<&Entry>) -> Option<BTreeMap<FieldTag, Value>> {
-    let base = mirror.or(entry.and_then(|entry| entry.kept.as_ref()));
-    let mut alive = mirror.is_some_and(Row::is_live) || (mirror.is_none() && base.is_some());
+    let kept = entry.and_then(|entry| entry.kept.as_ref());
+    // Of a purged row only the entry still has the values.
+    let base = mirror.filter(|row| row.life != Life::Purged).or(kept);
+    let mut alive = mirror.map_or(base.is_some(), Row::is_live);
     let mut values: BTreeMap<FieldTag, Value> =
         base.map(|row| row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())).collect()).unwrap_or_default();
     for layer in entry.into_iter().flat_map(Entry::layers) {

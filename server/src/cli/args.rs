@@ -26,9 +26,11 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  tombolo-server init --schema clinic.toml --data /var/lib/tombolo")]
     Init(Schemed),
     /// Serve a workspace; makes it first where the folder is empty, and takes a changed schema file
-    #[command(after_help = "Example:\n  tombolo-server serve --schema clinic.toml --data /var/lib/tombolo --listen 0.0.0.0:7171\n\n\
+    #[command(
+        after_help = "Example:\n  tombolo-server serve --schema clinic.toml --data /var/lib/tombolo --listen 0.0.0.0:7171\n\n\
                             Prints one line when it accepts connections. SIGINT and SIGTERM tell clients when to come back, \
-                            finish what was begun, and exit.")]
+                            finish what was begun, and exit."
+    )]
     Serve {
         #[command(flatten)]
         place: Schemed,
@@ -43,10 +45,12 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Device(Device),
     /// Create and update rows from a CSV file
-    #[command(after_help = "Example:\n  tombolo-server import patients patients.csv --set site=Kisumu --data /var/lib/tombolo\n\n\
+    #[command(
+        after_help = "Example:\n  tombolo-server import patients patients.csv --set site=Kisumu --data /var/lib/tombolo\n\n\
                             The first line names the fields. With an `id` column, an id that exists becomes an update of what \
                             differs; without one every line makes a new row. References are ids, or the text that names \
-                            exactly one row. The whole file is checked before the first row is written.")]
+                            exactly one row. The whole file is checked before the first row is written."
+    )]
     Import {
         /// The table, by name
         table: String,
@@ -138,7 +142,9 @@ pub(crate) enum Device {
         output: Output,
     },
     /// Close a device's sessions and let it connect no more
-    #[command(after_help = "Example:\n  tombolo-server device revoke 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e --data /var/lib/tombolo")]
+    #[command(
+        after_help = "Example:\n  tombolo-server device revoke 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e --data /var/lib/tombolo"
+    )]
     Revoke {
         /// The device's id, as `device list` shows it
         id: String,

@@ -8,6 +8,7 @@ use crate::control::{self, Answer, Console, IMPORT_BYTES_MAX, Request, Served};
 use crate::net::clock;
 use crate::net::folder::Folder;
 use crate::net::hub::Hub;
+use crate::net::log;
 use crate::passwords;
 use crate::store::StoreError;
 use std::fs::{self, File};
@@ -104,7 +105,7 @@ fn hashed_password() -> Result<String, Failure> {
 }
 
 /// Has a command carried out by the server that runs on the folder, or by this process where there is none.
-fn execute(place: &Place, request: &Request, content: &[u8], console: &mut dyn Console) -> Result<Answer, Failure> {
+pub(super) fn execute(place: &Place, request: &Request, content: &[u8], console: &mut dyn Console) -> Result<Answer, Failure> {
     let folder = Folder::new(&place.data);
     folder.check()?;
     for attempt in 1.. {
@@ -112,7 +113,7 @@ fn execute(place: &Place, request: &Request, content: &[u8], console: &mut dyn C
             return Ok(answer?);
         }
         let opening = folder.clone();
-        match Hub::open(Box::new(move || opening.open_store())) {
+        match Hub::open(Box::new(move || opening.open_store()), log::nowhere) {
             Ok((hub, writer)) => {
                 let answer = control::carry_out(&hub, &folder, request.clone(), content, console);
                 hub.stop(writer);

@@ -1,10 +1,14 @@
 //! `init` and `serve`.
 
-use super::args::Schemed;
+use super::args::{Output, Schemed};
+use super::commands::execute;
 use super::failure::Failure;
-use super::terminal::say;
+use super::show;
+use super::terminal::{Terminal, say};
+use crate::control::{Answer, Request};
 use crate::net::folder::Folder;
-use crate::net::{Config, Limits, Outcome, Prepared, Server};
+use crate::net::{Config, FolderError, Limits, Outcome, Prepared, Server, StartError};
+use crate::store::StoreError;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,17 +16,29 @@ use tombolo_protocol::limits::SCHEMA_BYTES_MAX;
 
 pub(super) fn init(place: &Schemed) -> Result<(), Failure> {
     let text = read_schema(&place.schema)?;
-    let data = &place.place.data;
-    let Prepared { schema_name, outcome } = Folder::new(data).prepare(Some(&text)).map_err(|e| about(&place.schema, &e))?;
-    match outcome {
-        Outcome::Made => say(&format!("The workspace {schema_name} was made in {}.", data.display())),
-        Outcome::Unchanged => {
-            say(&format!("The workspace {schema_name} is in {} already, with this schema; nothing was changed.", data.display()));
+    let folder = Folder::new(&place.place.data);
+    let Prepared { schema_name: name, outcome } = match folder.prepare(Some(&text)) {
+        Ok(prepared) => prepared,
+        Err(FolderError::Store { error: StoreError::Locked, .. }) => return propose(place, text),
+        Err(error) => return Err(about(&place.schema, &error)),
+    };
+    let changed = match outcome {
+        Outcome::Made => {
+            say(&format!("The workspace {name} was made in {}.", place.place.data.display()));
+            return Ok(());
         }
-        Outcome::Evolved(evolution) => {
-            say(&format!("The workspace {schema_name} in {} has the new schema now:\n{evolution}", data.display()));
-        }
-    }
+        Outcome::Unchanged => None,
+        Outcome::Evolved(evolution) => Some(evolution.to_string()),
+    };
+    show::answer(&Answer::Schema { name, changed }, Output { json: false });
+    Ok(())
+}
+
+/// Proposes a schema to the server that runs on the folder.
+fn propose(place: &Schemed, text: String) -> Result<(), Failure> {
+    let answer = execute(&place.place, &Request::Schema { text }, &[], &mut Terminal { file: None })
+        .map_err(|failure| Failure::new(format!("{}: {}", place.schema.display(), failure.message)))?;
+    show::answer(&answer, Output { json: false });
     Ok(())
 }
 
@@ -37,7 +53,7 @@ pub(super) fn serve(place: &Schemed, listen: SocketAddr) -> Result<(), Failure> 
         // Before anything is started, so that no signal is missed.
         let mut stop = signals().map_err(|error| Failure::new(format!("signals cannot be received ({error})")))?;
         let server = Server::start(config).await.map_err(|error| match &error {
-            crate::net::StartError::Folder(folder) => about(&place.schema, folder),
+            StartError::Folder(folder) => about(&place.schema, folder),
             _ => error.into(),
         })?;
         match &server.prepared().outcome {
@@ -57,16 +73,18 @@ fn read_schema(path: &Path) -> Result<String, Failure> {
     let size = fs::metadata(path).map_err(|error| Failure::unreadable(path, &error))?.len();
     if usize::try_from(size).map_or(true, |size| size > SCHEMA_BYTES_MAX) {
         let most = SCHEMA_BYTES_MAX / 1024;
-        return Err(Failure::new(format!("{} is larger than the {most} KiB that a schema may have: nothing was done", path.display())));
+        return Err(Failure::new(format!(
+            "{} is larger than the {most} KiB that a schema may have: nothing was done",
+            path.display()
+        )));
     }
     fs::read_to_string(path).map_err(|error| Failure::unreadable(path, &error))
 }
 
 /// A problem of the schema is about its file.
-fn about(schema: &Path, error: &crate::net::FolderError) -> Failure {
-    use crate::net::FolderError::{Refused, Schema};
+fn about(schema: &Path, error: &FolderError) -> Failure {
     match error {
-        Schema(_) | Refused(_) => Failure::new(format!("{}: {error}", schema.display())),
+        FolderError::Schema(_) | FolderError::Refused(_) => Failure::new(format!("{}: {error}", schema.display())),
         _ => Failure::new(error.to_string()),
     }
 }

@@ -19,7 +19,9 @@ fn lines(answer: &Answer) -> Vec<String> {
     match answer {
         Answer::UserAdded(user) => vec![format!("{} was added as {}, and has {}.", user.name, role(user.role), granted(user))],
         Answer::Users(users) if users.is_empty() => vec!["There are no users yet; add one with `user add`.".to_owned()],
-        Answer::Users(users) => users.iter().map(|user| format!("{}  {}  {}", user.name, role(user.role), granted(user))).collect(),
+        Answer::Users(users) => {
+            users.iter().map(|user| format!("{}  {}  {}", user.name, role(user.role), granted(user))).collect()
+        }
         Answer::PasswordChanged { name } => {
             vec![format!("The password of {name} was changed. Devices that are logged in stay so; `device revoke` ends that.")]
         }
@@ -33,6 +35,12 @@ fn lines(answer: &Answer) -> Vec<String> {
         }
         Answer::Exported { table, rows } => vec![format!("{rows} rows of {table} were written.")],
         Answer::Verified { report, .. } => vec![report.trim_end().to_owned()],
+        Answer::Schema { name, changed: Some(changed) } => {
+            vec![format!("The workspace {name} has the new schema now:\n{changed}")]
+        }
+        Answer::Schema { name, changed: None } => {
+            vec![format!("The workspace {name} is there already, with this schema; nothing was changed.")]
+        }
     }
 }
 
@@ -68,10 +76,11 @@ fn objects(answer: &Answer) -> Vec<Value> {
             .map(|line| json!({ "id": line.id, "user": line.user, "state": line.state, "pushes": line.pushes }))
             .collect(),
         Answer::Revoked { device, user } => vec![json!({ "id": device, "user": user, "state": "revoked" })],
-        Answer::Imported { table, created, updated, unchanged, head } => vec![
-            json!({ "table": table, "created": created, "updated": updated, "unchanged": unchanged, "head": head }),
-        ],
+        Answer::Imported { table, created, updated, unchanged, head } => {
+            vec![json!({ "table": table, "created": created, "updated": updated, "unchanged": unchanged, "head": head })]
+        }
         Answer::Exported { table, rows } => vec![json!({ "table": table, "rows": rows })],
+        Answer::Schema { name, changed } => vec![json!({ "name": name, "changed": changed })],
         Answer::Verified { sound, report } => vec![json!({ "sound": sound, "report": report.trim_end() })],
     }
 }

@@ -36,10 +36,9 @@ impl Console for Terminal<'_> {
 pub(super) fn read_password() -> Result<String, Failure> {
     let mut text = String::new();
     let most = u64::try_from(PASSWORD_BYTES_MAX + 2).unwrap_or(u64::MAX);
-    io::stdin()
-        .take(most)
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::new(format!("the password cannot be read from standard input ({error}): nothing was changed")))?;
+    io::stdin().take(most).read_to_string(&mut text).map_err(|error| {
+        Failure::new(format!("the password cannot be read from standard input ({error}): nothing was changed"))
+    })?;
     Ok(first_line(&text).to_owned())
 }
 

@@ -50,7 +50,11 @@ pub(super) fn import(
         head = match hub.ask_blocking(Job::Import { by: OPERATOR, changes })? {
             Reply::Import(Ok(imported)) => imported.head,
             Reply::Import(Err(refusal)) => return Err(explain(table, &lines, &refusal)),
-            other => return Err(Refused::new(format!("the writer answered something else ({other:?}): tell the makers of Tombolo"))),
+            other => {
+                return Err(Refused::new(format!(
+                    "the writer answered something else ({other:?}): tell the makers of Tombolo"
+                )));
+            }
         };
     }
     Ok(Answer::Imported { table: table.name.clone(), created, updated, unchanged, head: head.0 })
@@ -67,7 +71,9 @@ fn explain(table: &Table, lines: &[u64], refusal: &ImportRefusal) -> Refused {
         }
         Verdict::Refused(refused @ Refusal::MissingParent { field: tag, .. }) => (field(*tag), refused.to_string()),
         Verdict::Refused(refused) => (None, refused.to_string()),
-        Verdict::Clash { field: tag, .. } => (field(*tag), "another row has this value already, and it must be unique".to_owned()),
+        Verdict::Clash { field: tag, .. } => {
+            (field(*tag), "another row has this value already, and it must be unique".to_owned())
+        }
         Verdict::Conflict => (None, "the row was changed while the file was checked; import again".to_owned()),
         Verdict::Held { by } => (None, format!("it depends on row {}, which did not go through", by.id)),
         Verdict::Accepted { .. } | Verdict::Agreed => (None, "went through".to_owned()),

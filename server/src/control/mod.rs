@@ -6,6 +6,7 @@
 mod import;
 mod request;
 mod rows;
+mod schema;
 #[cfg_attr(not(unix), path = "socket_absent.rs")]
 mod socket;
 mod users;
@@ -53,5 +54,6 @@ pub(crate) fn carry_out(
         Request::Import { table, set } => import::import(hub, &table, &set, content, console),
         Request::Export { table } => rows::export(hub, &table, console),
         Request::Verify => rows::verify(hub, folder, console),
+        Request::Schema { text } => schema::propose(hub, text),
     }
 }

@@ -38,6 +38,10 @@ pub(crate) enum Request {
         table: String,
     },
     Verify,
+    /// A schema for the workspace.
+    Schema {
+        text: String,
+    },
 }
 
 /// What was done.
@@ -45,12 +49,34 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     UserAdded(UserLine),
     Users(Vec<UserLine>),
-    PasswordChanged { name: String },
+    PasswordChanged {
+        name: String,
+    },
     Devices(Vec<DeviceLine>),
-    Revoked { device: DeviceId, user: String },
-    Imported { table: String, created: u64, updated: u64, unchanged: u64, head: u64 },
-    Exported { table: String, rows: u64 },
-    Verified { sound: bool, report: String },
+    Revoked {
+        device: DeviceId,
+        user: String,
+    },
+    Imported {
+        table: String,
+        created: u64,
+        updated: u64,
+        unchanged: u64,
+        head: u64,
+    },
+    Exported {
+        table: String,
+        rows: u64,
+    },
+    Verified {
+        sound: bool,
+        report: String,
+    },
+    /// What it changed, if anything.
+    Schema {
+        name: String,
+        changed: Option<String>,
+    },
 }
 
 /// A user as a list shows it.

@@ -3,8 +3,9 @@
 use super::Console;
 use super::request::{Answer, Refused};
 use crate::csv::{self, each_live};
-use crate::net::hub::Hub;
 use crate::net::folder::Folder;
+use crate::net::hub::Hub;
+use crate::store::StoreError;
 use crate::verify::{self, Progress};
 use tombolo_protocol::schema::{Schema, Table};
 
@@ -52,7 +53,8 @@ fn pass_on(file: &mut ::csv::Writer<Vec<u8>>, console: &mut dyn Console, least: 
 }
 
 pub(super) fn verify(hub: &Hub, folder: &Folder, console: &mut dyn Console) -> Result<Answer, Refused> {
-    let scratch = folder.scratch()?;
+    let no_room = |error: StoreError| Refused::new(format!("a verification makes a second copy beside the data: {error}"));
+    let scratch = folder.scratch().map_err(no_room)?;
     let mut told = 0;
     let report = verify::verify(&hub.store()?, &scratch.store, &mut |Progress { done, head }| {
         let percent = done.0 * 100 / head.0.max(1);
@@ -60,6 +62,10 @@ pub(super) fn verify(hub: &Hub, folder: &Folder, console: &mut dyn Console) -> R
             told = percent;
             console.progress(&format!("{percent} % of {head} commits"));
         }
+    });
+    let report = report.map_err(|error| match error {
+        StoreError::DiskFull => no_room(error),
+        error => error.into(),
     })?;
     Ok(Answer::Verified { sound: report.is_sound(), report: report.to_string() })
 }

@@ -36,7 +36,12 @@ impl ControlSocket {
     ///
     /// # Errors
     /// When something else has its name, or the folder may not be written.
-    pub(crate) fn open(folder: &Folder, hub: Arc<Hub>, busy: mpsc::Sender<()>, stop: watch::Receiver<bool>) -> io::Result<Self> {
+    pub(crate) fn open(
+        folder: &Folder,
+        hub: Arc<Hub>,
+        busy: mpsc::Sender<()>,
+        stop: watch::Receiver<bool>,
+    ) -> io::Result<Self> {
         let path = folder.control_path();
         match fs::symlink_metadata(&path) {
             Ok(found) if found.file_type().is_socket() => fs::remove_file(&path)?,
@@ -101,7 +106,9 @@ fn serve(hub: &Hub, folder: &Folder, stream: &UnixStream) -> io::Result<()> {
     let request: Request = match wire::read_json(&json) {
         Ok(request) => request,
         // Another version asks.
-        Err(error) => return wire::send_json(&mut to, &Err::<Answer, _>(Refused::new(format!("this is not understood: {error}")))),
+        Err(error) => {
+            return wire::send_json(&mut to, &Err::<Answer, _>(Refused::new(format!("this is not understood: {error}"))));
+        }
     };
     let content = match &request {
         Request::Import { .. } => wire::receive_data(&mut from, IMPORT_BYTES_MAX)?,
@@ -172,7 +179,9 @@ fn answer(from: &mut impl Read, console: &mut dyn Console) -> io::Result<Result<
                 let answer = wire::read_json(&json)?;
                 return Ok(match written {
                     Ok(()) => answer,
-                    Err(error) => Err(Refused::new(format!("the file cannot be written: {error}. What there is of it is not complete"))),
+                    Err(error) => {
+                        Err(Refused::new(format!("the file cannot be written: {error}. What there is of it is not complete")))
+                    }
                 });
             }
         }

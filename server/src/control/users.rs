@@ -78,7 +78,9 @@ fn commit(hub: &Hub, change: AccessChange) -> Result<(), Refused> {
     match hub.ask_blocking(Job::Access { by: OPERATOR, change })? {
         Reply::Access(Ok(_)) => Ok(()),
         Reply::Access(Err(error)) => Err(Refused::new(format!("{error}: nothing was changed"))),
-        other => Err(Refused::new(format!("the writer gave an answer to something else ({other:?}): tell the makers of Tombolo"))),
+        other => {
+            Err(Refused::new(format!("the writer gave an answer to something else ({other:?}): tell the makers of Tombolo")))
+        }
     }
 }
 

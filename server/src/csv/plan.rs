@@ -83,7 +83,7 @@ pub(crate) fn plan(
     }
     planner.check_unique(&planned)?;
     planner.problems.or(()).map_err(PlanError::Problems)?;
-    Ok(to_plan(table, parents_first(table, planned), edited_at_ms))
+    Ok(to_plan(parents_first(table, planned), edited_at_ms))
 }
 
 /// A row as the import wants it.
@@ -122,7 +122,11 @@ impl Planner<'_> {
         for line in &sheet.lines {
             let Some(id) = line.id else { continue };
             if let Some(before) = first.get(&id) {
-                self.problems.in_cell(line.line, ID_COLUMN, format!("is the id of line {before} too; each row may be there once"));
+                self.problems.in_cell(
+                    line.line,
+                    ID_COLUMN,
+                    format!("is the id of line {before} too; each row may be there once"),
+                );
             } else {
                 first.insert(id, line.line);
             }
@@ -130,18 +134,20 @@ impl Planner<'_> {
         first.into_keys().collect()
     }
 
-    /// The values of a line, with references resolved; what is wrong is told and left out.
+    /// The values of a line, with references resolved; what is wrong is told.
     fn values(&mut self, line: &Line, named: &BTreeSet<RowId>) -> Result<BTreeMap<FieldTag, Value>, StoreError> {
         let mut values = BTreeMap::new();
         for (tag, cell) in &line.cells {
             let Some(field) = self.table.field(*tag) else { continue };
-            match self.resolve(field, &cell.given, named)? {
-                Ok(value) => {
-                    values.insert(*tag, value);
+            let value = self.resolve(field, &cell.given, named)?.unwrap_or_else(|message| {
+                match cell.set {
+                    true => self.tell_once(&field.name, message),
+                    false => self.problems.in_cell(line.line, &field.name, message),
                 }
-                Err(message) if cell.set => self.tell_once(&field.name, message),
-                Err(message) => self.problems.in_cell(line.line, &field.name, message),
-            }
+                // Wrong is told, and not missing as well.
+                Value::Null
+            });
+            values.insert(*tag, value);
         }
         Ok(values)
     }
@@ -167,7 +173,11 @@ impl Planner<'_> {
                 let key = RowKey { table: target.tag, id };
                 let in_file = target.tag == self.table.tag && named.contains(&id);
                 let there = in_file || self.snapshot.row(&key)?.is_some_and(|row| row.is_live());
-                Ok(if there { Ok(Value::Uuid(*bytes)) } else { Err(format!("there is no row in {} with this id", target.name)) })
+                Ok(if there {
+                    Ok(Value::Uuid(*bytes))
+                } else {
+                    Err(format!("there is no row in {} with this id", target.name))
+                })
             }
             Given::Value(value) => Ok(Ok(value.clone())),
             Given::Title(text) => {
@@ -192,7 +202,11 @@ impl Planner<'_> {
     fn row(&mut self, line: u64, key: RowKey, held: Option<Row>, values: BTreeMap<FieldTag, Value>) -> PlannedRow {
         let fields = match &held {
             Some(row) if !row.is_live() => {
-                self.problems.in_cell(line, ID_COLUMN, "this row was deleted; restore it first, or leave the id empty for a new row");
+                self.problems.in_cell(
+                    line,
+                    ID_COLUMN,
+                    "this row was deleted; restore it first, or leave the id empty for a new row",
+                );
                 BTreeMap::new()
             }
             Some(row) => differing(self.table, row, values),
@@ -211,7 +225,8 @@ impl Planner<'_> {
                     values.insert(field.tag, value.clone());
                 }
                 None if field.required => {
-                    let message = format!("{}; add the column, or --set {}=VALUE", field.explain(FieldProblem::Required), field.name);
+                    let message =
+                        format!("{}; add the column, or --set {}=VALUE", field.explain(FieldProblem::Required), field.name);
                     self.problems.in_cell(line, &field.name, message);
                 }
                 None => {}
@@ -239,10 +254,18 @@ impl Planner<'_> {
                 match taken.insert(key, Some(row.line)) {
                     None => {}
                     Some(Some(before)) => {
-                        self.problems.in_cell(row.line, &field.name, format!("`{value}` stands in line {before} too, and must be unique"));
+                        self.problems.in_cell(
+                            row.line,
+                            &field.name,
+                            format!("`{value}` stands in line {before} too, and must be unique"),
+                        );
                     }
                     Some(None) => {
-                        self.problems.in_cell(row.line, &field.name, format!("another row has `{value}` already, and it must be unique"));
+                        self.problems.in_cell(
+                            row.line,
+                            &field.name,
+                            format!("another row has `{value}` already, and it must be unique"),
+                        );
                     }
                 }
             }
@@ -283,37 +306,44 @@ fn differing(table: &Table, row: &Row, mut values: BTreeMap<FieldTag, Value>) ->
     values
 }
 
-/// Orders rows so that one that others of the file refer to comes before them; rows in a cycle keep their place at the end.
+/// Orders rows so that one that others of the file refer to comes before them; rows in a cycle keep their order at the end.
 fn parents_first(table: &Table, planned: Vec<PlannedRow>) -> Vec<PlannedRow> {
     let own: Vec<FieldTag> =
         table.fields.iter().filter(|f| f.reference.is_some_and(|r| r.table == table.tag)).map(|f| f.tag).collect();
     if own.is_empty() {
         return planned;
     }
-    let mut waiting: BTreeSet<RowId> = planned.iter().filter(|row| row.held.is_none()).map(|row| row.key.id).collect();
-    let mut ordered = Vec::with_capacity(planned.len());
-    let mut rest = planned;
-    loop {
-        let waits = |row: &PlannedRow| {
-            own.iter().any(|tag| match row.value(*tag) {
-                Value::Uuid(bytes) => *bytes != *row.key.id.bytes() && waiting.contains(&RowId::from_bytes(*bytes)),
-                _ => false,
-            })
-        };
-        let (ready, blocked): (Vec<_>, Vec<_>) = rest.into_iter().partition(|row| !waits(row));
-        if ready.is_empty() {
-            ordered.extend(blocked);
-            return ordered;
-        }
-        ready.iter().for_each(|row| {
-            waiting.remove(&row.key.id);
+    let made: BTreeMap<RowId, usize> =
+        planned.iter().enumerate().filter(|(_, row)| row.held.is_none()).map(|(index, row)| (row.key.id, index)).collect();
+    let mut children: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut awaited = vec![0usize; planned.len()];
+    for (index, row) in planned.iter().enumerate() {
+        let parents = own.iter().filter_map(|tag| match row.value(*tag) {
+            Value::Uuid(bytes) => made.get(&RowId::from_bytes(*bytes)).copied(),
+            _ => None,
         });
-        ordered.extend(ready);
-        rest = blocked;
+        for parent in parents.filter(|parent| *parent != index) {
+            children.entry(parent).or_default().push(index);
+            awaited[index] += 1;
+        }
     }
+    let mut ready: BTreeSet<usize> = (0..planned.len()).filter(|index| awaited[*index] == 0).collect();
+    let mut rows: Vec<Option<PlannedRow>> = planned.into_iter().map(Some).collect();
+    let mut ordered = Vec::with_capacity(rows.len());
+    while let Some(index) = ready.pop_first() {
+        ordered.extend(rows[index].take());
+        for child in children.remove(&index).unwrap_or_default() {
+            awaited[child] -= 1;
+            if awaited[child] == 0 {
+                ready.insert(child);
+            }
+        }
+    }
+    ordered.extend(rows.into_iter().flatten());
+    ordered
 }
 
-fn to_plan(table: &Table, rows: Vec<PlannedRow>, edited_at_ms: i64) -> Plan {
+fn to_plan(rows: Vec<PlannedRow>, edited_at_ms: i64) -> Plan {
     let mut plan = Plan::default();
     for row in rows {
         let (op, base) = match &row.held {
@@ -329,7 +359,6 @@ fn to_plan(table: &Table, rows: Vec<PlannedRow>, edited_at_ms: i64) -> Plan {
             _ => plan.created += 1,
         }
         let fields = row.fields.into_iter().map(|(field, value)| FieldChange { field, value, base }).collect();
-        debug_assert_eq!(row.key.table, table.tag);
         plan.changes.push(Change {
             key: row.key,
             op,
@@ -343,4 +372,131 @@ fn to_plan(table: &Table, rows: Vec<PlannedRow>, edited_at_ms: i64) -> Plan {
         plan.lines.push(row.line);
     }
     plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read;
+    use super::*;
+    use crate::access::OPERATOR;
+    use crate::store::Store;
+    use crate::workspace::{Init, Job, Reply, Workspace};
+    use tombolo_protocol::ids::WorkspaceId;
+
+    const SCHEMA: &str = r#"
+name = "test"
+[[table]]
+name = "places"
+tag = 1
+[[table.field]]
+name = "name"
+tag = 1
+kind = "text"
+[[table.field]]
+name = "within"
+tag = 2
+kind = "reference"
+references = "places"
+[[table.field]]
+name = "dose"
+tag = 3
+kind = "int"
+[[table.field]]
+name = "unit"
+tag = 4
+kind = "text"
+[[table.group]]
+name = "dose"
+label = "Dose"
+fields = ["dose", "unit"]
+"#;
+
+    struct World(Workspace, RowIds);
+
+    impl World {
+        fn new() -> Self {
+            let init = Init { id: WorkspaceId::default(), schema: SCHEMA };
+            Self(Workspace::init(Store::in_memory().unwrap(), init, 1).unwrap(), RowIds::new(5, [7; 8]))
+        }
+
+        fn plan(&mut self, file: &str) -> Result<Plan, PlanError> {
+            let snapshot = self.0.store().snapshot().unwrap();
+            let schema = snapshot.schema().clone();
+            let table = &schema.tables[0];
+            plan(&snapshot, &schema, table, &read(table, &[], file.as_bytes()).unwrap(), &mut self.1, 9)
+        }
+
+        fn import(&mut self, file: &str) {
+            let changes = self.plan(file).unwrap().changes;
+            let replies = self.0.apply(vec![Job::Import { by: OPERATOR, changes }], 2).unwrap();
+            assert!(matches!(replies.as_slice(), [Reply::Import(Ok(_))]), "{replies:?}");
+        }
+    }
+
+    fn id(number: u8) -> RowId {
+        RowId::from_bytes([number; 16])
+    }
+
+    #[test]
+    fn a_row_comes_after_the_one_that_it_refers_to() {
+        let mut world = World::new();
+        let (leaf, branch, root) = (id(1), id(2), id(3));
+        // The tree upside down; a place within itself; and two that are within each other.
+        let file = format!(
+            "id,within\n{leaf},{branch}\n{branch},{root}\n{root},\n{},{}\n{},{}\n{},{}\n",
+            id(4),
+            id(4),
+            id(5),
+            id(6),
+            id(6),
+            id(5)
+        );
+        let planned = world.plan(&file).unwrap();
+        let order: Vec<RowId> = planned.changes.iter().map(|change| change.key.id).collect();
+        assert_eq!(order, [root, branch, leaf, id(4), id(5), id(6)]);
+        assert_eq!(planned.lines, [4, 3, 2, 5, 6, 7]);
+        world.import(&file);
+    }
+
+    #[test]
+    fn an_update_names_what_differs_with_its_group_on_the_base_that_it_was_compared_with() {
+        let mut world = World::new();
+        world.import(&format!("id,name,dose,unit\n{},A,5,mg\n{},B,,\n", id(1), id(2)));
+        let head = world.0.head().seq;
+        let planned = world.plan(&format!("id,name,dose\n{},A,6\n{},B,\n", id(1), id(2))).unwrap();
+        assert_eq!((planned.created, planned.updated, planned.unchanged), (0, 1, 1));
+        let change = &planned.changes[0];
+        assert_eq!((change.op, change.row_base), (Op::Update, head));
+        let fields: Vec<_> = change.fields.iter().map(|f| (f.field, f.value.clone(), f.base)).collect();
+        assert_eq!(fields, [(FieldTag(3), Value::Int(6), head), (FieldTag(4), Value::text("mg"), head)]);
+    }
+
+    #[test]
+    fn a_deleted_row_is_not_brought_back_by_a_file() {
+        let mut world = World::new();
+        world.import(&format!("id,name\n{},A\n", id(1)));
+        let mut changes = world.plan(&format!("id,name\n{},B\n", id(1))).unwrap().changes;
+        changes[0].op = Op::Delete;
+        changes[0].fields.clear();
+        world.0.apply(vec![Job::Import { by: OPERATOR, changes }], 3).unwrap();
+        let error = world.plan(&format!("id,name\n{},B\n", id(1))).unwrap_err().to_string();
+        assert!(error.starts_with("line 2, column `id`: this row was deleted"), "{error}");
+    }
+
+    #[test]
+    fn ids_ascend_and_tell_their_time() {
+        let mut ids = RowIds::new(1_700_000_000_000, [255; 8]);
+        let made: Vec<RowId> = (0..10_000).map(|_| ids.next()).collect();
+        assert!(made.is_sorted_by(|a, b| a < b));
+        assert_eq!(made[0].0.get_version_num(), 7);
+        let (seconds, _) = made[0].0.get_timestamp().unwrap().to_unix();
+        assert_eq!(seconds, 1_700_000_000);
+    }
+
+    #[test]
+    fn an_id_stands_in_a_file_once() {
+        let mut world = World::new();
+        let error = world.plan(&format!("id,name\n{0},A\n{0},B\n", id(1))).unwrap_err().to_string();
+        assert_eq!(error, "line 3, column `id`: is the id of line 2 too; each row may be there once");
+    }
 }

@@ -1,7 +1,7 @@
 //! A CSV file as rows of checked values; what needs other rows is left to the plan.
 
-use super::problem::{At, Problems};
 use super::ID_COLUMN;
+use super::problem::{At, Problems};
 use csv::{ByteRecord, ReaderBuilder, Trim};
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -71,7 +71,7 @@ pub(crate) fn read(table: &Table, set: &[(String, String)], bytes: &[u8]) -> Res
     let mut lines = Vec::new();
     loop {
         match reader.read_byte_record(&mut record) {
-            Ok(true) => lines.push(read_line(&columns, &for_all, &record, &mut problems)),
+            Ok(true) => lines.push(read_line(line_of(bytes, &record), &columns, &for_all, &record, &mut problems)),
             Ok(false) => return problems.or(Sheet { lines }),
             Err(error) => {
                 problems.in_line(reader.position().line(), error.to_string());
@@ -135,13 +135,21 @@ fn no_such_field(table: &Table, name: &str) -> String {
     format!("{} has no field `{name}`; it has {}", table.name, names.join(", "))
 }
 
+/// The line at which a record starts. Its position is that of the reader before it, which may be followed by empty lines.
+fn line_of(bytes: &[u8], record: &ByteRecord) -> u64 {
+    let Some(position) = record.position() else { return 0 };
+    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let skipped = bytes.get(start..).unwrap_or_default().iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    position.line() + skipped.filter(|byte| **byte == b'\n').count() as u64
+}
+
 fn read_line(
+    line: u64,
     columns: &[Column<'_>],
     for_all: &BTreeMap<FieldTag, Cell>,
     record: &ByteRecord,
     problems: &mut Problems,
 ) -> Line {
-    let line = record.position().map_or(0, csv::Position::line);
     let mut read = Line { line, id: None, cells: for_all.clone() };
     if record.len() != columns.len() {
         problems.in_line(
@@ -210,7 +218,8 @@ mod tests {
         let sheet = read(&table, &[("sex".into(), "F".into())], text.as_bytes());
         // The second row has no site, which is required.
         assert_eq!(sheet.unwrap_err().to_string(), "line 3, column `site`: Site: a value is needed here");
-        let sheet = read(&table, &[("sex".into(), "F".into())], text.replace("Otieno,,,", "Otieno,,,Kisumu").as_bytes()).unwrap();
+        let sheet =
+            read(&table, &[("sex".into(), "F".into())], text.replace("Otieno,,,", "Otieno,,,Kisumu").as_bytes()).unwrap();
         let cell = |line: usize, name: &str| &sheet.lines[line].cells[&table.field_named(name).unwrap().tag].given;
         assert_eq!(sheet.lines.len(), 2);
         assert_eq!(cell(0, "name"), &Given::Value(Value::text("Achieng, Rose")));
@@ -223,7 +232,8 @@ mod tests {
 
     #[test]
     fn every_problem_is_told_with_line_and_column() {
-        let text = b"id,name,weight_kg,sex\n,A,heavy,F\nx,B,700,F\n,\"C\nC\",1,Q\n,D,1\n,,1,F\n,\xff,1,F\n";
+        let text =
+            b"id,name,weight_kg,sex\n,A,heavy,F\nx,B,700,F\n,\"C\nC\",1,Q\n,D,1\n,,1,F\n,\xff,1,F\n\r\n\n,E,1,f\r\n,F,?,F";
         assert_eq!(
             problems(&[], text),
             [
@@ -234,6 +244,8 @@ mod tests {
                 "line 6: has 3 cells, but the first line names 4 columns; is a quote missing?",
                 "line 7, column `name`: Name: a value is needed here",
                 "line 8, column `name`: is not UTF-8; save the file with that encoding",
+                "line 11, column `sex`: Sex: choose one of F, M, X",
+                "line 12, column `weight_kg`: `?` is not a number that can be stored: write it like 61.5",
             ]
         );
     }

@@ -21,11 +21,7 @@ pub(crate) fn title(table: &Table, row: &Row) -> String {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(crate) fn each_live(
-    snapshot: &Snapshot,
-    table: &Table,
-    mut visit: impl FnMut(&Row),
-) -> Result<(), StoreError> {
+pub(crate) fn each_live(snapshot: &Snapshot, table: &Table, mut visit: impl FnMut(&Row)) -> Result<(), StoreError> {
     let mut after = None;
     loop {
         let page = snapshot.rows_after(table.tag, after, PAGE_ROWS)?;

@@ -11,7 +11,5 @@ pub(crate) fn header(table: &Table) -> Vec<String> {
 
 /// A row's cells in the order of [`header`].
 pub(crate) fn record(table: &Table, row: &Row) -> Vec<String> {
-    std::iter::once(row.key.id.to_string())
-        .chain(table.fields.iter().map(|field| field.show(row.value(field.tag))))
-        .collect()
+    std::iter::once(row.key.id.to_string()).chain(table.fields.iter().map(|field| field.show(row.value(field.tag)))).collect()
 }

@@ -66,7 +66,8 @@ impl<'a, T: Tables> Decider<'a, T> {
         let before = self.tables.row(&change.key)?;
         let Some(table) = self.schema.table(change.key.table) else {
             let verdict = Verdict::Refused(Refusal::UnknownTable);
-            let state = if change.op == Op::Decide { State::Stands { effect: None, merged: false } } else { State::Out(verdict) };
+            let state =
+                if change.op == Op::Decide { State::Stands { effect: None, merged: false } } else { State::Out(verdict) };
             return Ok(Drafted { before, after: None, state });
         };
         let facts = Facts {

@@ -70,8 +70,9 @@ fn a_unique_value_that_another_row_releases_can_be_taken_in_any_order() {
     assert_eq!(verdicts, [ACCEPTED, ACCEPTED]);
     assert_eq!(world.row(&key(PATIENTS, 1)).value(CODE), &Value::text("T2"));
     // The index follows: T1 is taken, T2 too.
-    let (_, verdicts) = world.push(&mut pusher, vec![with_code(3, "T1", NORTH)]);
-    assert_eq!(verdicts, [Verdict::Clash { field: CODE, with: Some(id(2)) }]);
+    let (_, verdicts) = world.push(&mut pusher, vec![with_code(3, "T1", NORTH), with_code(4, "T2", NORTH)]);
+    let clash = |with: u64| Verdict::Clash { field: CODE, with: Some(id(with)) };
+    assert_eq!(verdicts, [clash(2), clash(1)]);
 }
 
 #[test]
@@ -143,6 +144,16 @@ fn a_group_goes_whole_or_not_at_all() {
     let (_, verdicts) = world.push(&mut pusher, vec![one, two]);
     assert_eq!(verdicts, [Verdict::Held { by: key(PATIENTS, 2) }, Verdict::Conflict]);
     assert!(world.row(&key(PATIENTS, 1)).value(PHONE).is_null());
+}
+
+#[test]
+fn a_group_is_held_too_where_a_member_fails_only_by_other_rows() {
+    let (mut world, mut pusher) = world();
+    world.accepted(&mut pusher, vec![with_code(1, "T1", NORTH)]);
+    let members = vec![grouped(create_patient(2, "b", NORTH), 1), grouped(with_code(3, "T1", NORTH), 1)];
+    let (_, verdicts) = world.push(&mut pusher, members);
+    assert_eq!(verdicts, [Verdict::Held { by: key(PATIENTS, 3) }, Verdict::Clash { field: CODE, with: Some(id(1)) }]);
+    assert!(world.snapshot().row(&key(PATIENTS, 2)).unwrap().is_none());
 }
 
 #[test]

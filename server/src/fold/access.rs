@@ -27,13 +27,11 @@ impl Fold {
                 self.meta.sections_changed = seq;
                 Ok(())
             }
-            AccessChange::Token { device, user, token, expires_at_ms } => {
-                change_device(tables, *device, |record| {
-                    record.user = *user;
-                    record.token = Some(*token);
-                    record.expires_at_ms = *expires_at_ms;
-                })
-            }
+            AccessChange::Token { device, user, token, expires_at_ms } => change_device(tables, *device, |record| {
+                record.user = *user;
+                record.token = Some(*token);
+                record.expires_at_ms = *expires_at_ms;
+            }),
             AccessChange::DeviceRevoked { device } => change_device(tables, *device, |record| {
                 record.token = None;
                 record.revoked = true;
@@ -43,11 +41,7 @@ impl Fold {
     }
 }
 
-fn change_device(
-    tables: &mut WriteTables<'_>,
-    id: DeviceId,
-    change: impl FnOnce(&mut Device),
-) -> Result<(), StoreError> {
+fn change_device(tables: &mut WriteTables<'_>, id: DeviceId, change: impl FnOnce(&mut Device)) -> Result<(), StoreError> {
     let mut device = tables.device(id)?.unwrap_or_default();
     let token_before = device.token;
     change(&mut device);

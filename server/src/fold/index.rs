@@ -98,12 +98,7 @@ impl Fold {
 
     /// After a new schema: tables whose scope, unique fields or references are others now are indexed again. The sections of
     /// an old scope field vanish with their markers; rows enter the new ones at the place of their last change.
-    pub(super) fn reindex(
-        &mut self,
-        tables: &mut WriteTables<'_>,
-        old: &Schema,
-        new: &Schema,
-    ) -> Result<(), StoreError> {
+    pub(super) fn reindex(&mut self, tables: &mut WriteTables<'_>, old: &Schema, new: &Schema) -> Result<(), StoreError> {
         let tags: BTreeSet<TableTag> = old.tables.iter().chain(&new.tables).map(|table| table.tag).collect();
         for tag in tags {
             let (before, after) = (old.table(tag), new.table(tag));

@@ -72,13 +72,7 @@ impl Fold {
         Ok(())
     }
 
-    fn fold_effect(
-        &mut self,
-        tables: &mut WriteTables<'_>,
-        seq: Seq,
-        ordinal: u32,
-        effect: &Effect,
-    ) -> Result<(), StoreError> {
+    fn fold_effect(&mut self, tables: &mut WriteTables<'_>, seq: Seq, ordinal: u32, effect: &Effect) -> Result<(), StoreError> {
         let schema = self.schema()?.clone();
         let table = schema
             .table(effect.key.table)
@@ -108,12 +102,7 @@ impl Fold {
 
     /// Purging takes a deleted row's values and is told to whoever holds the tombstone. The identity stays, and so does the
     /// value of the scope field, since it says who may know of the row (H5).
-    pub(super) fn fold_purge(
-        &mut self,
-        tables: &mut WriteTables<'_>,
-        seq: Seq,
-        rows: &[RowKey],
-    ) -> Result<(), StoreError> {
+    pub(super) fn fold_purge(&mut self, tables: &mut WriteTables<'_>, seq: Seq, rows: &[RowKey]) -> Result<(), StoreError> {
         let schema = self.schema()?.clone();
         for (ordinal, key) in rows.iter().enumerate() {
             let before = tables.row(key)?;
@@ -125,6 +114,7 @@ impl Fold {
             after.seq = seq;
             after.ordinal = u32::try_from(ordinal).map_err(|_| StoreError::damaged("a commit with too many rows"))?;
             after.fields.retain(|field, _| Some(*field) == table.scope);
+            tables.history.insert((after.no.0, seq.0), ())?;
             self.replace_row(tables, table, Some(&before), &after)?;
         }
         Ok(())

@@ -16,12 +16,7 @@ pub(super) struct SectionCache(BTreeMap<Section, SectionRecord>);
 
 impl SectionCache {
     /// The number of a section, which gets one now if it has none.
-    pub(super) fn number(
-        &mut self,
-        tables: &WriteTables<'_>,
-        meta: &mut Meta,
-        section: &Section,
-    ) -> Result<u32, StoreError> {
+    pub(super) fn number(&mut self, tables: &WriteTables<'_>, meta: &mut Meta, section: &Section) -> Result<u32, StoreError> {
         Ok(self.record(tables, meta, section)?.number)
     }
 

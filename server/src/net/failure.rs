@@ -1,6 +1,7 @@
 //! What HTTP answers when it does not do what was asked: a word for programs and a sentence for people.
 
 use super::hub::Unavailable;
+use super::log;
 use axum::Json;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -46,7 +47,7 @@ impl HttpFailure {
 impl From<Unavailable> for HttpFailure {
     fn from(unavailable: Unavailable) -> Self {
         // Why is for the operator, who finds it in the log.
-        eprintln!("tombolo-server: {unavailable}");
+        log::to_stderr(&unavailable);
         Self::busy("The server has trouble of its own at the moment; nothing was changed. Try again in a while.")
     }
 }

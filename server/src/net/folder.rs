@@ -15,6 +15,9 @@ use tombolo_protocol::schema::{Evolution, Schema, SchemaError};
 const STORE_FILE: &str = "tombolo.redb";
 /// The socket through which commands reach a running server.
 const CONTROL_FILE: &str = "control.sock";
+/// How the names of scratch stores begin and end.
+const SCRATCH_START: &str = "scratch-";
+const SCRATCH_END: &str = ".redb";
 /// How the store's file begins.
 const STORE_MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
 
@@ -117,8 +120,9 @@ impl Folder {
 
     /// An empty store for a while, on the disk of the folder: a rebuilt workspace may not fit into memory.
     pub(crate) fn scratch(&self) -> Result<Scratch, StoreError> {
-        let path = self.path.join(format!("scratch-{}.redb", clock::random_id()));
-        Ok(Scratch { store: Store::open(&path)?, path })
+        let file = ScratchFile(self.path.join(format!("{SCRATCH_START}{}{SCRATCH_END}", clock::random_id())));
+        make_private_file(&file.0).map_err(StoreError::Io)?;
+        Ok(Scratch { store: Store::open(&file.0)?, _file: file })
     }
 
     /// Whether there is a store that can be opened.
@@ -129,7 +133,9 @@ impl Folder {
         match self.starts_like_a_store() {
             Ok(true) => Ok(()),
             Ok(false) => Err(FolderError::Foreign { path: self.store_path() }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(FolderError::NoWorkspace { folder: self.path.clone() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(FolderError::NoWorkspace { folder: self.path.clone() })
+            }
             Err(error) => Err(self.unusable(error)),
         }
     }
@@ -161,7 +167,9 @@ impl Folder {
         match self.check() {
             Ok(()) => {}
             // Made empty here, because the store would make it for everybody to read.
-            Err(FolderError::NoWorkspace { .. }) => make_private_file(&self.store_path()).map_err(|error| self.unusable(error))?,
+            Err(FolderError::NoWorkspace { .. }) => {
+                make_private_file(&self.store_path()).map_err(|error| self.unusable(error))?
+            }
             Err(error) => return Err(error),
         }
         let outcome = self.open_and_propose(text)?;
@@ -171,6 +179,7 @@ impl Folder {
     fn open_and_propose(&self, text: &str) -> Result<Outcome, FolderError> {
         let explain = |error| self.explain(error);
         let store = self.open_store().map_err(explain)?;
+        self.sweep();
         if store.is_initialised().map_err(explain)? {
             let mut workspace = Workspace::open(store).map_err(explain)?;
             return self.propose(&mut workspace, text);
@@ -180,6 +189,17 @@ impl Folder {
             Ok(_) | Err(InitError::Exists) => Ok(Outcome::Made),
             Err(InitError::Schema(error)) => Err(FolderError::Schema(error)),
             Err(InitError::Store(error)) => Err(self.explain(error)),
+        }
+    }
+
+    /// Removes what a verification left behind that was killed. Whoever holds the store is alone in the folder.
+    fn sweep(&self) {
+        for entry in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with(SCRATCH_START) && name.ends_with(SCRATCH_END)) {
+                // The next start tries again.
+                let _ = std::fs::remove_file(entry.path());
+            }
         }
     }
 
@@ -197,13 +217,16 @@ impl Folder {
 /// A store that goes with its handle.
 pub(crate) struct Scratch {
     pub(crate) store: Store,
-    path: PathBuf,
+    /// Behind the store, so that it is closed first.
+    _file: ScratchFile,
 }
 
-impl Drop for Scratch {
+struct ScratchFile(PathBuf);
+
+impl Drop for ScratchFile {
     fn drop(&mut self) {
         // Whatever is left is named as what it is.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
@@ -260,6 +283,22 @@ mod tests {
         let error = Folder::new(temp.path()).prepare(Some(CLINIC)).unwrap_err();
         assert!(matches!(error, FolderError::Foreign { .. }), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"my diary");
+    }
+
+    #[test]
+    fn a_scratch_store_goes_with_its_handle_and_one_that_was_left_with_the_next_start() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::new(temp.path());
+        folder.prepare(Some(CLINIC)).unwrap();
+        let files = || std::fs::read_dir(temp.path()).unwrap().count();
+        let scratch = folder.scratch().unwrap();
+        assert_eq!(files(), 2);
+        drop(scratch);
+        assert_eq!(files(), 1);
+        std::mem::forget(folder.scratch().unwrap()._file);
+        assert_eq!(files(), 2);
+        folder.prepare(Some(CLINIC)).unwrap();
+        assert_eq!(files(), 1);
     }
 
     #[test]

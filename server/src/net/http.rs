@@ -59,9 +59,13 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Names the server in every answer, so that a client can tell it from a portal or a proxy in between.
+/// Names the server in every answer, so that a client can tell it from a portal or a proxy in between. A stranger has one
+/// request: what follows a login is an upgrade, on a connection of its own.
 async fn signed(mut response: Response) -> Response {
     response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
@@ -69,7 +73,7 @@ async fn health(State(app): State<App>) -> Response {
     let health = *app.hub.health().borrow();
     match health {
         Health::Serving(_) => "ok\n".into_response(),
-        Health::Trouble => (StatusCode::SERVICE_UNAVAILABLE, "the store is being opened again\n").into_response(),
+        Health::Trouble { .. } => (StatusCode::SERVICE_UNAVAILABLE, "the store is being opened again\n").into_response(),
         Health::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
     }
 }
@@ -100,14 +104,8 @@ async fn sync(
     if app.hub.sessions() >= app.limits.sessions_max {
         return Err(HttpFailure::busy("All places of this server are taken. Try again in a while."));
     }
-    let connection = Connection {
-        hub: app.hub,
-        peer: peer.clone(),
-        identity,
-        hello: hello(&headers),
-        limits: app.limits,
-        reads: app.reads,
-    };
+    let connection =
+        Connection { hub: app.hub, peer: peer.clone(), identity, hello: hello(&headers), limits: app.limits, reads: app.reads };
     peer.is_known_now();
     let busy = app.busy;
     Ok(upgrade.on_upgrade(move |socket| async move {

@@ -1,6 +1,7 @@
 //! What all drivers share: the store to read from, the queue of the one writer, and the news of both.
 
 use super::clock;
+use super::log::{self, Log};
 use super::writer::{self, Asked, Opener, ReplyTo, Work};
 use crate::session::{Registry, SessionId};
 use crate::snapshot::Snapshot;
@@ -23,16 +24,23 @@ pub(crate) enum Health {
     /// All is well. Counts the times that the store was opened again.
     Serving(u64),
     /// A durable write failed; the store is being opened again (P9).
-    Trouble,
+    Trouble {
+        /// Not the disk, but this program failed.
+        defect: bool,
+    },
     /// The server stops.
     Stopping,
 }
 
-/// The store cannot be asked now. Worded for whoever asked.
+/// The store cannot be asked now. Worded for the operator.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("the server cannot use its store at the moment: {why}. Nothing was changed by this; try again in a while")]
-pub(crate) struct Unavailable {
-    pub(crate) why: String,
+pub(crate) enum Unavailable {
+    /// Nothing was begun.
+    #[error("{0}")]
+    Closed(String),
+    /// A durable write failed (P9).
+    #[error("{0}. Whether this last change was stored is not known: look before you repeat it")]
+    Failed(String),
 }
 
 /// Wakes a session that another one of its device takes over from.
@@ -77,7 +85,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot be opened or has no workspace.
-    pub(crate) fn open(opener: Opener) -> Result<(Arc<Self>, WriterThread), StoreError> {
+    pub(crate) fn open(opener: Opener, log: Log) -> Result<(Arc<Self>, WriterThread), StoreError> {
         let store = opener()?;
         let workspace = Workspace::open(store.clone())?;
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
@@ -90,24 +98,20 @@ impl Hub {
             sessions: Mutex::new(BTreeMap::new()),
             last_session: AtomicU64::new(0),
         });
-        let thread = writer::start(Arc::downgrade(&hub), workspace, opener, queue).map_err(StoreError::Io)?;
+        let thread = writer::start(Arc::downgrade(&hub), workspace, opener, queue, log).map_err(StoreError::Io)?;
         Ok((hub, WriterThread(thread)))
     }
 
     /// A view of the newest durable state. Blocks for the disk: not for async tasks.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, Unavailable> {
         let snapshot = self.store()?.snapshot();
-        snapshot.map_err(|error| self.unavailable(&error))
+        snapshot.map_err(|error| Unavailable::Closed(error.to_string()))
     }
 
     /// The store itself, for checks that read all of it.
     pub(crate) fn store(&self) -> Result<Store, Unavailable> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        store.clone().ok_or_else(|| Unavailable { why: "it is being opened again".to_owned() })
-    }
-
-    fn unavailable(&self, error: &StoreError) -> Unavailable {
-        Unavailable { why: error.to_string() }
+        store.clone().ok_or_else(|| closed("the store is being opened again after a failed write: try again in a while"))
     }
 
     /// Gives the writer a job and waits for its reply.
@@ -194,7 +198,7 @@ impl Hub {
         // The queue is only closed when the writer ended already.
         let _ = self.jobs.blocking_send(Work::Stop);
         if writer.0.join().is_err() {
-            eprintln!("tombolo-server: the writer ended with a defect; what was acknowledged is stored");
+            log::to_stderr(&"the writer ended with a defect; what was acknowledged is stored");
         }
         self.set_store(None);
     }
@@ -219,5 +223,9 @@ impl Hub {
 }
 
 fn stopped() -> Unavailable {
-    Unavailable { why: "the server is stopping".to_owned() }
+    closed("the server is stopping: nothing was changed")
+}
+
+fn closed(why: &str) -> Unavailable {
+    Unavailable::Closed(why.to_owned())
 }

@@ -75,8 +75,6 @@ async fn serve(
             .timer(TokioTimer::new())
             .header_read_timeout(limits.stranger_time)
             .max_buf_size(HEAD_BYTES_MAX)
-            // A stranger has one request: what follows a login is an upgrade, on a connection of its own.
-            .keep_alive(false)
             .serve_connection(io, service)
             .with_upgrades()
     );

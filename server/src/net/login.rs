@@ -12,8 +12,9 @@
 use super::attempts::Attempts;
 use super::clock;
 use super::failure::HttpFailure;
-use super::hub::Hub;
 use super::http::App;
+use super::hub::{Hub, Unavailable};
+use super::peer::Peer;
 use crate::passwords;
 use crate::snapshot::{Identity, Snapshot};
 use crate::store::StoreError;
@@ -21,7 +22,7 @@ use crate::store::records::User;
 use crate::workspace::{Job, Reply};
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -116,7 +117,7 @@ async fn read<T: Send + 'static>(
     let hub = hub.clone();
     let done = tokio::task::spawn_blocking(move || {
         let snapshot = hub.snapshot()?;
-        read(&snapshot, hub.now_ms()).map_err(|error| super::hub::Unavailable { why: error.to_string() })
+        read(&snapshot, hub.now_ms()).map_err(|error| Unavailable::Closed(error.to_string()))
     });
     match done.await {
         Ok(done) => Ok(done?),
@@ -147,7 +148,12 @@ pub(crate) struct LoginAnswer {
 }
 
 /// `POST /api/login`.
-pub(crate) async fn login(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Json<LoginAnswer>, HttpFailure> {
+pub(crate) async fn login(
+    State(app): State<App>,
+    Extension(peer): Extension<Arc<Peer>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<LoginAnswer>, HttpFailure> {
     let LoginRequest { name, password, device } = read_request(&headers, body).await?;
     let now_ms = app.hub.now_ms();
     app.desk.attempts().take(&name, now_ms).map_err(too_many)?;
@@ -163,6 +169,8 @@ pub(crate) async fn login(State(app): State<App>, headers: HeaderMap, body: Body
         return Err(wrong_credentials());
     }
     let (user, record) = found.ok_or_else(wrong_credentials)?;
+    // A large schema takes its time on a bad link.
+    peer.is_known_now();
     issue(&app.hub, user, record, device).await.map(Json)
 }
 
@@ -177,7 +185,9 @@ async fn read_request(headers: &HeaderMap, body: Body) -> Result<LoginRequest, H
     }
     let bytes = to_bytes(body, LOGIN_BYTES_MAX).await.map_err(|_| too_large())?;
     serde_json::from_slice(&bytes).map_err(|error| {
-        HttpFailure::bad_request(format!("A login is a JSON object with name, password and, if there was one, device: {error}."))
+        HttpFailure::bad_request(format!(
+            "A login is a JSON object with name, password and, if there was one, device: {error}."
+        ))
     })
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod folder;
 mod http;
 pub(crate) mod hub;
 pub(crate) mod listener;
+pub(crate) mod log;
 mod login;
 mod operator;
 mod peer;

@@ -5,6 +5,7 @@ use super::folder::{Folder, FolderError, Prepared};
 use super::http::{self, App};
 use super::hub::{Hub, WriterThread};
 use super::listener;
+use super::log;
 use super::login::Desk;
 use super::operator::{Operator, blocking};
 use super::writer::Opener;
@@ -48,15 +49,16 @@ fn listen_message(listen: SocketAddr, error: &std::io::Error) -> String {
     use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
     match error.kind() {
         AddrInUse => format!(
-            "port {} of {} is in use by another program: nothing was started. Stop that one, or choose another with --listen",
-            listen.port(),
-            listen.ip()
+            "{listen} is in use by another program: nothing was started. Stop that one, or choose another port with --listen"
         ),
         AddrNotAvailable => {
             format!("this machine does not have the address {}: nothing was started. Choose another with --listen", listen.ip())
         }
         PermissionDenied => {
-            format!("port {} may not be used by this user: nothing was started. Choose one above 1023 with --listen", listen.port())
+            format!(
+                "port {} may not be used by this user: nothing was started. Choose one above 1023 with --listen",
+                listen.port()
+            )
         }
         _ => format!("{listen} cannot be listened on ({error}): nothing was started. Choose another with --listen"),
     }
@@ -95,7 +97,7 @@ impl Server {
             let folder = folder.clone();
             Box::new(move || folder.open_store())
         };
-        let (hub, writer) = blocking(move || Hub::open(opener)).await.map_err(|error| folder.explain(error))?;
+        let (hub, writer) = blocking(move || Hub::open(opener, log::to_stderr)).await.map_err(|error| folder.explain(error))?;
         Self::run(config.limits, listener, addr, folder, prepared, hub, writer)
     }
 
@@ -144,6 +146,11 @@ impl RunningServer {
     /// What an operator may do with it.
     pub fn operator(&self) -> Operator {
         Operator::new(self.hub.clone(), self.folder.clone())
+    }
+
+    #[cfg(test)]
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Tells clients when to come back, finishes what was begun, and gives the data folder free.

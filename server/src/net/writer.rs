@@ -6,6 +6,7 @@
 
 use super::clock;
 use super::hub::{Health, Hub, Unavailable};
+use super::log::Log;
 use crate::store::{Store, StoreError};
 use crate::workspace::{Job, Reply, Workspace};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,7 +67,9 @@ impl ReplyTo {
 /// The device that may not connect any more, if a job says so of one.
 fn shuts_out(job: &Job) -> Option<DeviceId> {
     match job {
-        Job::Access { change: AccessChange::DeviceRevoked { device } | AccessChange::TokenRevoked { device }, .. } => Some(*device),
+        Job::Access { change: AccessChange::DeviceRevoked { device } | AccessChange::TokenRevoked { device }, .. } => {
+            Some(*device)
+        }
         _ => None,
     }
 }
@@ -77,8 +80,9 @@ pub(super) fn start(
     workspace: Workspace,
     opener: Opener,
     queue: mpsc::Receiver<Work>,
+    log: Log,
 ) -> std::io::Result<JoinHandle<()>> {
-    let writer = Writer { hub, opener, queue, carried: None, opened: 0 };
+    let writer = Writer { hub, opener, queue, carried: None, opened: 0, log };
     std::thread::Builder::new().name("tombolo-writer".to_owned()).spawn(move || writer.run(workspace))
 }
 
@@ -90,6 +94,7 @@ struct Writer {
     /// A job that did not fit into the last batch.
     carried: Option<Asked>,
     opened: u64,
+    log: Log,
 }
 
 impl Writer {
@@ -138,7 +143,7 @@ impl Writer {
         let (jobs, waiting): (Vec<Job>, Vec<ReplyTo>) = batch.into_iter().map(|asked| (asked.job, asked.reply_to)).unzip();
         let shut_out: Vec<DeviceId> = jobs.iter().filter_map(shuts_out).collect();
         let applied = catch_unwind(AssertUnwindSafe(|| workspace.apply(jobs, clock::now_ms())));
-        let why = match applied {
+        let (why, defect) = match applied {
             Ok(Ok(replies)) => {
                 waiting.into_iter().zip(replies).for_each(|(reply_to, reply)| reply_to.answer(reply));
                 if let Some(hub) = self.hub.upgrade() {
@@ -147,20 +152,20 @@ impl Writer {
                 }
                 return Some(workspace);
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "a defect stopped a write".to_owned(),
+            Ok(Err(error)) => (error.to_string(), false),
+            Err(_) => ("a defect stopped a write".to_owned(), true),
         };
         drop(workspace);
-        self.recover(why, waiting)
+        self.recover(why, defect, waiting)
     }
 
     /// After a failed write: nobody is answered, the store is closed and opened again.
-    fn recover(&mut self, why: String, waiting: Vec<ReplyTo>) -> Option<Workspace> {
-        eprintln!("tombolo-server: {why}");
-        let error = Unavailable { why };
+    fn recover(&mut self, why: String, defect: bool, waiting: Vec<ReplyTo>) -> Option<Workspace> {
+        (self.log)(&why);
+        let error = Unavailable::Failed(why);
         if let Some(hub) = self.hub.upgrade() {
             hub.set_store(None);
-            hub.announce_health(Health::Trouble);
+            hub.announce_health(Health::Trouble { defect });
         }
         waiting.into_iter().chain(self.carried.take().map(|asked| asked.reply_to)).for_each(|reply_to| reply_to.fail(&error));
         loop {
@@ -174,13 +179,15 @@ impl Writer {
                 }
             }
             let hub = self.hub.upgrade()?;
-            let Ok(workspace) = (self.opener)().and_then(|store| Ok((store.clone(), Workspace::open(store)?))) else { continue };
+            let Ok(workspace) = (self.opener)().and_then(|store| Ok((store.clone(), Workspace::open(store)?))) else {
+                continue;
+            };
             let (store, workspace) = workspace;
             self.opened += 1;
             hub.set_store(Some(store));
             hub.announce_head(workspace.head());
             hub.announce_health(Health::Serving(self.opened));
-            eprintln!("tombolo-server: the store was opened again");
+            (self.log)(&"the store was opened again");
             return Some(workspace);
         }
     }

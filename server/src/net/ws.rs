@@ -6,21 +6,23 @@
 //! are made there too, so that compression contexts are as few as those threads.
 
 use super::clock::{self, SteadyClock};
-use super::hub::{Health, Heard, Hub, Replaced, Unavailable};
+use super::config::Limits;
+use super::hub::{Health, Heard, Hub, Replaced};
+use super::log;
 use super::login::new_token;
 use super::peer::Peer;
-use super::config::Limits;
 use crate::session::{Output, Registry, Session, SessionConfig};
 use crate::snapshot::Identity;
 use crate::workspace::{Job, Reply};
 use axum::body::Bytes;
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{CloseCode, CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
 use tombolo_protocol::error::DecodeError;
 use tombolo_protocol::frame;
 use tombolo_protocol::ids::{DeviceId, Mark, UserId};
@@ -33,7 +35,8 @@ const FRAMES_MAX: usize = 16;
 const TROUBLE_AFTER_MS: u32 = 2_000;
 /// A peer has this long to take the closing frame.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-
+/// And this long to close its side.
+const LINGER: Duration = Duration::from_secs(5);
 /// A revoked device's sessions are closed within 5 s (section 9).
 const SHUT_OUT_AFTER: Duration = Duration::from_secs(4);
 
@@ -53,7 +56,8 @@ pub(crate) struct Connection {
 pub(crate) async fn run(socket: WebSocket, connection: Connection) {
     let (sink, stream) = socket.split();
     let (frames, queue) = mpsc::channel(FRAMES_MAX);
-    let writer = tokio::spawn(write(sink, queue));
+    let last_word = frames.clone();
+    let mut writer = tokio::spawn(write(sink, queue));
     let hub = connection.hub.clone();
     let Identity { device, user, .. } = connection.identity;
     let (id, Heard { replaced, mut shut_out }) = hub.enter(device);
@@ -78,14 +82,43 @@ pub(crate) async fn run(socket: WebSocket, connection: Connection) {
         reads: connection.reads,
         hub: connection.hub,
     };
-    tokio::select! {
-        () = driver.run(connection.hello, stream, inbox) => {}
-        () = overdue(&mut shut_out) => writer.abort(),
-    }
+    let mut driven = tokio::spawn(driver.run(connection.hello, stream, inbox));
+    let ended = tokio::select! {
+        ended = &mut driven => Some(ended),
+        () = overdue(&mut shut_out) => None,
+    };
     hub.registry().leave(device, id);
     hub.leave(id);
-    // The driver has let go of the queue, so the writer ends behind the last frame, or by its deadline.
-    let _ = writer.await;
+    match ended {
+        Some(Ok(stream)) => {
+            drop(last_word);
+            linger(stream, &mut writer).await;
+        }
+        Some(Err(_)) => {
+            log::to_stderr(&"a session ended with a defect");
+            let _ = last_word.try_send(closing(close_code::ERROR));
+            drop(last_word);
+            let _ = writer.await;
+        }
+        None => {
+            driven.abort();
+            writer.abort();
+        }
+    }
+}
+
+/// Waits for the writer, which ends behind the last frame or by its deadline, and for the peer to take it: a socket that is
+/// closed over bytes that nobody read takes the last frames back.
+async fn linger(mut stream: SplitStream<WebSocket>, writer: &mut JoinHandle<()>) {
+    let peer_left = async { while let Some(Ok(_)) = stream.next().await {} };
+    tokio::select! {
+        () = peer_left => {}
+        _ = async { (writer.await, tokio::time::sleep(LINGER).await) } => {}
+    }
+}
+
+fn closing(code: CloseCode) -> Message {
+    Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::default() }))
 }
 
 /// Ends when a device that was revoked had its time to be told so: a peer that takes no bytes must not hold a session open.
@@ -97,11 +130,11 @@ async fn overdue(shut_out: &mut watch::Receiver<bool>) {
 }
 
 /// Writes frames in order, many with one flush where many wait.
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receiver<Bytes>) {
-    while let Some(frame) = queue.recv().await {
-        let mut sent = sink.feed(Message::Binary(frame)).await;
-        while let (Ok(()), Ok(frame)) = (&sent, queue.try_recv()) {
-            sent = sink.feed(Message::Binary(frame)).await;
+async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receiver<Message>) {
+    while let Some(message) = queue.recv().await {
+        let mut sent = sink.feed(message).await;
+        while let (Ok(()), Ok(message)) = (&sent, queue.try_recv()) {
+            sent = sink.feed(message).await;
         }
         if sent.is_err() || sink.flush().await.is_err() {
             return;
@@ -125,7 +158,7 @@ struct Driver {
     /// Away only while a blocking thread serves it.
     session: Option<Session>,
     clock: SteadyClock,
-    frames: mpsc::Sender<Bytes>,
+    frames: mpsc::Sender<Message>,
     replies: mpsc::Sender<Reply>,
     /// Jobs whose replies are awaited; no more than `replies` holds.
     under_way: usize,
@@ -141,18 +174,25 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(mut self, hello: Option<Result<Hello, DecodeError>>, stream: SplitStream<WebSocket>, inbox: Inbox) {
+    /// Gives the stream back, for what the peer still sends.
+    async fn run(
+        mut self,
+        hello: Option<Result<Hello, DecodeError>>,
+        mut stream: SplitStream<WebSocket>,
+        inbox: Inbox,
+    ) -> SplitStream<WebSocket> {
         let begun = match hello {
             Some(Ok(hello)) => self.hear(Up::Hello(Box::new(hello))).await,
             Some(Err(error)) => self.refuse(format!("Hello cannot be read: {error}")).await,
             None => Ok(()),
         };
         if begun.is_ok() {
-            let Over = self.listen(stream, inbox).await;
+            let Over = self.listen(&mut stream, inbox).await;
         }
+        stream
     }
 
-    async fn listen(&mut self, mut stream: SplitStream<WebSocket>, inbox: Inbox) -> Over {
+    async fn listen(&mut self, stream: &mut SplitStream<WebSocket>, inbox: Inbox) -> Over {
         let Inbox { mut answers, mut replaced, mut head, mut health } = inbox;
         let mut goes_on = Ok(());
         while goes_on.is_ok() {
@@ -211,6 +251,11 @@ impl Driver {
     /// Says what is wrong with bytes that never reach the machine, and ends.
     async fn refuse(&mut self, what: String) -> Result<(), Over> {
         self.send(&Down::Closed(CloseReason::Violation { what })).await?;
+        self.close(close_code::PROTOCOL).await
+    }
+
+    async fn close(&self, code: CloseCode) -> Result<(), Over> {
+        let _ = self.frames.send(closing(code)).await;
         Err(Over)
     }
 
@@ -240,11 +285,17 @@ impl Driver {
     /// session was about to answer is not to be trusted (P9).
     async fn end_by(&mut self, health: Health) -> Result<(), Over> {
         match health {
+            Health::Trouble { defect: true } => {
+                self.session().handle_trouble(TROUBLE_AFTER_MS);
+                let _ = self.pump().await;
+                // A push that did this is given up some day (P6).
+                return self.close(close_code::ERROR).await;
+            }
             Health::Stopping => {
                 let (after_ms, window_ms) = (self.limits.restart_after_ms, self.limits.restart_window_ms);
                 self.session().handle_restarting(after_ms, window_ms);
             }
-            Health::Trouble | Health::Serving(_) => self.session().handle_trouble(TROUBLE_AFTER_MS),
+            Health::Trouble { .. } | Health::Serving(_) => self.session().handle_trouble(TROUBLE_AFTER_MS),
         }
         self.pump().await
     }
@@ -299,11 +350,11 @@ impl Driver {
 
     async fn submit(&mut self, job: Job) -> Result<(), Over> {
         self.under_way += 1;
-        self.hub.submit(job, self.replies.clone()).await.map_err(|Unavailable { .. }| Over)
+        self.hub.submit(job, self.replies.clone()).await.map_err(|_| Over)
     }
 
     async fn send(&self, down: &Down) -> Result<(), Over> {
-        self.frames.send(frame::encode_down(down).into()).await.map_err(|_| Over)
+        self.frames.send(Message::Binary(frame::encode_down(down).into())).await.map_err(|_| Over)
     }
 
     /// Lets the machine read from a new snapshot, and makes its frames, on a blocking thread.
@@ -328,18 +379,18 @@ impl Driver {
             (session, served, ready)
         });
         let Ok((session, served, ready)) = served.await else {
-            eprintln!("tombolo-server: a session ended with a defect");
-            return Err(Over);
+            log::to_stderr(&"a session ended with a defect");
+            return self.close(close_code::ERROR).await;
         };
         self.session = Some(session);
         for ready in ready {
             match ready {
-                Ready::Frame(frame) => self.frames.send(frame).await.map_err(|_| Over)?,
+                Ready::Frame(frame) => self.frames.send(Message::Binary(frame)).await.map_err(|_| Over)?,
                 Ready::Other(output) => self.put_out(output).await?,
             }
         }
         served.map_err(|why| {
-            eprintln!("tombolo-server: {why}");
+            log::to_stderr(&why);
             Over
         })
     }

@@ -100,12 +100,20 @@ impl Session {
                     live.more = false;
                     break;
                 };
+                // What is left of a chunk must not split a commit that would fit into the next one.
+                let is_cut = scanned.complete.is_none();
+                if is_cut && sent.deltas > 0 {
+                    break;
+                }
                 let bytes = DELTA_BYTES + scanned.bytes;
                 left.bytes = left.bytes.saturating_sub(bytes);
                 left.rows -= scanned.rows.len().min(left.rows);
                 sent.deltas += 1;
                 sent.bytes += bytes;
                 self.send_delta(live, name, scanned, snapshot)?;
+                if is_cut {
+                    break;
+                }
             }
             if sent.deltas > 0 {
                 live.chunks.under_way.push_back(sent);
@@ -134,11 +142,7 @@ impl Session {
             rows: RowBatch(scanned.rows),
             authors: authors.read(snapshot)?,
         };
-        let sections_before = live.cursors.sections.len();
         live.cursors.advance(Advance { name, to: delta.to, complete: delta.complete });
-        if live.cursors.sections.len() != sections_before {
-            live.quiet = Position::START;
-        }
         self.send(Down::Delta(Box::new(delta)));
         Ok(())
     }
@@ -160,7 +164,6 @@ impl Session {
             live.quiet = scanned.to;
         }
         let unfinished = live.cursors.fills.iter().find(|(_, fill)| !fill.done);
-        let behind = || live.cursors.fills.iter().find(|(_, fill)| fill.cursor.scanned < end);
         if let Some((section, fill)) = unfinished {
             return Ok(Some((CursorName::Fill(*section), scan_fill(*section, fill, rights, snapshot, budget)?)));
         }
@@ -171,19 +174,13 @@ impl Session {
             let to_end = Scanned { rows: Vec::new(), to: end, complete: Some(end.seq), bytes: 0 };
             return Ok(Some((CursorName::Main, to_end)));
         }
-        if let Some((section, fill)) = behind() {
+        if let Some((section, fill)) = live.cursors.fills.iter().find(|(_, fill)| fill.cursor.scanned < end) {
             return Ok(Some((CursorName::Fill(*section), scan_fill(*section, fill, rights, snapshot, budget)?)));
         }
         Ok(None)
     }
 
-    fn scan_main(
-        &self,
-        live: &Live,
-        rights: &Rights,
-        snapshot: &Snapshot,
-        budget: Budget,
-    ) -> Result<Scanned, StoreError> {
+    fn scan_main(&self, live: &Live, rights: &Rights, snapshot: &Snapshot, budget: Budget) -> Result<Scanned, StoreError> {
         let scan = Scan {
             sections: &live.cursors.sections,
             complete: live.cursors.main.complete,

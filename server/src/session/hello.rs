@@ -33,7 +33,6 @@ impl Session {
         if snapshot.hash_at(hello.witness.seq)? != Some(hello.witness.hash) {
             self.send(Down::WhichCommon);
             self.phase = Phase::AskedCommon(hello);
-            self.inbox.clear();
             return Ok(());
         }
         let Some(rights) = self.check_device(&hello, snapshot)? else { return Ok(()) };
@@ -91,9 +90,8 @@ impl Session {
 
     /// The store was copied or put back: the record is above what it ever froze, or differs where both have something (P3).
     fn is_copy(&self, hello: &Hello, snapshot: &Snapshot) -> Result<bool, StoreError> {
-        let recorded = |number: PushNo| {
-            Ok::<_, StoreError>(snapshot.recorded_push(self.identity.device, number)?.map(|(hash, _)| hash))
-        };
+        let recorded =
+            |number: PushNo| Ok::<_, StoreError>(snapshot.recorded_push(self.identity.device, number)?.map(|(hash, _)| hash));
         let (applied, applied_hash) = hello.applied;
         let highest = hello.frozen.last().map_or(applied, |(number, _)| *number).max(applied);
         if snapshot.last_push(self.identity.device)?.0 > highest {

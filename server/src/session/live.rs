@@ -24,7 +24,8 @@ pub(super) struct Live {
     schema: Seq,
     /// Pushes up to here are answered, in this session or as Hello says: their rows are left out of deltas (S6).
     pub(super) answered: PushNo,
-    /// The main stream has nothing to send up to here, although the client's cursor is further back (S9).
+    /// The main stream has nothing to send up to here, although the client's cursor is further back (S9). A section joins at the
+    /// head of a snapshot, so never behind this.
     pub(super) quiet: Position,
     /// Chunks that are under way.
     pub(super) chunks: Chunks,
@@ -69,7 +70,6 @@ impl Live {
     pub(super) fn relist(&mut self, listed: BTreeSet<Section>, head: Seq) {
         self.cursors.relist(&listed, head);
         self.listed = listed;
-        self.quiet = Position::START;
         self.more = true;
     }
 

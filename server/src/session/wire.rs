@@ -41,6 +41,14 @@ pub(super) fn resolve(message: PushMessage, snapshot: &Snapshot) -> Result<Resul
         if !keys.insert(key) {
             return Ok(Err("a push that names a row twice"));
         }
+        if !change.fields.is_sorted_by(|one, next| one.field < next.field) {
+            return Ok(Err("a change whose fields are out of order"));
+        }
+        // A base that is not in the log claims to have seen what nobody wrote yet.
+        let bases = change.fields.iter().map(|field| field.base).chain([change.row_base, change.view_base]);
+        if bases.max() > Some(snapshot.head().seq) {
+            return Ok(Err("a base above the log"));
+        }
         resolved.push(with_key(change, key));
     }
     let bytes: usize = resolved.iter().map(Change::canonical_len).sum();
@@ -75,11 +83,7 @@ fn with_key(change: WireChange, key: RowKey) -> Change {
 
 /// Rows that a client wants whole, in as many messages as they need. Unknown, invisible and purged are one and the same: not
 /// among the rows (T22).
-pub(super) fn wanted_rows(
-    wanted: &[WantedRow],
-    rights: &Rights,
-    snapshot: &Snapshot,
-) -> Result<Vec<Down>, StoreError> {
+pub(super) fn wanted_rows(wanted: &[WantedRow], rights: &Rights, snapshot: &Snapshot) -> Result<Vec<Down>, StoreError> {
     let mut messages = Vec::new();
     let mut part = Part::default();
     for want in wanted {

@@ -9,7 +9,6 @@ use tombolo_protocol::commit::{Commit, CommitBody, PushRecord};
 use tombolo_protocol::ids::{FieldTag, RowKey, Seq, Version};
 use tombolo_protocol::limits::HISTORY_ENTRIES_MAX;
 use tombolo_protocol::message::{History, HistoryEntry, HistoryField};
-use tombolo_protocol::row::Life;
 use tombolo_protocol::value::Value;
 
 /// Commits behind the last entry that are looked through for values before it.
@@ -22,7 +21,7 @@ impl Snapshot {
     /// [`StoreError`].
     pub fn history(&self, rights: &Rights, key: &RowKey, limit: usize) -> Result<History, StoreError> {
         let mut history = History { key: *key, entries: Vec::new(), more: false };
-        let Some(row) = self.visible(rights, key)?.filter(|row| row.life != Life::Purged) else { return Ok(history) };
+        let Some(row) = self.visible(rights, key)? else { return Ok(history) };
         let limit = limit.min(HISTORY_ENTRIES_MAX);
         let mut version = row.version;
         // Fields of entries found so far whose value before is in an older commit: entry and field by tag.
@@ -30,16 +29,15 @@ impl Snapshot {
         let commits = self.tables.history.range((row.no.0, 0)..=(row.no.0, u64::MAX))?;
         for (count, found) in commits.rev().enumerate() {
             let seq = Seq(found?.0.value().1);
-            if count == limit {
-                history.more = true;
-            }
             if count >= limit && (open.is_empty() || count >= limit + DEEPER) {
                 break;
             }
             let Some(commit) = self.commit(seq)? else { break };
-            let CommitBody::Push(record) = &commit.body else { continue };
+            // What was before a purge is not shown, also not after the row was brought back.
+            let CommitBody::Push(record) = &commit.body else { break };
             let Some(entry) = self.entry(&commit, record, key, &mut version)? else { continue };
             close(&mut history.entries, &mut open, &entry);
+            history.more |= count >= limit;
             if count < limit {
                 for (place, field) in entry.fields.iter().enumerate() {
                     open.insert(field.field, (history.entries.len(), place));
@@ -64,11 +62,8 @@ impl Snapshot {
         if effect.is_none() && lost.is_empty() {
             return Ok(None);
         }
-        let after = |(field, value): &(FieldTag, Value)| HistoryField {
-            field: *field,
-            before: Value::Null,
-            after: value.clone(),
-        };
+        let after =
+            |(field, value): &(FieldTag, Value)| HistoryField { field: *field, before: Value::Null, after: value.clone() };
         let entry = HistoryEntry {
             seq: commit.seq,
             at_ms: commit.at_ms,

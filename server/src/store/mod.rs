@@ -66,8 +66,7 @@ impl Store {
     }
 
     fn of(database: Database) -> Result<Self, StoreError> {
-        let inner =
-            Inner { database, poisoned: AtomicBool::new(false), schemas: Mutex::new(BTreeMap::new()) };
+        let inner = Inner { database, poisoned: AtomicBool::new(false), schemas: Mutex::new(BTreeMap::new()) };
         let store = Self(Arc::new(inner));
         migrations::run(&store)?;
         Ok(store)
@@ -120,9 +119,8 @@ impl Store {
         if let Some(schema) = parsed.get(&seq) {
             return Ok(schema.clone());
         }
-        let text = tables
-            .schema_text(seq)?
-            .ok_or_else(|| StoreError::damaged(format!("the schema of commit {seq} is missing")))?;
+        let text =
+            tables.schema_text(seq)?.ok_or_else(|| StoreError::damaged(format!("the schema of commit {seq} is missing")))?;
         let schema = Schema::parse(&text)
             .map_err(|error| StoreError::damaged(format!("the logged schema of commit {seq} does not parse: {error}")))?;
         let schema = Arc::new(schema);

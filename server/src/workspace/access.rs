@@ -1,6 +1,7 @@
 //! Users, grants, devices and tokens, checked before they are logged.
 
 use super::Writer;
+use super::import::SERVER_DEVICE;
 use crate::access::OPERATOR;
 use crate::store::StoreError;
 use crate::store::read::Read;
@@ -31,17 +32,13 @@ pub enum AccessError {
     /// The schema has no scopes, or this is none.
     #[error("{0} is not a row of the table that the schema names as scope table")]
     UnknownScope(RowId),
-    /// Another user has the device.
+    /// Another user, or the server itself, has the device.
     #[error("the device belongs to another user, or was revoked")]
     NotYourDevice,
 }
 
 impl Writer<'_> {
-    pub(super) fn access(
-        &mut self,
-        by: UserId,
-        change: AccessChange,
-    ) -> Result<Result<Seq, AccessError>, StoreError> {
+    pub(super) fn access(&mut self, by: UserId, change: AccessChange) -> Result<Result<Seq, AccessError>, StoreError> {
         if let Some(refusal) = self.access_refusal(&change)? {
             return Ok(Err(refusal));
         }
@@ -54,6 +51,9 @@ impl Writer<'_> {
             AccessChange::Token { device, user, .. } => {
                 if self.tables.user(*user)?.is_none() {
                     return Ok(Some(AccessError::UnknownUser));
+                }
+                if *device == SERVER_DEVICE {
+                    return Ok(Some(AccessError::NotYourDevice));
                 }
                 let foreign = self.tables.device(*device)?.is_some_and(|known| known.revoked || known.user != *user);
                 Ok(foreign.then_some(AccessError::NotYourDevice))
@@ -95,7 +95,9 @@ impl Writer<'_> {
         expires_at_ms: i64,
     ) -> Result<Result<DeviceId, AccessError>, StoreError> {
         let named = device.map(|id| Ok::<_, StoreError>((id, self.tables.device(id)?))).transpose()?;
-        let kept = named.and_then(|(id, known)| known.filter(|known| known.user == user && !known.revoked).map(|_| id));
+        let kept = named.and_then(|(id, known)| {
+            known.filter(|known| known.user == user && !known.revoked && id != SERVER_DEVICE).map(|_| id)
+        });
         let device = kept.unwrap_or(fresh);
         let change = AccessChange::Token { device, user, token, expires_at_ms };
         Ok(self.access(user, change)?.map(|_| device))

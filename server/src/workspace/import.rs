@@ -77,8 +77,7 @@ impl Writer<'_> {
         for changes in pushes(changes) {
             let (last, previous) =
                 self.tables.device(SERVER_DEVICE)?.map(|device| (device.last, device.last_hash)).unwrap_or_default();
-            let mut push =
-                Push { number: last.next(), hash: Hash16::default(), schema: self.fold.meta().schema, changes };
+            let mut push = Push { number: last.next(), hash: Hash16::default(), schema: self.fold.meta().schema, changes };
             push.hash = push.compute_hash(previous);
             let record = self.decide(SERVER_DEVICE, by, &push)?;
             for (change, verdict) in push.changes.iter().zip(record.verdicts.iter()) {

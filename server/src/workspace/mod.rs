@@ -14,9 +14,9 @@ mod job;
 mod schema;
 
 pub use access::AccessError;
-pub use import::{ImportRefusal, Imported};
+pub use import::{ImportRefusal, Imported, SERVER_DEVICE};
 pub use job::{Job, PushReply, Reply};
-pub use schema::{SchemaReply, SchemaRefusal};
+pub use schema::{SchemaRefusal, SchemaReply};
 
 use crate::access::{OPERATOR, Rights};
 use crate::decide::{Admit, Decider};
@@ -172,12 +172,7 @@ pub(crate) struct Writer<'txn> {
 }
 
 impl<'txn> Writer<'txn> {
-    fn open(
-        store: &Store,
-        txn: &'txn redb::WriteTransaction,
-        admit: Admit,
-        now_ms: i64,
-    ) -> Result<Self, StoreError> {
+    fn open(store: &Store, txn: &'txn redb::WriteTransaction, admit: Admit, now_ms: i64) -> Result<Self, StoreError> {
         let tables = WriteTables::open(txn)?;
         let fold = Fold::load(store, &tables)?;
         Ok(Self { store: store.clone(), tables, fold, admit, now_ms })
@@ -227,13 +222,7 @@ impl<'txn> Writer<'txn> {
     }
 
     /// Records a number as empty, with the hash of the push that is given up, so that the chain goes on (P6).
-    fn void(
-        &mut self,
-        device: DeviceId,
-        user: UserId,
-        number: PushNo,
-        hash: Hash16,
-    ) -> Result<PushReply, StoreError> {
+    fn void(&mut self, device: DeviceId, user: UserId, number: PushNo, hash: Hash16) -> Result<PushReply, StoreError> {
         if let Err(reply) = self.place(device, number, hash)? {
             return Ok(reply);
         }
@@ -254,12 +243,7 @@ impl<'txn> Writer<'txn> {
     }
 
     /// The hash of the push before, where this number is the next one; else what is to be answered.
-    fn place(
-        &self,
-        device: DeviceId,
-        number: PushNo,
-        hash: Hash16,
-    ) -> Result<Result<Hash16, PushReply>, StoreError> {
+    fn place(&self, device: DeviceId, number: PushNo, hash: Hash16) -> Result<Result<Hash16, PushReply>, StoreError> {
         if let Some(recorded) = self.tables.recorded_push(device, number)? {
             if recorded.hash != hash {
                 return Ok(Err(PushReply::Copy));

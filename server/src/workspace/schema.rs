@@ -1,7 +1,7 @@
 //! A new schema: logged only if it may follow the present one and the data does not violate it (H7).
 
 use super::Writer;
-use crate::fold::{unique_keys, references};
+use crate::fold::{references, unique_keys};
 use crate::store::StoreError;
 use crate::store::read::{Read, UniqueKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,11 +41,7 @@ pub enum SchemaRefusal {
 }
 
 impl Writer<'_> {
-    pub(super) fn change_schema(
-        &mut self,
-        by: UserId,
-        text: String,
-    ) -> Result<Result<SchemaReply, SchemaRefusal>, StoreError> {
+    pub(super) fn change_schema(&mut self, by: UserId, text: String) -> Result<Result<SchemaReply, SchemaRefusal>, StoreError> {
         let old = self.fold.schema()?.clone();
         if old.text == text {
             return Ok(Ok(SchemaReply::Unchanged));

@@ -229,6 +229,7 @@ fn t19_an_edit_of_a_purged_row_is_edit_against_delete_and_never_a_new_row() -> R
     c.world.purge(row)?;
     c.world.sync(a)?;
     assert_eq!(c.world.conflicts(a)?[0].conflict.kind, ConflictKind::UpdateDelete);
+    assert_eq!(c.world.field(a, row, "name")?, "Amina", "the last full row stays beside the edit");
     assert_eq!(c.world.server_field(row, "phone")?, "-");
     c.world.resolve(a, row, &tombolo_client::protocol::outbox::Resolution::AllMine)?;
     c.world.sync(a)?;

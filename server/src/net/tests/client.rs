@@ -68,7 +68,11 @@ pub(super) struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Client {
     /// Upgrades, with these headers beside those of every client.
-    pub(super) async fn open(addr: SocketAddr, token: &str, headers: &[(&'static str, String)]) -> Result<Self, tungstenite::Error> {
+    pub(super) async fn open(
+        addr: SocketAddr,
+        token: &str,
+        headers: &[(&'static str, String)],
+    ) -> Result<Self, tungstenite::Error> {
         let mut request = format!("ws://{addr}/sync").into_client_request()?;
         let own = [("authorization", format!("Bearer {token}")), ("sec-websocket-protocol", SUBPROTOCOL.to_owned())];
         for (name, value) in own.iter().chain(headers) {
@@ -93,6 +97,17 @@ impl Client {
 
     pub(super) async fn try_send(&mut self, message: Message) -> Result<(), tungstenite::Error> {
         self.0.send(message).await
+    }
+
+    /// The code with which the server closes.
+    pub(super) async fn hear_close(&mut self) -> Option<u16> {
+        loop {
+            match soon(self.0.next()).await? {
+                Ok(Message::Close(frame)) => return frame.map(|frame| frame.code.into()),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// The next message; `None` where the server has closed.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
+use tombolo_protocol::message::{Down, Up};
 use tombolo_protocol::schema::CLINIC;
 
 #[tokio::test]
@@ -28,7 +29,9 @@ async fn only_a_valid_token_is_upgraded() {
     let world = World::new().await;
     let login = world.login().await;
     for token in ["", "nonsense", &login.token[1..]] {
-        let Err(Error::Http(answer)) = Client::open(world.server.addr(), token, &[]).await else { panic!("{token} was let in") };
+        let Err(Error::Http(answer)) = Client::open(world.server.addr(), token, &[]).await else {
+            panic!("{token} was let in")
+        };
         assert_eq!(answer.status(), 401);
         assert!(String::from_utf8_lossy(answer.body().as_ref().unwrap()).contains("\"unauthorized\""));
     }
@@ -40,7 +43,9 @@ async fn a_client_of_another_subprotocol_is_told_to_update() {
     let world = World::new().await;
     let login = world.login().await;
     let other = [("sec-websocket-protocol", "tombolo.99".to_owned())];
-    let Err(Error::Http(answer)) = Client::open(world.server.addr(), &login.token, &other).await else { panic!("it was let in") };
+    let Err(Error::Http(answer)) = Client::open(world.server.addr(), &login.token, &other).await else {
+        panic!("it was let in")
+    };
     assert_eq!(answer.status(), 400);
     assert!(String::from_utf8_lossy(answer.body().as_ref().unwrap()).contains("update the older of both"));
 }
@@ -90,6 +95,19 @@ async fn strangers_have_only_so_many_places() {
 }
 
 #[tokio::test]
+async fn whoever_is_known_takes_no_place_of_strangers_and_may_send_more_than_they() {
+    let limits = Limits { strangers_max: 1, stranger_bytes_max: 2048, ..Limits::default() };
+    let world = World::with(limits).await;
+    let login = world.login().await;
+    let mut client = Client::fresh(world.server.addr(), &login, 1).await;
+    for nonce in 0..1_000 {
+        client.say(&Up::Ping { nonce }).await;
+    }
+    client.hear_until(|down| *down == Down::Pong { nonce: 999 }).await;
+    assert_eq!(send(world.server.addr(), "GET / HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_told_and_leaves_no_workspace_behind() {
     let world = World::new().await;
     let folder = tempfile::tempdir().unwrap();
@@ -97,7 +115,7 @@ async fn a_port_in_use_is_told_and_leaves_no_workspace_behind() {
     let config = Config { listen: world.server.addr(), ..Config::local(&data, CLINIC) };
     let Err(error) = Server::start(config).await else { panic!("two servers have one port") };
     assert!(matches!(error, StartError::Listen { .. }));
-    let port = world.server.addr().port();
-    assert!(error.to_string().starts_with(&format!("port {port} of 127.0.0.1 is in use by another program")), "{error}");
+    let said = format!("{} is in use by another program: nothing was started", world.server.addr());
+    assert!(error.to_string().starts_with(&said), "{error}");
     assert!(!data.exists());
 }

@@ -10,7 +10,10 @@ async fn a_login_gives_all_that_a_client_needs() {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.head.contains("server: tombolo/"));
     let body = answer.body;
-    assert_eq!((body["name"].as_str(), body["role"].as_str(), body["scopes"].as_str()), (Some("anna"), Some("admin"), Some("all")));
+    assert_eq!(
+        (body["name"].as_str(), body["role"].as_str(), body["scopes"].as_str()),
+        (Some("anna"), Some("admin"), Some("all"))
+    );
     assert_eq!(body["schema"]["seq"], 2);
     assert!(body["schema"]["text"].as_str().unwrap().contains("name = \"clinic\""));
     let days = (body["expires_at_ms"].as_i64().unwrap() - crate::net::clock::now_ms()) / (24 * 3600 * 1000);
@@ -71,7 +74,8 @@ async fn what_is_no_login_is_told_so() {
     }
     let answer = send(addr, "POST /api/login HTTP/1.1\r\nhost: t\r\ncontent-length: 5000\r\n\r\n").await.unwrap();
     assert_eq!((answer.status, &answer.body["error"]), (413, &"too_large".into()));
-    let chunked = format!("POST /api/login HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n1200\r\n{}", "x".repeat(4608));
+    let chunked =
+        format!("POST /api/login HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n1200\r\n{}", "x".repeat(4608));
     assert_eq!(send(addr, chunked).await.unwrap().status, 413);
 }
 

@@ -4,7 +4,7 @@ use crate::control::{self, Answer, Console, Request, Served};
 use crate::net::folder::Folder;
 use crate::net::operator::blocking;
 use crate::net::{Config, Imported, Server};
-use tombolo_protocol::schema::{CLINIC, Role};
+use tombolo_protocol::schema::{CLINIC, RENTAL, Role};
 
 #[tokio::test]
 async fn an_import_is_idempotent() {
@@ -62,7 +62,10 @@ async fn a_missing_column_is_told_unless_there_is_a_default() {
     let operator = world.server.operator();
     operator.import_csv("sites", &[], b"name\nKisumu\n".to_vec()).await.unwrap();
     let error = operator.import_csv("stock", &[], b"item\nGauze\n".to_vec()).await.unwrap_err().to_string();
-    assert!(error.ends_with("line 2, column `site`: Site: a value is needed here; add the column, or --set site=VALUE"), "{error}");
+    assert!(
+        error.ends_with("line 2, column `site`: Site: a value is needed here; add the column, or --set site=VALUE"),
+        "{error}"
+    );
     // The count has a default.
     operator.import_csv("stock", &[("site", "Kisumu")], b"item\nGauze\n".to_vec()).await.unwrap();
     assert!(String::from_utf8(operator.export_csv("stock").await.unwrap()).unwrap().contains(",Gauze,0,"));
@@ -124,20 +127,35 @@ async fn ask(folder: &Folder, request: Request, content: &[u8]) -> Option<(Resul
 async fn a_running_server_is_asked_through_its_folder() {
     let world = World::new().await;
     let folder = Folder::new(world.folder.path());
-    let names: String = (0..20_000).map(|number| format!("A site with a long name and the number {number}\n")).collect();
+    let names: String = (0..3_000).map(|number| format!("A site with a long name and the number {number}\n")).collect();
     let file = format!("name\n{names}");
     let import = Request::Import { table: "sites".into(), set: Vec::new() };
     let (answer, _) = ask(&folder, import, file.as_bytes()).await.unwrap();
-    assert!(matches!(answer, Ok(Answer::Imported { created: 20_000, .. })), "{answer:?}");
+    assert!(matches!(answer, Ok(Answer::Imported { created: 3_000, .. })), "{answer:?}");
     let (answer, exported) = ask(&folder, Request::Export { table: "sites".into() }, &[]).await.unwrap();
-    assert!(matches!(answer, Ok(Answer::Exported { rows: 20_000, .. })));
-    assert_eq!(exported.iter().filter(|byte| **byte == b'\n').count(), 20_001);
+    assert!(matches!(answer, Ok(Answer::Exported { rows: 3_000, .. })));
+    assert_eq!(exported.iter().filter(|byte| **byte == b'\n').count(), 3_001);
     let (answer, _) = ask(&folder, Request::Export { table: "nothing".into() }, &[]).await.unwrap();
     assert!(answer.unwrap_err().0.starts_with("there is no table `nothing`: nothing was done. The tables are sites, patients"));
     let (answer, _) = ask(&folder, Request::Verify, &[]).await.unwrap();
     assert!(matches!(answer, Ok(Answer::Verified { sound: true, .. })), "{answer:?}");
     world.server.shutdown().await;
     assert!(ask(&folder, Request::UserList, &[]).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_server_takes_a_changed_schema_and_refuses_a_wrong_one() {
+    let world = World::new().await;
+    let folder = Folder::new(world.folder.path());
+    let text = CLINIC.replace("max_length = 30\n", "max_length = 40\n");
+    assert_ne!(text, CLINIC);
+    let (answer, _) = ask(&folder, Request::Schema { text: text.clone() }, &[]).await.unwrap();
+    let Ok(Answer::Schema { changed: Some(changed), .. }) = answer else { panic!("{answer:?}") };
+    assert!(changed.contains("phone"), "{changed}");
+    let (answer, _) = ask(&folder, Request::Schema { text }, &[]).await.unwrap();
+    assert_eq!(answer, Ok(Answer::Schema { name: "clinic".into(), changed: None }));
+    let (answer, _) = ask(&folder, Request::Schema { text: RENTAL.to_owned() }, &[]).await.unwrap();
+    assert!(answer.unwrap_err().0.starts_with("the changed schema was refused, the workspace keeps the one"));
 }
 
 #[cfg(unix)]

@@ -2,8 +2,14 @@ use super::client::{self, Client, hello};
 use super::{World, soon};
 use crate::net::{Config, Server};
 use tokio_tungstenite::tungstenite::Message;
-use tombolo_protocol::message::{CloseReason, Down, Up};
+use tombolo_protocol::batch::{ChangeBatch, WireChange};
+use tombolo_protocol::change::{Change, FieldChange, Op, Push, Verdict};
+use tombolo_protocol::ids::{FieldTag, Hash16, PushNo, RowId, RowKey, RowNo, Seq, TableTag};
+use tombolo_protocol::limits::PUSH_WINDOW_MAX;
+use tombolo_protocol::message::{CloseReason, Down, PushMessage, Up};
+use tombolo_protocol::row::RowName;
 use tombolo_protocol::schema::CLINIC;
+use tombolo_protocol::value::Value;
 use tombolo_protocol::version::HELLO_HEADER;
 
 fn is_violation(heard: &[Down], about: &str) -> bool {
@@ -116,6 +122,69 @@ async fn what_one_writes_another_hears() {
     client.hear_until(|down| matches!(down, Down::Delta(delta) if format!("{delta:?}").contains("Kisumu"))).await;
 }
 
+/// A push that makes one site, behind the push with the other hash.
+fn site(number: u64, previous: Hash16) -> PushMessage {
+    let id = RowId::from_bytes([u8::try_from(number).unwrap(); 16]);
+    let fields = vec![FieldChange { field: FieldTag(1), value: Value::text(&format!("Site {number}")), base: Seq(0) }];
+    let change = Change {
+        key: RowKey { table: TableTag(1), id },
+        op: Op::Create,
+        row_base: Seq(0),
+        view_base: Seq(0),
+        fields,
+        lost: Vec::new(),
+        group: None,
+        edited_at_ms: 0,
+    };
+    let wire = WireChange {
+        table: TableTag(1),
+        name: RowName::Id(id, RowNo(0)),
+        op: change.op,
+        row_base: change.row_base,
+        view_base: change.view_base,
+        fields: change.fields.clone(),
+        lost: Vec::new(),
+        group: None,
+        edited_at_ms: 0,
+    };
+    let push = Push { number: PushNo(number), hash: Hash16::default(), schema: Seq(2), changes: vec![change] };
+    let hash = push.compute_hash(previous);
+    PushMessage { number: push.number, hash, schema: push.schema, changes: ChangeBatch(vec![wire]) }
+}
+
+#[tokio::test]
+async fn a_full_window_of_pushes_is_answered_in_order_and_once() {
+    let world = World::new().await;
+    let login = world.login().await;
+    let mut client = Client::fresh(world.server.addr(), &login, 1).await;
+    let mut hash = Hash16::default();
+    let pushes: Vec<PushMessage> = (1..=PUSH_WINDOW_MAX as u64)
+        .map(|number| {
+            let push = site(number, hash);
+            hash = push.hash;
+            push
+        })
+        .collect();
+    for push in &pushes {
+        client.say(&Up::Push(Box::new(push.clone()))).await;
+    }
+    for push in &pushes {
+        let result = client.hear_until(|down| matches!(down, Down::Result { .. })).await;
+        let Down::Result { outcome, .. } = result else { unreachable!() };
+        assert_eq!(outcome.number, push.number);
+        assert!(outcome.verdicts.unwrap().iter().all(|verdict| matches!(verdict, Verdict::Accepted { .. })));
+    }
+    let head = world.server.operator().read(|snapshot| Ok(snapshot.head())).await.unwrap();
+    // The answers were lost: Hello names the pushes, Welcome has what was recorded, and nothing is decided again.
+    let mut hello = hello(&login, 2);
+    hello.frozen = pushes.iter().map(|push| (push.number, push.hash)).collect();
+    let mut again = Client::open(world.server.addr(), &login.token, &[]).await.unwrap();
+    again.say(&Up::Hello(Box::new(hello))).await;
+    let Down::Welcome(welcome) = again.hear_until(|down| matches!(down, Down::Welcome(_))).await else { unreachable!() };
+    assert_eq!(welcome.outcomes.len(), pushes.len());
+    assert_eq!(world.server.operator().read(|snapshot| Ok(snapshot.head())).await.unwrap(), head);
+}
+
 #[tokio::test]
 async fn a_server_that_stops_says_when_to_come_back_and_gives_its_folder_free() {
     let world = World::new().await;
@@ -124,10 +193,11 @@ async fn a_server_that_stops_says_when_to_come_back_and_gives_its_folder_free() 
     live.hear_until(|down| matches!(down, Down::Welcome(_))).await;
     let mut silent = Client::open(world.server.addr(), &login.token, &[]).await.unwrap();
     let World { server, folder } = world;
-    soon(server.shutdown()).await;
+    // Clients that close their side do not keep it waiting.
+    let (to_live, to_silent) = (async move { live.hear_all().await }, async move { silent.hear_all().await });
+    let ((), to_live, to_silent) = tokio::join!(soon(server.shutdown()), to_live, to_silent);
     let restarting = Down::Restarting { after_ms: 1_000, window_ms: 5_000 };
-    assert_eq!(live.hear_all().await.last(), Some(&restarting));
-    assert_eq!(silent.hear_all().await.last(), Some(&restarting));
+    assert_eq!((to_live.last(), to_silent.last()), (Some(&restarting), Some(&restarting)));
     // The same folder, at once; logins outlive a restart.
     let server = Server::start(Config::local(folder.path(), CLINIC)).await.unwrap();
     let mut client = Client::fresh(server.addr(), &login, 2).await;

@@ -1,9 +1,11 @@
 //! A store whose writes fail (P9).
 
-use super::soon;
+use super::client::{Client, send};
+use super::{World, soon};
 use crate::access::OPERATOR;
 use crate::net::clock;
 use crate::net::hub::{Health, Hub};
+use crate::net::log;
 use crate::net::operator::blocking;
 use crate::store::{Store, StoreError};
 use crate::workspace::{Init, Job, Reply, Workspace};
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tombolo_protocol::commit::{AccessChange, Grant};
 use tombolo_protocol::ids::{UserId, WorkspaceId};
+use tombolo_protocol::message::{CloseReason, Down};
 use tombolo_protocol::schema::{CLINIC, Role};
 
 /// A file on a disk that can be full.
@@ -60,7 +63,8 @@ impl StorageBackend for Disk {
 }
 
 fn open(path: &PathBuf, full: &Arc<AtomicBool>) -> Result<Store, StoreError> {
-    let file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(StoreError::Io)?;
+    let file =
+        std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(StoreError::Io)?;
     Store::with_backend(Disk { file: FileBackend::new(file)?, full: full.clone() })
 }
 
@@ -85,15 +89,15 @@ async fn after_a_failed_write_nobody_is_answered_until_the_store_was_opened_agai
     Workspace::init(store, Init { id, schema: CLINIC }, 1).map(drop).unwrap();
 
     let again = full.clone();
-    let (hub, writer) = Hub::open(Box::new(move || open(&path, &again))).unwrap();
+    let (hub, writer) = Hub::open(Box::new(move || open(&path, &again)), log::nowhere).unwrap();
     let mut health = hub.health();
     assert!(matches!(hub.ask(add("anna")).await, Ok(Reply::Access(Ok(_)))));
-    let head = *hub.head().borrow();
+    let head = hub.snapshot().unwrap().head();
 
     full.store(true, Ordering::SeqCst);
     let error = hub.ask(add("ben")).await.unwrap_err();
     assert!(error.to_string().contains("the disk is full"), "{error}");
-    soon(health.wait_for(|health| *health == Health::Trouble)).await.unwrap();
+    soon(health.wait_for(|health| *health == Health::Trouble { defect: false })).await.unwrap();
     assert!(hub.snapshot().is_err(), "nothing is answered from what may not be durable");
 
     full.store(false, Ordering::SeqCst);
@@ -105,4 +109,30 @@ async fn after_a_failed_write_nobody_is_answered_until_the_store_was_opened_agai
     let stopping = hub.clone();
     blocking(move || stopping.stop(writer)).await;
     assert!(hub.ask(add("cem")).await.is_err());
+}
+
+#[tokio::test]
+async fn sessions_end_with_the_store_and_are_told_when_to_come_back() {
+    let world = World::new().await;
+    let login = world.login().await;
+    let mut client = Client::fresh(world.server.addr(), &login, 1).await;
+    client.hear_until(|down| matches!(down, Down::Welcome(_))).await;
+    world.server.hub().announce_health(Health::Trouble { defect: false });
+    let heard = client.hear_all().await;
+    assert!(matches!(heard.last(), Some(Down::Closed(CloseReason::TryLater { .. }))), "{heard:?}");
+    // Also one that comes meanwhile.
+    let mut late = Client::fresh(world.server.addr(), &login, 2).await;
+    assert!(matches!(late.hear_all().await.last(), Some(Down::Closed(CloseReason::TryLater { .. }))));
+    let health = send(world.server.addr(), "GET /healthz HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    assert_eq!(health.status, 503);
+}
+
+#[tokio::test]
+async fn a_defect_of_the_server_is_told_as_an_error_so_that_a_push_that_causes_it_is_given_up() {
+    let world = World::new().await;
+    let login = world.login().await;
+    let mut client = Client::fresh(world.server.addr(), &login, 1).await;
+    client.hear_until(|down| matches!(down, Down::Welcome(_))).await;
+    world.server.hub().announce_health(Health::Trouble { defect: true });
+    assert_eq!(client.hear_close().await, Some(1011));
 }

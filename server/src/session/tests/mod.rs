@@ -1,0 +1,5 @@
+mod identity;
+mod peer;
+mod pull;
+mod push;
+mod random;

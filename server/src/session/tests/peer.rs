@@ -31,7 +31,7 @@ pub(super) struct Kept {
     pub(super) cursors: Cursors,
     pub(super) witness: Mark,
     pub(super) pairs: Vec<Mark>,
-    pub(super) schema: (Seq, Hash16, String),
+    pub(super) schema: (Seq, Hash16, Option<std::sync::Arc<Schema>>),
     pub(super) applied: (PushNo, Hash16),
     pub(super) frozen: Vec<Push>,
     pub(super) last_hash: Hash16,
@@ -67,7 +67,7 @@ impl Peer {
             cursors: Cursors::default(),
             witness: Mark::default(),
             pairs: Vec::new(),
-            schema: (Seq(0), Hash16::default(), String::new()),
+            schema: (Seq(0), Hash16::default(), None),
             applied: (PushNo(0), Hash16::default()),
             frozen: Vec::new(),
             last_hash: Hash16::default(),
@@ -119,6 +119,12 @@ impl Peer {
         let id = SessionId(u64::from(self.connection) * 1000 + self.process);
         self.session = Some(Session::new(self.config, id, identity, 0));
         self.say(Up::Hello(Box::new(hello)));
+    }
+
+    /// The commits that it can name, newest first.
+    pub(super) fn common_pairs(&self) -> Vec<Mark> {
+        let pairs: BTreeSet<Mark> = self.kept.pairs.iter().copied().collect();
+        pairs.into_iter().rev().collect()
     }
 
     pub(super) fn cut(&mut self) {
@@ -251,12 +257,15 @@ impl Peer {
     }
 
     fn section(&self, row: &Row) -> Option<Section> {
-        row.section(Schema::parse(&self.kept.schema.2).unwrap().table(row.key.table)?)
+        row.section(self.kept.schema.2.as_ref()?.table(row.key.table)?)
     }
 
     fn apply(&mut self, message: &Down) {
         match message {
-            Down::Schema { seq, text } => self.kept.schema = (*seq, Schema::parse(text).unwrap().hash, text.clone()),
+            Down::Schema { seq, text } => {
+                let schema = Schema::parse(text).unwrap();
+                self.kept.schema = (*seq, schema.hash, Some(schema.into()));
+            }
             Down::Welcome(welcome) => {
                 welcome.outcomes.iter().for_each(|outcome| self.settle_outcome(outcome));
                 let own = self.kept.cursors.sections.iter().chain(self.kept.cursors.fills.keys()).copied().collect();

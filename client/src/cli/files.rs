@@ -1,0 +1,101 @@
+//! Files: import and export of CSV.
+
+use super::failure::{Exit, Failure};
+use super::io::Io;
+use super::place::Place;
+use super::text::counted;
+use crate::csv::{self, ImportError};
+use crate::handle::Client;
+use crate::names;
+use crate::view::Query;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use tombolo_protocol::ids::{FieldTag, RowId};
+use tombolo_protocol::schema::Table;
+use tombolo_protocol::value::Value;
+
+/// What `export` writes.
+pub(super) struct Export<'a> {
+    pub table: &'a str,
+    pub out: Option<&'a Path>,
+    pub recovery: Option<u32>,
+}
+
+pub(super) fn import(
+    io: &mut Io<'_>,
+    place: &Place,
+    table: &str,
+    file: &Path,
+    set: &[(String, String)],
+) -> Result<Exit, Failure> {
+    let text = std::fs::read(file)
+        .map_err(|error| Failure::failed(format!("{} could not be read: {error}. Nothing was imported", file.display())))?;
+    let client = place.open()?;
+    let imported = csv::import(&client, table, &text, set).map_err(|error| match error {
+        ImportError::Problems(problems) => {
+            Failure::failed(format!("nothing was imported from {}; mend these and import it again:\n{problems}", file.display()))
+        }
+        ImportError::Client(error) => error.into(),
+    })?;
+    writeln!(io.out, "{} created, {} updated, {} unchanged", imported.created, imported.updated, imported.unchanged)?;
+    if imported.created + imported.updated > 0 {
+        io.note("saved on this device; `tombolo sync` sends it");
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) fn export(io: &mut Io<'_>, place: &Place, what: &Export<'_>) -> Result<Exit, Failure> {
+    let client = place.open()?;
+    let schema = client.schema()?;
+    let table = names::table(&schema, what.table)?;
+    let rows = rows(&client, table, what.recovery)?;
+    match what.out {
+        None => write(table, &rows, &mut *io.out)?,
+        Some(file) => {
+            to_file(table, &rows, file)
+                .map_err(|error| Failure::failed(format!("{} could not be written: {error}. It is as it was before", file.display())))?;
+            io.note(&format!("{} in {}", counted(rows.len(), "row", "rows"), file.display()));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+type Values = Vec<(RowId, std::collections::BTreeMap<FieldTag, Value>)>;
+
+fn rows(client: &Client, table: &Table, recovery: Option<u32>) -> Result<Values, Failure> {
+    let Some(copy) = recovery else {
+        let rows = client.list(table.tag, Query::default())?;
+        return Ok(rows.into_iter().map(|row| (row.key.id, row.values)).collect());
+    };
+    if !client.status()?.recovery_copies.iter().any(|(number, _)| *number == copy) {
+        return Err(Failure::failed(format!("there is no copy {copy} on this device; `tombolo status` lists those that are")));
+    }
+    let rows = client.recovery_rows(copy)?.into_iter().filter(|row| row.key.table == table.tag && row.is_live());
+    Ok(rows.map(|row| (row.key.id, row.fields.into_iter().map(|(tag, stamped)| (tag, stamped.value)).collect())).collect())
+}
+
+fn write(table: &Table, rows: &Values, out: impl Write) -> std::io::Result<()> {
+    let values: Vec<_> =
+        rows.iter().map(|(id, values)| (*id, move |tag: FieldTag| values.get(&tag).cloned().unwrap_or_default())).collect();
+    csv::export(table, values.iter().map(|(id, value)| (*id, value as &dyn Fn(FieldTag) -> Value)), out)
+}
+
+/// A file is there whole or not at all.
+fn to_file(table: &Table, rows: &Values, file: &Path) -> std::io::Result<()> {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part: PathBuf = file.with_file_name(name);
+    let written = std::fs::File::create(&part).and_then(|out| {
+        let mut out = BufWriter::new(out);
+        write(table, rows, &mut out)?;
+        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
+    });
+    match written.and_then(|()| std::fs::rename(&part, file)) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            // What is left of it would only be in the way.
+            let _ = std::fs::remove_file(&part);
+            Err(error)
+        }
+    }
+}

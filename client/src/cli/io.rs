@@ -1,0 +1,42 @@
+//! What a command reads and writes, so that commands run without a process in tests.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+/// Where a command reads and writes.
+pub struct Io<'a> {
+    /// Standard input.
+    pub stdin: &'a mut dyn Read,
+    /// Standard output.
+    pub out: &'a mut dyn Write,
+    /// Standard error.
+    pub err: &'a mut dyn Write,
+    /// What surrounds the process.
+    pub environment: Environment,
+}
+
+/// What surrounds the process.
+#[derive(Clone, Default, Debug)]
+pub struct Environment {
+    /// The folder of the store, where the person's environment names one.
+    pub store: Option<PathBuf>,
+    /// The folder under which stores are kept; that of the platform without it.
+    pub data: Option<PathBuf>,
+    /// Somebody looks at standard error: progress is shown there.
+    pub shows_progress: bool,
+    /// Interrupts end a command in good order instead of killing it.
+    pub heeds_interrupts: bool,
+}
+
+impl Io<'_> {
+    /// One JSON object as a line.
+    pub(super) fn json(&mut self, object: &serde_json::Value) -> io::Result<()> {
+        writeln!(self.out, "{object}")
+    }
+
+    /// Something that a person should know and a script need not read.
+    pub(super) fn note(&mut self, text: &str) {
+        // If nobody reads it, nobody misses it.
+        let _ = writeln!(self.err, "{text}");
+    }
+}

@@ -1,0 +1,232 @@
+//! What needs the network for longer: sync, watch.
+
+use super::args::{ModeWord, Output, SyncArgs};
+use super::failure::{Exit, Failure};
+use super::interrupt;
+use super::io::Io;
+use super::place::Place;
+use super::{json, text};
+use crate::driver::{Connection, Mode, Notice, SyncDone, SyncError, SyncOptions, SyncProgress};
+use crate::event::{Event, SyncReport};
+use crate::freeze::Standing;
+use crate::handle::Client;
+use crate::names;
+use crate::watch::Changed;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use tombolo_protocol::ids::{RowKey, Seq};
+use tombolo_protocol::schema::Schema;
+
+pub(super) fn sync(io: &mut Io<'_>, place: &Place, args: &SyncArgs) -> Result<Exit, Failure> {
+    let client = place.open()?;
+    let only = only(&client, args)?;
+    if args.mode == ModeWord::Auto {
+        return sync_on(io, &client, only, args.output);
+    }
+    let cancelling = client.canceller();
+    let _heeding = io.environment.heeds_interrupts.then(|| interrupt::heed(move || cancelling.cancel_sync()));
+    let done = sync_once(io, &client, only)?;
+    report(io, &client, &done, args.output)
+}
+
+fn only(client: &Client, args: &SyncArgs) -> Result<Option<BTreeSet<RowKey>>, Failure> {
+    if args.only.is_empty() {
+        return Ok(None);
+    }
+    let schema = client.schema()?;
+    let pending: BTreeSet<RowKey> = client.pending()?.iter().map(|view| view.key).collect();
+    let mut only = BTreeSet::new();
+    for (table, id) in &args.only {
+        let table = names::table(&schema, table)?;
+        let key = RowKey { table: table.tag, id: *id };
+        if !pending.contains(&key) {
+            return Err(Failure::failed(format!("nothing is pending of {}/{id}; `tombolo pending` lists what is", table.name)));
+        }
+        only.insert(key);
+    }
+    Ok(Some(only))
+}
+
+fn sync_once(io: &mut Io<'_>, client: &Client, only: Option<BTreeSet<RowKey>>) -> Result<SyncDone, SyncError> {
+    let shows = io.environment.shows_progress;
+    let err = &mut *io.err;
+    let mut width = 0;
+    let done = client.sync(SyncOptions { only, timeout: None }, |progress| {
+        if shows {
+            let line = progress_line(&progress);
+            // Progress that cannot be shown is no reason to stop.
+            let _ = write!(err, "\r{line:width$}").and_then(|()| err.flush());
+            width = line.chars().count();
+        }
+        ControlFlow::Continue(())
+    });
+    if shows && width > 0 {
+        let _ = write!(err, "\r{:width$}\r", "");
+    }
+    done
+}
+
+fn progress_line(progress: &SyncProgress) -> String {
+    let state = match &progress.connection {
+        Connection::Offline | Connection::Connecting => "connecting".to_owned(),
+        Connection::ServerUnreachable { .. } => "no answer, trying again".to_owned(),
+        Connection::CatchingUp if progress.head > Seq(0) => {
+            format!("receiving {} %", progress.scanned.0.min(progress.head.0) * 100 / progress.head.0)
+        }
+        Connection::CatchingUp | Connection::Online => "syncing".to_owned(),
+        Connection::CaptivePortal { .. } => "something else answers, trying again".to_owned(),
+        Connection::NeedsLogin | Connection::OtherServer | Connection::UpdateNeeded => "stopped".to_owned(),
+    };
+    let pending = text::counted(usize::try_from(progress.pending).unwrap_or(usize::MAX), "row to send", "rows to send");
+    format!("{state}, {pending}, {} up, {} down", text::bytes(progress.bytes_up), text::bytes(progress.bytes_down))
+}
+
+fn report(io: &mut Io<'_>, client: &Client, done: &SyncDone, output: Output) -> Result<Exit, Failure> {
+    let pending = client.pending()?;
+    let count = |standing: Standing| pending.iter().filter(|view| view.standing == standing).count();
+    let (conflicts, refused) = (count(Standing::Conflict), count(Standing::Refused));
+    if output.json {
+        io.json(&json::sync(done, conflicts, refused))?;
+    } else {
+        let SyncReport { pushed, pulled, merged, .. } = &done.report;
+        let (up, down) = (text::bytes(done.bytes_up), text::bytes(done.bytes_down));
+        let seconds = format!("{}.{} s", done.duration_ms / 1000, done.duration_ms % 1000 / 100);
+        writeln!(io.out, "{pushed} sent, {pulled} received, {merged} merged; {up} up, {down} down, {seconds}")?;
+    }
+    io.out.flush()?;
+    if conflicts > 0 {
+        io.note(&format!("{} to decide: tombolo conflicts", text::counted(conflicts, "conflict", "conflicts")));
+    }
+    if refused > 0 {
+        io.note(&format!("{} refused by the server: tombolo pending", text::counted(refused, "change was", "changes were")));
+    }
+    Ok(if conflicts + refused > 0 { Exit::Review } else { Exit::Done })
+}
+
+/// Stays connected until it is interrupted, and tells each time that something came.
+fn sync_on(io: &mut Io<'_>, client: &Client, only: Option<BTreeSet<RowKey>>, output: Output) -> Result<Exit, Failure> {
+    let stopping = client.canceller();
+    let _heeding = io.environment.heeds_interrupts.then(|| interrupt::heed(move || stopping.stop()));
+    let mut notices = client.subscribe()?;
+    client.connect(Mode::Automatic)?;
+    let mut exit = Exit::Done;
+    match sync_once(io, client, only) {
+        Ok(done) => exit = report(io, client, &done, output)?,
+        // It goes on trying by itself.
+        Err(error @ (SyncError::Unreachable { .. } | SyncError::CaptivePortal { .. })) => io.note(&error.to_string()),
+        Err(SyncError::Stopped) => return Ok(exit),
+        Err(error) => return Err(error.into()),
+    }
+    let mut since = Since::now(client);
+    while let Some(notice) = notices.wait() {
+        match notice {
+            Notice::Engine(Event::RowsChanged(keys)) => since.rows += keys.len() as u64,
+            Notice::Engine(Event::CaughtUp { head }) if since.rows > 0 => {
+                exit = report(io, client, &since.done(client, head), output)?;
+                since = Since::now(client);
+            }
+            Notice::Connection(connection) => tell_connection(io, &connection),
+            _ => {}
+        }
+        if let Some(failure) = ended(&client.connection()) {
+            return Err(failure);
+        }
+    }
+    Ok(exit)
+}
+
+/// What happened since the last report of a client that stays.
+struct Since {
+    rows: u64,
+    bytes: (u64, u64),
+    at_ms: i64,
+}
+
+impl Since {
+    fn now(client: &Client) -> Self {
+        Self { rows: 0, bytes: (client.bytes().up(), client.bytes().down()), at_ms: crate::driver::wall_ms() }
+    }
+
+    fn done(&self, client: &Client, head: Seq) -> SyncDone {
+        SyncDone {
+            report: SyncReport { pulled: self.rows, head, ..SyncReport::default() },
+            bytes_up: client.bytes().up() - self.bytes.0,
+            bytes_down: client.bytes().down() - self.bytes.1,
+            duration_ms: u64::try_from(crate::driver::wall_ms() - self.at_ms).unwrap_or(0),
+        }
+    }
+}
+
+fn tell_connection(io: &mut Io<'_>, connection: &Connection) {
+    match connection {
+        Connection::Online => io.note("up to date"),
+        Connection::ServerUnreachable { why, .. } => io.note(&format!("the server cannot be reached ({why}); trying again by itself")),
+        Connection::CaptivePortal { what } => io.note(&format!("something else answers ({what}); trying again by itself")),
+        _ => {}
+    }
+}
+
+/// What only a person can change ends a command that stays.
+fn ended(connection: &Connection) -> Option<Failure> {
+    let error = match connection {
+        Connection::NeedsLogin => SyncError::NeedsLogin,
+        Connection::OtherServer => SyncError::OtherServer,
+        Connection::UpdateNeeded => SyncError::UpdateNeeded,
+        _ => return None,
+    };
+    Some(error.into())
+}
+
+pub(super) fn watch(io: &mut Io<'_>, place: &Place, table: Option<&str>, output: Output) -> Result<Exit, Failure> {
+    let client = place.open()?;
+    let schema = client.schema()?;
+    let table = table.map(|name| names::table(&schema, name)).transpose()?.map(|table| table.tag);
+    let stopping = client.canceller();
+    let _heeding = io.environment.heeds_interrupts.then(|| interrupt::heed(move || stopping.stop()));
+    let mut changes = client.watch(table)?;
+    client.connect(Mode::Manual)?;
+    while let Some(changed) = changes.wait()? {
+        match changed {
+            Changed::Row(key, view) => {
+                // The schema may have got a table since.
+                let schema = client.schema()?;
+                show_change(io, &schema, key, view.as_deref(), output)?;
+            }
+            Changed::Everything => io.note("much has changed; list again what you watch"),
+            Changed::Connection(connection) => {
+                tell_connection(io, &connection);
+                if let Some(failure) = ended(&connection) {
+                    return Err(failure);
+                }
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn show_change(
+    io: &mut Io<'_>,
+    schema: &Schema,
+    key: RowKey,
+    view: Option<&crate::view::RowView>,
+    output: Output,
+) -> Result<(), Failure> {
+    let Some(table) = schema.table(key.table) else { return Ok(()) };
+    match (view, output.json) {
+        (Some(view), true) => {
+            let mut object = json!({ "table": table.name });
+            if let (Some(object), Some(row)) = (object.as_object_mut(), json::row(table, view).as_object_mut()) {
+                object.append(row);
+            }
+            io.json(&object)?;
+        }
+        (None, true) => io.json(&json!({ "table": table.name, "id": key.id, "state": "gone" }))?,
+        (Some(view), false) => {
+            let title = table.title_of(|tag| view.values.get(&tag).cloned());
+            writeln!(io.out, "{}  {title}  {}", json::row_name(schema, key), json::row_state(view.standing))?;
+        }
+        (None, false) => writeln!(io.out, "{}  gone", json::row_name(schema, key))?,
+    }
+    Ok(io.out.flush()?)
+}

@@ -1,0 +1,416 @@
+//! Stories of pushing: traps T2, T11, T13, T22.
+
+use super::super::{Output, Registry};
+use super::peer::Peer;
+use crate::access::OPERATOR;
+use crate::testing::*;
+use crate::workspace::Job;
+use tombolo_protocol::change::{Change, Op, Refusal, Verdict};
+use tombolo_protocol::ids::{Hash16, PushNo, RowNo, Seq};
+use tombolo_protocol::message::{CloseReason, Down, Outcome, Up, WantedRow};
+use tombolo_protocol::row::RowName;
+use tombolo_protocol::value::Value;
+
+fn start() -> (World, Registry, Pusher) {
+    (World::new(), Registry::default(), Pusher::new(900, EVERYBODY))
+}
+
+fn result(peer: &Peer) -> Outcome {
+    let found = peer.seen.iter().rev().find_map(|message| match message {
+        Down::Result { outcome, .. } => Some((**outcome).clone()),
+        _ => None,
+    });
+    found.expect("a result came")
+}
+
+fn verdicts(outcome: &Outcome) -> Vec<Verdict> {
+    outcome.verdicts.iter().flat_map(|runs| runs.iter().cloned()).collect()
+}
+
+fn based(mut change: Change, peer: &Peer) -> Change {
+    change.view_base = peer.view_base(&change.key);
+    change
+}
+
+#[test]
+fn a_result_leaves_its_row_complete_and_the_row_is_not_echoed() {
+    // T2 (i): B changes g, my change of f is merged behind it, and the row then stands in the feed as mine.
+    let (mut world, mut registry, mut other) = start();
+    let base = world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]).0;
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, NOTES, "theirs")]);
+    let change = based(update(key(PATIENTS, 1), base, PHONE, "mine"), &peer);
+    let push = peer.freeze(vec![change]);
+    peer.send(&push);
+    peer.serve(&mut world, &mut registry);
+    while !matches!(peer.seen.last(), Some(Down::Result { .. })) {
+        assert!(peer.receive());
+    }
+    assert_eq!(verdicts(&result(&peer)), [Verdict::Accepted { merged: true }]);
+    assert_eq!(peer.value(&key(PATIENTS, 1), NOTES), Value::text("theirs"));
+    assert_eq!(peer.value(&key(PATIENTS, 1), PHONE), Value::text("mine"));
+    peer.seen.clear();
+    peer.settle(&mut world, &mut registry);
+    let echoed = peer.seen.iter().any(|message| matches!(message, Down::Delta(delta) if !delta.rows.0.is_empty()));
+    assert!(!echoed, "{:?}", peer.seen);
+    peer.sync(&mut world, &mut registry);
+    peer.assert_converged(&world);
+}
+
+#[test]
+fn an_own_row_whose_result_is_not_out_yet_is_not_left_out() {
+    // S6: a cut behind the delta would leave the client without what its push merged with.
+    let (mut world, mut registry, mut other) = start();
+    let base = world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]).0;
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, NOTES, "theirs")]);
+    let change = based(update(key(PATIENTS, 1), base, PHONE, "mine"), &peer);
+    let push = peer.freeze(vec![change]);
+    peer.send(&push);
+    let session = peer.session.as_mut().unwrap();
+    session.serve(&world.snapshot(), &mut registry, 0).unwrap();
+    // The writer decided; its reply is still under way when the session looks at the new head.
+    while let Some(output) = session.poll_output() {
+        if let Output::Submit(job) = output {
+            world.apply(job);
+        }
+    }
+    session.handle_head();
+    peer.serve(&mut world, &mut registry);
+    while peer.receive() {}
+    assert_eq!(peer.value(&key(PATIENTS, 1), NOTES), Value::text("theirs"));
+}
+
+#[test]
+fn an_agreed_change_brings_the_row_too() {
+    // T2 (iii): else the person's value would visibly go back until the delta comes.
+    let (mut world, mut registry, mut other) = start();
+    let base = world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]).0;
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let theirs = world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, PHONE, "same")]);
+    let change = based(update(key(PATIENTS, 1), base, PHONE, "same"), &peer);
+    let push = peer.freeze(vec![change]);
+    peer.send(&push);
+    peer.settle(&mut world, &mut registry);
+    let outcome = result(&peer);
+    assert_eq!(verdicts(&outcome), [Verdict::Agreed]);
+    assert_eq!(outcome.rows.0[0].fields[0].stamp, theirs);
+    assert!(!outcome.rows.0[0].as_sent);
+}
+
+#[test]
+fn a_base_above_the_log_is_a_violation() {
+    let (mut world, mut registry, mut other) = start();
+    world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]);
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let push = peer.freeze(vec![update(key(PATIENTS, 1), 1_000_000, PHONE, "x")]);
+    peer.send(&push);
+    peer.settle(&mut world, &mut registry);
+    assert!(matches!(peer.closed_because(), Some(CloseReason::Violation { .. })));
+}
+
+#[test]
+fn what_was_sent_is_not_sent_back() {
+    let (mut world, mut registry, _) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    peer.freeze(vec![create_patient(1, "own", NORTH)]);
+    peer.sync(&mut world, &mut registry);
+    let row = result(&peer).rows.0.remove(0);
+    assert!(row.as_sent && row.fields.is_empty(), "{row:?}");
+    peer.assert_converged(&world);
+}
+
+#[test]
+fn a_lost_answer_is_given_again_in_welcome_with_the_row_as_it_is_now() {
+    let (mut world, mut registry, mut other) = start();
+    let base = world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]).0;
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let change = based(update(key(PATIENTS, 1), base, PHONE, "mine"), &peer);
+    let push = peer.freeze(vec![change]);
+    peer.send(&push);
+    peer.serve(&mut world, &mut registry);
+    peer.cut();
+    let head = world.workspace.head().seq;
+    world.accepted(&mut other, vec![update(key(PATIENTS, 1), head.0, PHONE, "later")]);
+    peer.seen.clear();
+    peer.sync(&mut world, &mut registry);
+    let Some(Down::Welcome(welcome)) = peer.seen.first() else { panic!("{:?}", peer.seen) };
+    assert_eq!(welcome.outcomes.len(), 1);
+    assert_eq!(welcome.outcomes[0].commit.seq, head);
+    assert_eq!(world.workspace.head().seq.0, head.0 + 1, "applied once");
+    assert_eq!(peer.value(&key(PATIENTS, 1), PHONE), Value::text("later"));
+    peer.assert_converged(&world);
+}
+
+#[test]
+fn a_resent_push_is_applied_once() {
+    let (mut world, mut registry, _) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let push = peer.freeze(vec![create_patient(1, "own", NORTH)]);
+    peer.send(&push);
+    peer.send(&push);
+    let head = world.workspace.head().seq;
+    peer.settle(&mut world, &mut registry);
+    assert_eq!(world.workspace.head().seq, head.next());
+    assert_eq!(peer.seen.iter().filter(|message| matches!(message, Down::Result { .. })).count(), 1);
+}
+
+#[test]
+fn a_push_is_one_commit_also_when_nothing_is_accepted() {
+    // T13: and its retry repeats the verdict, although the reason is gone.
+    let (mut world, mut registry, mut other) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let visit = change(key(VISITS, 5), Op::Create, 0, &[(tombolo_protocol::ids::FieldTag(1), Value::uuid(id(1).0))]);
+    let push = peer.freeze(vec![visit]);
+    peer.send(&push);
+    let head = world.workspace.head().seq;
+    peer.serve(&mut world, &mut registry);
+    assert_eq!(world.workspace.head().seq, head.next());
+    peer.cut();
+    world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]);
+    peer.seen.clear();
+    peer.sync(&mut world, &mut registry);
+    let Some(Down::Welcome(welcome)) = peer.seen.first() else { panic!("{:?}", peer.seen) };
+    assert!(matches!(verdicts(&welcome.outcomes[0])[..], [Verdict::Refused(Refusal::MissingParent { .. })]));
+}
+
+#[test]
+fn a_missing_number_and_a_wrong_hash_end_the_session() {
+    // T11: only the next number is admitted, and only what its hash says.
+    let (mut world, mut registry, _) = start();
+    for wrong in [(|push: &mut tombolo_protocol::change::Push| push.number = PushNo(2)) as fn(&mut _), |push| {
+        push.hash = Hash16([9; 16])
+    }] {
+        let mut peer = Peer::new(&mut world, 1, NORTHERN);
+        peer.sync(&mut world, &mut registry);
+        let mut push = peer.freeze(vec![create_patient(1, "own", NORTH)]);
+        wrong(&mut push);
+        let head = world.workspace.head().seq;
+        peer.send(&push);
+        peer.settle(&mut world, &mut registry);
+        assert!(matches!(peer.closed_because(), Some(CloseReason::Violation { .. })), "{:?}", peer.seen);
+        assert_eq!(world.workspace.head().seq, head);
+    }
+}
+
+#[test]
+fn a_voided_number_is_recorded_as_empty_and_the_next_one_follows() {
+    let (mut world, mut registry, _) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let poison = peer.freeze(vec![create_patient(1, "own", NORTH)]);
+    let next = peer.freeze(vec![create_patient(2, "own", NORTH)]);
+    peer.say(Up::Void { number: poison.number, hash: poison.hash });
+    peer.send(&next);
+    peer.settle(&mut world, &mut registry);
+    let results: Vec<_> = peer
+        .seen
+        .iter()
+        .filter_map(|message| if let Down::Result { outcome, .. } = message { Some(outcome.verdicts.is_some()) } else { None })
+        .collect();
+    assert_eq!(results, [false, true]);
+    assert!(world.snapshot().row(&key(PATIENTS, 1)).unwrap().is_none());
+    // A void of what is recorded is answered with the record.
+    peer.kept.frozen.push(next.clone());
+    peer.cut();
+    peer.seen.clear();
+    peer.connect();
+    peer.settle(&mut world, &mut registry);
+    assert!(matches!(peer.seen.first(), Some(Down::Welcome(welcome)) if welcome.outcomes[0].verdicts.is_some()));
+}
+
+#[test]
+fn a_recorded_conflict_does_not_show_a_row_whose_grant_was_taken() {
+    // T22 (i).
+    let (mut world, mut registry, mut other) = start();
+    let base = world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]).0;
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, PHONE, "secret")]);
+    let change = based(update(key(PATIENTS, 1), base, PHONE, "mine"), &peer);
+    let push = peer.freeze(vec![change]);
+    peer.send(&push);
+    peer.serve(&mut world, &mut registry);
+    peer.cut();
+    world.grant(NORTHERN, &[SOUTH]);
+    peer.seen.clear();
+    peer.connect();
+    peer.settle(&mut world, &mut registry);
+    let Some(Down::Welcome(welcome)) = peer.seen.first() else { panic!("{:?}", peer.seen) };
+    assert_eq!(verdicts(&welcome.outcomes[0]), [Verdict::Conflict]);
+    assert!(welcome.outcomes[0].rows.0.is_empty());
+}
+
+#[test]
+fn a_clash_names_the_other_row_only_as_long_as_it_may_be_seen() {
+    let (mut world, mut registry, mut other) = start();
+    let coded = |number: u64| {
+        change(
+            key(PATIENTS, number),
+            Op::Create,
+            0,
+            &[(NAME, Value::text("p")), (CODE, Value::text("T")), (SITE, site_value(NORTH))],
+        )
+    };
+    let base = world.accepted(&mut other, vec![coded(1)]).0;
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let push = peer.freeze(vec![coded(2)]);
+    peer.send(&push);
+    peer.serve(&mut world, &mut registry);
+    peer.cut();
+    peer.kept.cursors = Default::default();
+    peer.kept.mirror.clear();
+    let mut before = Peer::new(&mut world, 2, NORTHERN);
+    before.kept = peer.kept.clone();
+    before.connect();
+    before.settle(&mut world, &mut registry);
+    let Some(Down::Welcome(welcome)) = before.seen.first() else { panic!("{:?}", before.seen) };
+    assert_eq!(verdicts(&welcome.outcomes[0]), [Verdict::Clash { field: CODE, with: Some(id(1)) }]);
+    assert_eq!(welcome.outcomes[0].rows.0.len(), 1, "the other row comes whole");
+    // It moves out of sight.
+    world.accepted(&mut other, vec![change(key(PATIENTS, 1), Op::Update, base, &[(SITE, site_value(SOUTH))])]);
+    peer.seen.clear();
+    peer.connect();
+    peer.settle(&mut world, &mut registry);
+    let Some(Down::Welcome(welcome)) = peer.seen.first() else { panic!("{:?}", peer.seen) };
+    assert_eq!(verdicts(&welcome.outcomes[0]), [Verdict::Clash { field: CODE, with: None }]);
+    assert!(welcome.outcomes[0].rows.0.is_empty());
+}
+
+#[test]
+fn a_guessed_row_number_tells_nothing() {
+    // T22 (ii): a number of a row of another scope, and one that was never given, end in the same answer.
+    let (mut world, mut registry, mut other) = start();
+    world.accepted(&mut other, vec![create_patient(1, "p", SOUTH)]);
+    let hidden = world.row(&key(PATIENTS, 1)).no;
+    let mut answers = Vec::new();
+    for (device, number) in [(1, hidden), (2, RowNo(4_000))] {
+        let mut peer = Peer::new(&mut world, device, NORTHERN);
+        peer.sync(&mut world, &mut registry);
+        let push = peer.freeze(vec![update(key(PATIENTS, 77), 5, PHONE, "x")]);
+        let changes = vec![peer.wire(&push.changes[0], Some(number))];
+        let message = tombolo_protocol::message::PushMessage {
+            number: push.number,
+            hash: push.hash,
+            schema: push.schema,
+            changes: tombolo_protocol::batch::ChangeBatch(changes),
+        };
+        peer.say(Up::Push(Box::new(message)));
+        peer.settle(&mut world, &mut registry);
+        answers.push(peer.closed_because().cloned());
+        peer.seen.clear();
+        peer.sync(&mut world, &mut registry);
+        let want = WantedRow { table: PATIENTS, name: RowName::No(number) };
+        peer.say(Up::WantRow { rows: vec![want] });
+        peer.settle(&mut world, &mut registry);
+        let rows = peer.seen.iter().rev().find_map(|m| if let Down::Rows { rows, .. } = m { Some(rows.0.len()) } else { None });
+        assert_eq!(rows, Some(0));
+    }
+    assert!(matches!(answers[0], Some(CloseReason::Violation { .. })));
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[test]
+fn a_row_that_left_while_its_change_was_frozen_is_unknown_and_no_violation() {
+    let (mut world, mut registry, mut other) = start();
+    let base = world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]).0;
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    world.accepted(&mut other, vec![change(key(PATIENTS, 1), Op::Update, base, &[(SITE, site_value(SOUTH))])]);
+    let change = based(update(key(PATIENTS, 1), base, PHONE, "mine"), &peer);
+    let push = peer.freeze(vec![change]);
+    peer.send(&push);
+    peer.settle(&mut world, &mut registry);
+    let outcome = result(&peer);
+    assert_eq!(verdicts(&outcome), [Verdict::Refused(Refusal::UnknownRow)]);
+    assert!(outcome.rows.0.is_empty());
+}
+
+#[test]
+fn a_wanted_row_comes_whole_and_one_that_may_not_be_seen_is_only_among_those_asked_for() {
+    let (mut world, mut registry, mut other) = start();
+    world.accepted(&mut other, vec![create_patient(1, "p", NORTH), create_patient(2, "q", SOUTH)]);
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    peer.seen.clear();
+    let want = |number: u64| WantedRow { table: PATIENTS, name: RowName::Id(id(number), RowNo(0)) };
+    peer.say(Up::WantRow { rows: vec![want(1), want(2), want(3)] });
+    peer.settle(&mut world, &mut registry);
+    let [Down::Rows { rows, asked, .. }] = &peer.seen[..] else { panic!("{:?}", peer.seen) };
+    assert_eq!((rows.0.len(), asked.len()), (1, 3));
+    assert!(rows.0[0].whole);
+}
+
+#[test]
+fn a_history_shows_values_before_and_after_newest_first() {
+    let (mut world, mut registry, mut other) = start();
+    let base = world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]).0;
+    let base = world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, PHONE, "1")]).0;
+    let base = world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, PHONE, "2")]).0;
+    world.accepted(&mut other, vec![delete(key(PATIENTS, 1), base)]);
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    peer.seen.clear();
+    peer.say(Up::WantHistory { key: key(PATIENTS, 1) });
+    peer.say(Up::WantHistory { key: key(PATIENTS, 99) });
+    peer.settle(&mut world, &mut registry);
+    let [Down::History(history), Down::History(unknown)] = &peer.seen[..] else { panic!("{:?}", peer.seen) };
+    let told: Vec<_> = history.entries.iter().map(|entry| (entry.op, entry.version.0)).collect();
+    assert_eq!(told, [(Op::Delete, 4), (Op::Update, 3), (Op::Update, 2), (Op::Create, 1)]);
+    let phone = &history.entries[1].fields[0];
+    assert_eq!((&phone.before, &phone.after), (&Value::text("1"), &Value::text("2")));
+    assert!(history.entries[2].fields[0].before.is_null());
+    assert!(unknown.entries.is_empty());
+}
+
+#[test]
+fn results_precede_the_notice_of_being_replaced() {
+    let (mut world, mut registry, _) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let push = peer.freeze(vec![create_patient(1, "own", NORTH)]);
+    peer.send(&push);
+    let session = peer.session.as_mut().unwrap();
+    session.serve(&world.snapshot(), &mut registry, 0).unwrap();
+    let Some(Output::Submit(job)) = session.poll_output() else { panic!("a push is submitted") };
+    session.handle_replaced(99, 1);
+    assert!(session.poll_output().is_none(), "the answer is waited for");
+    let crate::workspace::Reply::Push(reply) = world.apply(job) else { panic!("an answer to a push") };
+    session.handle_reply(reply);
+    peer.serve(&mut world, &mut registry);
+    let told: Vec<_> = peer.down.iter().collect();
+    assert!(matches!(told[..], [Down::Result { .. }, Down::Replaced { process: 99, connection: 1 }]), "{told:?}");
+    assert!(peer.closed);
+}
+
+#[test]
+fn a_field_that_the_push_did_not_know_is_written_by_the_server_and_told() {
+    // H7, T21 (i).
+    let (mut world, mut registry, _) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    peer.freeze(vec![create_patient(1, "own", NORTH)]);
+    let grown = SCHEMA.replace(
+        "[[table.field]]\nname = \"code\"",
+        "[[table.field]]\nname = \"level\"\ntag = 8\nkind = \"text\"\nlabel = \"Level\"\nrequired = true\ninitial = \"low\"\n[[table.field]]\nname = \"code\"",
+    );
+    let reply = world.apply(Job::Schema { by: OPERATOR, text: grown });
+    assert!(matches!(reply, crate::workspace::Reply::Schema(Ok(_))), "{reply:?}");
+    let schema_seq = world.workspace.head().seq;
+    peer.seen.clear();
+    peer.sync(&mut world, &mut registry);
+    assert!(matches!(peer.seen.first(), Some(Down::Schema { seq, .. }) if *seq == schema_seq), "before Welcome");
+    let level = tombolo_protocol::ids::FieldTag(8);
+    assert_eq!(peer.value(&key(PATIENTS, 1), level), Value::text("low"));
+    assert!(peer.kept.schema.0 > Seq(2));
+    peer.assert_converged(&world);
+}

@@ -52,11 +52,11 @@ pub enum ImportError {
 
 /// Everything that is wrong with a file, each with its line and column.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Error)]
-pub struct Problems(Vec<String>);
+pub struct Problems(Vec<(u64, String)>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = self.0.iter().take(PROBLEMS_TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join("\n");
+        let told = self.0.iter().take(PROBLEMS_TOLD_MAX).map(|(_, problem)| problem.as_str()).collect::<Vec<_>>().join("\n");
         f.write_str(&told)?;
         match self.0.len().saturating_sub(PROBLEMS_TOLD_MAX) {
             0 => Ok(()),
@@ -67,16 +67,27 @@ impl fmt::Display for Problems {
 
 impl Problems {
     fn in_line(&mut self, line: u64, message: impl fmt::Display) {
-        self.0.push(format!("line {line}: {message}"));
+        self.0.push((line, format!("line {line}: {message}")));
     }
 
     fn in_cell(&mut self, line: u64, column: &str, message: impl fmt::Display) {
-        self.0.push(format!("line {line}, column `{column}`: {message}"));
+        self.0.push((line, format!("line {line}, column `{column}`: {message}")));
+    }
+
+    /// The same in several rows, which only together are wrong.
+    fn in_rows(&mut self, column: &str, message: impl fmt::Display) {
+        self.0.push((u64::MAX, format!("column `{column}`: {message}")));
+    }
+
+    /// In the order of the lines.
+    fn sorted(mut self) -> Self {
+        self.0.sort_by_key(|(line, _)| *line);
+        self
     }
 
     /// What is wrong with a value for all rows is told once.
     fn in_set(&mut self, field: &str, message: impl fmt::Display) {
-        let problem = format!("--set {field}: {message}");
+        let problem = (0, format!("--set {field}: {message}"));
         if !self.0.contains(&problem) {
             self.0.push(problem);
         }
@@ -155,7 +166,7 @@ fn plan(
     }
     planner.check_unique(&writes)?;
     let problems = planner.problems;
-    Ok(if problems.0.is_empty() { Ok((imported, writes)) } else { Err(problems) })
+    Ok(if problems.0.is_empty() { Ok((imported, writes)) } else { Err(problems.sorted()) })
 }
 
 /// A line of the file, read.
@@ -220,7 +231,7 @@ impl<'a> Planner<'a> {
     }
 
     fn header_is_wrong(&self) -> bool {
-        self.problems.0.iter().any(|problem| problem.starts_with("line 1"))
+        self.problems.0.iter().any(|(line, _)| *line == 1)
     }
 
     fn header(&mut self, record: &csv::ByteRecord, for_all: &BTreeMap<FieldTag, Value>) -> Vec<Column<'a>> {
@@ -360,7 +371,7 @@ impl<'a> Planner<'a> {
                 counts.entry(key).or_insert_with(|| (0, field.show(value))).0 += 1;
             }
             for (count, text) in counts.into_values().filter(|(count, _)| *count > 1) {
-                self.problems.0.push(format!("column `{}`: {count} rows would have `{text}`, and it must be unique", field.name));
+                self.problems.in_rows(&field.name, format!("{count} rows would have `{text}`, and it must be unique"));
             }
         }
         Ok(())
@@ -410,7 +421,7 @@ mod tests {
     #[test]
     fn a_file_with_problems_is_not_imported_at_all_and_names_lines_and_columns() {
         let client = clinic();
-        let text = "name,birth_date,sex\nRose,1990-05-31,F\nOtieno,soon,X\n,1990-01-01,\na,b\n";
+        let text = "name,birth_date,sex\nRose,1990-05-31,F\nOtieno,soon,Q\n,1990-01-01,\na,b\n";
         let error = import(&client, "patients", text.as_bytes(), &set()).unwrap_err().to_string();
         let lines: Vec<&str> = error.lines().collect();
         assert!(lines[0].starts_with("line 3, column `birth_date`: `soon` is not a date"), "{error}");

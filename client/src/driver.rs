@@ -623,6 +623,8 @@ impl Driver {
     }
 
     fn end_sync(&mut self, ended: Result<SyncDone, SyncError>) {
+        // Who hears of the end may look at the state next.
+        self.show_connection();
         if let Some(job) = self.sync.take() {
             if let Some(engine) = self.host.healthy() {
                 engine.cancel_sync();

@@ -442,3 +442,124 @@ impl Sets {
         self.0[a.max(b)] = a.min(b);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tombolo_protocol::ids::{RowNo, ScopeKey, Section, Version};
+    use tombolo_protocol::outbox::Edit;
+    use tombolo_protocol::row::{Life, Stamped};
+    use tombolo_protocol::schema::CLINIC;
+
+    const PHONE: FieldTag = FieldTag(2);
+    const SITE: FieldTag = FieldTag(9);
+
+    fn schema() -> Schema {
+        Schema::parse(CLINIC).unwrap()
+    }
+
+    fn key(table: u16, id: u8) -> RowKey {
+        RowKey { table: tombolo_protocol::ids::TableTag(table), id: RowId::from_bytes([id; 16]) }
+    }
+
+    /// A patient of site 1 whose phone is being edited, seen at 40.
+    fn patient(id: u8) -> Candidate {
+        let stamped = |value| Stamped { value, stamp: Seq(40) };
+        let fields = [(PHONE, stamped(Value::text("a"))), (SITE, stamped(Value::Uuid([1; 16])))];
+        let row = Row {
+            key: key(2, id),
+            no: RowNo(1),
+            seq: Seq(40),
+            ordinal: 0,
+            version: Version(1),
+            since: Seq(40),
+            life: Life::Live,
+            fields: fields.into(),
+        };
+        let mut pending = Pending::new(Op::Update, Seq(40), 0);
+        let edit = Edit { value: Value::text("b"), base_value: Some(Value::text("a")), base: Seq(40) };
+        pending.fields.insert(PHONE, edit);
+        let mut entry = Entry::new(key(2, id), Seq(2));
+        entry.next = Some(pending);
+        Candidate { entry, mirror: Some(row) }
+    }
+
+    fn section() -> Section {
+        let scope = ScopeKey { field: SITE, value: RowId::from_bytes([1; 16]) };
+        Section { table: tombolo_protocol::ids::TableTag(2), scope: Some(scope) }
+    }
+
+    fn cursors_at(complete: u64) -> Cursors {
+        let mut cursors = Cursors::default();
+        cursors.sections.insert(section());
+        cursors.main.complete = Seq(complete);
+        cursors
+    }
+
+    fn planned_change(cursors: &Cursors) -> Change {
+        let candidates = BTreeMap::from([(key(2, 7), patient(7))]);
+        plan(&schema(), cursors, &candidates, None, PUSH_CHANGES_MAX).remove(0).rows.remove(0).change
+    }
+
+    #[test]
+    fn bases_are_lifted_to_what_the_cursor_of_the_section_covers_now() {
+        let change = planned_change(&cursors_at(60));
+        assert_eq!((change.fields[0].base, change.view_base), (Seq(60), Seq(60)));
+    }
+
+    #[test]
+    fn t36_nothing_is_lifted_while_the_section_is_refetched_although_others_go_on() {
+        let mut cursors = cursors_at(60);
+        cursors.refetch(section(), 1);
+        let change = planned_change(&cursors);
+        assert_eq!((change.fields[0].base, change.view_base), (Seq(40), Seq(0)));
+    }
+
+    /// New rows with references, each to the next one.
+    fn chain(ids: &[u8], cyclic: bool) -> BTreeMap<RowKey, Candidate> {
+        let visit = |id: u8, of: Option<u8>| {
+            let mut pending = Pending::new(Op::Create, Seq(0), 0);
+            if let Some(of) = of {
+                let edit = Edit { value: Value::Uuid([of; 16]), base_value: None, base: Seq(0) };
+                pending.fields.insert(FieldTag(1), edit);
+            }
+            let mut entry = Entry::new(key(1, id), Seq(2));
+            entry.next = Some(pending);
+            (key(1, id), Candidate { entry, mirror: None })
+        };
+        let next = |index: usize| ids.get(index + 1).copied().or(cyclic.then(|| ids[0]));
+        ids.iter().enumerate().map(|(index, id)| visit(*id, next(index))).collect()
+    }
+
+    /// A table whose rows refer to rows of the same table.
+    fn people() -> Schema {
+        Schema::parse(
+            "name = \"people\"\n[[table]]\nname = \"people\"\ntag = 1\ntitle = [\"boss\"]\n\
+             [[table.field]]\nname = \"boss\"\ntag = 1\nkind = \"reference\"\nreferences = \"people\"\n",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn parents_go_before_children_and_a_cycle_goes_together() {
+        let cursors = cursors_at(60);
+        let order = |candidates: &BTreeMap<RowKey, Candidate>| {
+            plan(&people(), &cursors, candidates, None, PUSH_CHANGES_MAX)
+                .into_iter()
+                .flat_map(|push| push.rows)
+                .map(|row| (row.change.key.id.bytes()[0], row.change.group))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(order(&chain(&[1, 5, 3], false)), [(3, None), (5, None), (1, None)]);
+        let cycle = order(&chain(&[1, 5, 3], true));
+        assert!(cycle.len() == 3 && cycle.iter().all(|(_, group)| *group == Some(0)), "{cycle:?}");
+    }
+
+    #[test]
+    fn a_push_takes_what_fits_and_the_rest_goes_with_the_next() {
+        let candidates: BTreeMap<_, _> = (1..=7).map(|id| (key(2, id), patient(id))).collect();
+        let sizes: Vec<usize> =
+            plan(&schema(), &cursors_at(60), &candidates, None, 3).iter().map(|push| push.rows.len()).collect();
+        assert_eq!(sizes, [3, 3, 1]);
+    }
+}

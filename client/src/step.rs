@@ -243,3 +243,88 @@ pub(crate) struct Ended {
     pub touched: BTreeSet<RowKey>,
     pub applied: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use redb::backends::InMemoryBackend;
+    use tombolo_protocol::cursor::Fill;
+    use tombolo_protocol::ids::{FieldTag, RowId, RowNo, TableTag, Version};
+    use tombolo_protocol::row::FieldState;
+    use tombolo_protocol::schema::CLINIC;
+    use tombolo_protocol::value::Value;
+
+    const SITES: Section = Section { table: TableTag(1), scope: None };
+
+    fn key() -> RowKey {
+        RowKey { table: SITES.table, id: RowId::from_bytes([7; 16]) }
+    }
+
+    fn site(name: &str, seq: u64) -> RowState {
+        RowState {
+            table: SITES.table,
+            name: RowName::Id(key().id, RowNo(1)),
+            kind: StateKind::Live,
+            whole: true,
+            as_sent: false,
+            seq: Seq(seq),
+            version: Version(1),
+            since: Seq(5),
+            fields: vec![FieldState { field: FieldTag(1), stamp: Seq(seq), value: Value::text(name) }],
+        }
+    }
+
+    /// Applies rows while the cursors are these; returns what the mirror holds then.
+    fn put(store: &Store, cursors: &Cursors, rows: &[RowState]) -> Option<MirrorRow> {
+        let schema = Schema::parse(CLINIC).unwrap();
+        store
+            .write(|tables| -> Result<_, StoreError> {
+                let mut step = Step::begin(tables, &schema, 0)?;
+                step.cursors = cursors.clone();
+                step.put_rows(rows)?;
+                let held = step.tables.mirror(key())?;
+                step.end()?;
+                Ok(held)
+            })
+            .unwrap()
+    }
+
+    fn filling(head: Option<u64>, refetch: u32) -> Cursors {
+        let mut cursors = Cursors::default();
+        cursors.fills.insert(SITES, Fill { head: head.map(Seq), refetch, ..Fill::default() });
+        cursors
+    }
+
+    fn complete() -> Cursors {
+        Cursors { sections: [SITES].into(), ..Cursors::default() }
+    }
+
+    #[test]
+    fn t39_a_row_that_arrives_before_its_fill_has_a_head_is_not_stored() {
+        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+        assert_eq!(put(&store, &Cursors::default(), &[site("a", 9)]), None);
+        assert_eq!(put(&store, &filling(None, 0), &[site("a", 9)]), None);
+        assert!(put(&store, &filling(Some(9), 0), &[site("a", 9)]).is_some());
+    }
+
+    #[test]
+    fn t39_a_refetch_counts_only_rows_that_came_after_its_head_was_durable() {
+        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+        put(&store, &complete(), &[site("a", 9)]);
+        let early = put(&store, &filling(None, 3), &[site("b", 10)]).unwrap();
+        assert_eq!((early.refetch, early.row.seq), (0, Seq(10)));
+        // The same row again, nothing new in it: it counts as received all the same.
+        assert_eq!(put(&store, &filling(Some(14), 3), &[site("b", 10)]).unwrap().refetch, 3);
+    }
+
+    #[test]
+    fn digests_follow_the_mirror_through_changes_and_evictions() {
+        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+        let row = put(&store, &complete(), &[site("a", 9), site("b", 10)]).unwrap().row;
+        assert_eq!(store.read().unwrap().digest(&SITES).unwrap(), Digest::default().plus(&row));
+        let exit = RowState { kind: StateKind::Exited, fields: Vec::new(), whole: false, ..site("", 11) };
+        assert_eq!(put(&store, &complete(), &[exit]), None);
+        assert_eq!(store.read().unwrap().digest(&SITES).unwrap(), Digest::default());
+    }
+}

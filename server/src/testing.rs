@@ -283,6 +283,16 @@ impl World {
         assert_eq!(self.apply(job), Reply::Token(Ok(device)));
     }
 
+    /// All entries of the feed: row, and whether it is an exit marker; rows first.
+    pub(crate) fn feed_entries(&self) -> Vec<(RowNo, bool)> {
+        use redb::ReadableTable;
+        let tables = self.workspace.store().read().unwrap();
+        let mut entries: Vec<_> =
+            tables.feed.iter().unwrap().map(|entry| entry.unwrap().1.value()).map(|(row, exit)| (RowNo(row), exit)).collect();
+        entries.sort_by_key(|(row, exit)| (*exit, *row));
+        entries
+    }
+
     pub(crate) fn grant(&mut self, user: UserId, scopes: &[RowId]) {
         let known = self.snapshot().user(user).unwrap().expect("the user is there");
         self.user(user, &known.name, known.role, Grant::Scopes(scopes.to_vec()));

@@ -162,9 +162,10 @@ pub(crate) enum Command {
     /// List the changes that clash with those of others
     #[command(after_help = "Example:\n  tombolo conflicts")]
     Conflicts(Output),
-    /// Decide a conflict; the next sync sends the decision
+    /// Decide a conflict, or what becomes of a refused change; the next sync sends the decision
     #[command(after_help = "Example:\n  tombolo resolve patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e --field phone=mine --field 'notes=value:seen twice'\n\n\
-                            The values that lose stay in the row's history.")]
+                            Of a refused change, --mine sends it again and --server gives it up. The values that lose stay in the row's \
+                            history.")]
     Resolve {
         #[command(flatten)]
         row: RowArgs,

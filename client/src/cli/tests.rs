@@ -46,7 +46,7 @@ impl Desk {
     fn run_with(&self, words: &[&str], stdin: &str) -> Said {
         let store = self.folder.path().display().to_string();
         let words = ["tombolo", "--store", &store].into_iter().chain(words.iter().copied());
-        run_in(Environment::default(), words, stdin)
+        run_in(Environment::default(), words, stdin.as_bytes())
     }
 
     fn done(&self, words: &[&str]) -> String {
@@ -65,12 +65,10 @@ impl Desk {
     }
 }
 
-fn run_in<'w>(environment: Environment, words: impl Iterator<Item = &'w str>, mut stdin: &str) -> Said {
-    let mut input = Vec::from(std::mem::take(&mut stdin));
+fn run_in<'w>(environment: Environment, words: impl Iterator<Item = &'w str>, mut stdin: &[u8]) -> Said {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut io = Io { stdin: &mut input.as_slice(), out: &mut out, err: &mut err, environment };
+    let mut io = Io { stdin: &mut stdin, out: &mut out, err: &mut err, environment };
     let exit = run(words.map(Into::into), &mut io);
-    input.clear();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { exit, out: text(out), err: text(err) }
 }
@@ -301,9 +299,9 @@ fn a_failed_first_login_leaves_no_store_behind() {
     let data = tempfile::tempdir().unwrap();
     let environment = Environment { data: Some(data.path().to_owned()), ..Environment::default() };
     let url = closed_port().to_string();
-    let said = run_in(environment.clone(), ["tombolo", "login", &url, "--user", "anna", "--password-stdin"].into_iter(), "x");
+    let said = run_in(environment.clone(), ["tombolo", "login", &url, "--user", "anna", "--password-stdin"].into_iter(), b"x");
     assert_eq!(said.exit, Exit::Unreachable);
-    let said = run_in(environment, ["tombolo", "tables"].into_iter(), "");
+    let said = run_in(environment, ["tombolo", "tables"].into_iter(), b"");
     assert_eq!(said.exit, Exit::Login);
     assert!(said.err.contains("log in first"), "{}", said.err);
 }
@@ -318,7 +316,7 @@ fn the_only_store_is_taken_and_of_several_one_must_be_named() {
     let tables = |store: Option<&Path>| {
         let environment =
             Environment { data: Some(data.path().to_owned()), store: store.map(Path::to_owned), ..Environment::default() };
-        run_in(environment, ["tombolo", "tables"].into_iter(), "")
+        run_in(environment, ["tombolo", "tables"].into_iter(), b"")
     };
     make("anna");
     assert_eq!(tables(None).exit, Exit::Done);
@@ -342,8 +340,8 @@ fn a_new_store_is_readable_by_its_owner_only() {
 
 #[test]
 fn help_is_an_answer_and_no_error() {
-    let said = run_in(Environment::default(), ["tombolo", "sync", "--help"].into_iter(), "");
+    let said = run_in(Environment::default(), ["tombolo", "sync", "--help"].into_iter(), b"");
     assert_eq!(said.exit, Exit::Done);
     assert!(said.out.contains("Example:"), "{}", said.out);
-    assert_eq!(run_in(Environment::default(), ["tombolo"].into_iter(), "").exit, Exit::Usage);
+    assert_eq!(run_in(Environment::default(), ["tombolo"].into_iter(), b"").exit, Exit::Usage);
 }

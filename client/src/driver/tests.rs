@@ -29,7 +29,7 @@ use tombolo_protocol::version::{HELLO_HEADER, PROTOCOL, SUBPROTOCOL};
 enum Play {
     /// Greets, and answers what is asked.
     Serve,
-    /// Greets, and cuts the link when something is asked.
+    /// Greets, and cuts the link.
     Cut,
     /// Says nothing at all.
     Silent,
@@ -83,13 +83,16 @@ async fn serve(stream: TcpStream, play: Play, heard: Sender<Heard>) {
         Play::Silent => {}
         Play::Gibberish => socket.send(Message::Binary(vec![9, 9, 9].into())).await.unwrap(),
         Play::Say(what) => say(&mut socket, &what()).await,
-        Play::Serve | Play::Cut => say(&mut socket, &welcome()).await,
+        Play::Cut => return say(&mut socket, &welcome()).await,
+        Play::Serve => {
+            say(&mut socket, &welcome()).await;
+            say(&mut socket, &caught_up()).await;
+        }
     }
     while let Some(Ok(message)) = socket.next().await {
         let Message::Binary(frame) = message else { continue };
         let up = decode_up(&frame).unwrap();
         let answer = match (&up, play) {
-            (_, Play::Cut) => return,
             (Up::WantCaughtUp, Play::Serve) => Some(caught_up()),
             (Up::WantHistory { key }, Play::Serve) => {
                 Some(Down::History(Box::new(History { key: *key, entries: Vec::new(), more: true })))
@@ -153,7 +156,7 @@ fn a_sync_says_hello_inside_the_request_and_closes_behind_itself() {
     assert!(done.bytes_up > 200 && done.bytes_down > 100, "{done:?}");
     let told: Vec<Heard> = heard.iter().take_while(|heard| *heard != Heard::End).collect();
     let upgrade = Heard::Upgrade { bearer: "Bearer token".into(), hello: true };
-    assert_eq!(told, [upgrade, Heard::Up(Up::WantCaughtUp), Heard::Up(Up::Bye)]);
+    assert_eq!(told, [upgrade, Heard::Up(Up::Bye)]);
 }
 
 #[test]
@@ -288,6 +291,12 @@ struct Disk {
     broken: Arc<AtomicBool>,
 }
 
+impl Disk {
+    fn works(&self) -> io::Result<()> {
+        if self.broken.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
         self.bytes.len()
@@ -298,14 +307,16 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.works()?;
         self.bytes.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        if self.broken.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { self.bytes.sync_data() }
+        self.bytes.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.works()?;
         self.bytes.write(offset, data)
     }
 }

@@ -88,8 +88,12 @@ fn merge_fields(older: BTreeMap<FieldTag, Edit>, newer: BTreeMap<FieldTag, Edit>
     fields
 }
 
-/// Units that are back at their base leave the change.
+/// Units that are back at their base leave an update. In a restore they stay: they say that what a delete before it swallowed
+/// was taken back.
 fn set_back(table: &Table, mut pending: Pending) -> Option<Pending> {
+    if pending.op != Op::Update {
+        return Some(pending);
+    }
     let at_base = |fields: &BTreeMap<_, Edit>, member| {
         fields.get(member).is_none_or(|edit: &Edit| edit.base_value.as_ref() == Some(&edit.value))
     };

@@ -234,6 +234,21 @@ fn a_delete_undone_gives_the_swallowed_edit_back() {
 }
 
 #[test]
+fn an_edit_set_back_behind_a_delete_in_flight_stays_set_back() {
+    // Found by the law below: edit, delete, the delete is sent and held, restore, and the edit is taken back by hand.
+    let mut story = Story::new(medications(), Some(row("a", "n", 40)));
+    story.update(&[(NAME, "b")]);
+    story.write(Write::Delete).unwrap();
+    story.freeze(40);
+    story.write(Write::Restore).unwrap();
+    assert_eq!(story.shown().unwrap()[&NAME], text("b"));
+    story.update(&[(NAME, "a")]);
+    let mirror = story.mirror.clone().unwrap();
+    story.answer(Verdict::Held { by: key() }, 45, &mirror, 40);
+    assert_eq!(story.shown().unwrap()[&NAME], text("a"));
+}
+
+#[test]
 fn touching_a_dose_records_the_unit_and_setting_it_back_forgets_both() {
     let mut story = Story::new(medications(), Some(live_row(&[(DOSE, Value::Decimal(50), 5), (UNIT, text("mg"), 5)])));
     story.write(Write::Update([(DOSE, Value::Decimal(100))].into())).unwrap();

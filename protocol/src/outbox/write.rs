@@ -222,7 +222,8 @@ fn set_field(
     }
     let at_base =
         |member: &FieldTag| pending.fields.get(member).is_none_or(|edit| edit.base_value.as_ref() == Some(&edit.value));
-    if unit.iter().all(at_base) {
+    // A restore keeps them: it may come behind a delete that swallowed another value.
+    if pending.op == Op::Update && unit.iter().all(at_base) {
         for member in unit {
             pending.fields.remove(member);
         }

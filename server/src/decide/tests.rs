@@ -184,6 +184,14 @@ fn a_row_of_another_scope_is_unknown_and_so_is_one_that_never_was() {
 }
 
 #[test]
+fn a_reference_that_a_change_does_not_touch_is_not_looked_at() {
+    let (mut world, mut admin) = world();
+    let base = world.accepted(&mut admin, vec![create_patient(1, "a", SOUTH), visit(2, 1)]).0;
+    let mut northern = Pusher::new(200, NORTHERN);
+    world.accepted(&mut northern, vec![update(key(VISITS, 2), base, REASON, "x")]);
+}
+
+#[test]
 fn a_clash_with_a_row_that_may_not_be_seen_does_not_name_it() {
     let (mut world, mut admin) = world();
     world.accepted(&mut admin, vec![with_code(1, "T1", SOUTH)]);

@@ -3,7 +3,8 @@
 use super::Fold;
 use crate::store::StoreError;
 use crate::store::read::{Read, UniqueKey, value_key};
-use crate::store::tables::WriteTables;
+use crate::store::tables::{Tables, WriteTables};
+use redb::ReadableTable;
 use std::collections::BTreeSet;
 use tombolo_protocol::codec;
 use tombolo_protocol::ids::{FieldTag, RowId, RowKey, Section, TableTag};
@@ -164,14 +165,11 @@ impl Fold {
         if same_scope {
             return Ok(());
         }
-        let markers: Vec<(u32, u64, u32)> = {
-            use redb::ReadableTable;
-            let found = tables.exits.range((row.no.0, 0)..=(row.no.0, u32::MAX))?;
-            let place = |(key, value): (redb::AccessGuard<'_, (u64, u32)>, redb::AccessGuard<'_, (u64, u32)>)| {
-                (key.value().1, value.value().0, value.value().1)
-            };
-            found.map(|entry| entry.map(place)).collect::<Result<_, _>>()?
-        };
+        let mut markers = Vec::new();
+        for entry in tables.exits().range((row.no.0, 0)..=(row.no.0, u32::MAX))? {
+            let (key, place) = entry?;
+            markers.push((key.value().1, place.value().0, place.value().1));
+        }
         for (section, seq, ordinal) in markers {
             tables.exits.remove((row.no.0, section))?;
             tables.feed.remove((section, seq, ordinal))?;

@@ -44,6 +44,8 @@ pub struct Limits {
     pub sessions_max: usize,
     /// A write fails when nothing was accepted for so long; it restarts with each byte.
     pub write_deadline: Duration,
+    /// The sessions of a revoked device that take no last word are cut after this; it is to be below 5 s (section 9).
+    pub shut_out_after: Duration,
     /// A server that stops tells clients to come back after this.
     pub restart_after_ms: u32,
     /// And to spread over this.
@@ -60,6 +62,7 @@ impl Default for Limits {
             stranger_time: Duration::from_millis(UNAUTHENTICATED_MS_MAX),
             sessions_max: 10_000,
             write_deadline: Duration::from_secs(15),
+            shut_out_after: Duration::from_secs(4),
             restart_after_ms: 1_000,
             restart_window_ms: 5_000,
             drain: Duration::from_secs(10),

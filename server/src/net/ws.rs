@@ -37,8 +37,6 @@ const TROUBLE_AFTER_MS: u32 = 2_000;
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 /// And this long to close its side.
 const LINGER: Duration = Duration::from_secs(5);
-/// A revoked device's sessions are closed within 5 s (section 9).
-const SHUT_OUT_AFTER: Duration = Duration::from_secs(4);
 
 /// What a session's task needs beside its socket.
 pub(crate) struct Connection {
@@ -62,6 +60,7 @@ pub(crate) async fn run(socket: WebSocket, connection: Connection) {
     let Identity { device, user, .. } = connection.identity;
     let (id, Heard { replaced, mut shut_out }) = hub.enter(device);
     let clock = SteadyClock::start();
+    let shut_out_after = connection.limits.shut_out_after;
     let (replies, answers) = mpsc::channel(PUSH_WINDOW_MAX + 1);
     // Before the first read, so that no news after it is missed.
     let mut inbox = Inbox { answers, replaced, head: hub.head(), health: hub.health() };
@@ -83,28 +82,30 @@ pub(crate) async fn run(socket: WebSocket, connection: Connection) {
         hub: connection.hub,
     };
     let mut driven = tokio::spawn(driver.run(connection.hello, stream, inbox));
-    let ended = tokio::select! {
-        ended = &mut driven => Some(ended),
-        () = overdue(&mut shut_out) => None,
+    let whole = async {
+        match (&mut driven).await {
+            Ok(stream) => {
+                drop(last_word);
+                linger(stream, &mut writer).await;
+            }
+            Err(_) => {
+                log::to_stderr(&"a session ended with a defect");
+                let _ = last_word.try_send(closing(close_code::ERROR));
+                drop(last_word);
+                let _ = (&mut writer).await;
+            }
+        }
     };
+    let cut = tokio::select! {
+        () = whole => false,
+        () = overdue(&mut shut_out, shut_out_after) => true,
+    };
+    if cut {
+        driven.abort();
+        writer.abort();
+    }
     hub.registry().leave(device, id);
     hub.leave(id);
-    match ended {
-        Some(Ok(stream)) => {
-            drop(last_word);
-            linger(stream, &mut writer).await;
-        }
-        Some(Err(_)) => {
-            log::to_stderr(&"a session ended with a defect");
-            let _ = last_word.try_send(closing(close_code::ERROR));
-            drop(last_word);
-            let _ = writer.await;
-        }
-        None => {
-            driven.abort();
-            writer.abort();
-        }
-    }
 }
 
 /// Waits for the writer, which ends behind the last frame or by its deadline, and for the peer to take it: a socket that is
@@ -122,11 +123,11 @@ fn closing(code: CloseCode) -> Message {
 }
 
 /// Ends when a device that was revoked had its time to be told so: a peer that takes no bytes must not hold a session open.
-async fn overdue(shut_out: &mut watch::Receiver<bool>) {
+async fn overdue(shut_out: &mut watch::Receiver<bool>, after: Duration) {
     if shut_out.wait_for(|shut_out| *shut_out).await.is_err() {
         std::future::pending::<()>().await;
     }
-    tokio::time::sleep(SHUT_OUT_AFTER).await;
+    tokio::time::sleep(after).await;
 }
 
 /// Writes frames in order, many with one flush where many wait.

@@ -167,10 +167,9 @@ impl Session {
         if let Some((section, fill)) = unfinished {
             return Ok(Some((CursorName::Fill(*section), scan_fill(*section, fill, rights, snapshot, budget)?)));
         }
-        // All fills are done: they join when they and the main stream stand at one head. The same empty step is made where the
-        // client is to compare digests at this head.
-        let steps = !live.cursors.fills.is_empty() || live.owes_caught_up;
-        if steps && !live.cursors.sections.is_empty() && live.cursors.main.scanned < end {
+        // All fills are done: they join when they and the main stream stand at one head. Until then the client is owed the word
+        // that it is caught up, and so is one that asked to compare digests: for both the main stream makes an empty step.
+        if live.owes_caught_up && !live.cursors.sections.is_empty() && live.cursors.main.scanned < end {
             let to_end = Scanned { rows: Vec::new(), to: end, complete: Some(end.seq), bytes: 0 };
             return Ok(Some((CursorName::Main, to_end)));
         }

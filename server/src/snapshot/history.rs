@@ -29,7 +29,7 @@ impl Snapshot {
         let commits = self.tables.history.range((row.no.0, 0)..=(row.no.0, u64::MAX))?;
         for (count, found) in commits.rev().enumerate() {
             let seq = Seq(found?.0.value().1);
-            if count >= limit && (open.is_empty() || count >= limit + DEEPER) {
+            if count >= limit + DEEPER || (history.more && open.is_empty()) {
                 break;
             }
             let Some(commit) = self.commit(seq)? else { break };
@@ -37,8 +37,8 @@ impl Snapshot {
             let CommitBody::Push(record) = &commit.body else { break };
             let Some(entry) = self.entry(&commit, record, key, &mut version)? else { continue };
             close(&mut history.entries, &mut open, &entry);
-            history.more |= count >= limit;
-            if count < limit {
+            history.more |= history.entries.len() >= limit;
+            if !history.more {
                 for (place, field) in entry.fields.iter().enumerate() {
                     open.insert(field.field, (history.entries.len(), place));
                 }

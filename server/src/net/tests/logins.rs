@@ -26,6 +26,14 @@ async fn a_login_gives_all_that_a_client_needs() {
 }
 
 #[tokio::test]
+async fn whoever_knows_the_password_may_log_in_again_and_again() {
+    let world = World::new().await;
+    for _ in 0..12 {
+        world.login().await;
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_name_and_a_wrong_password_get_the_same_answer() {
     let world = World::new().await;
     let addr = world.server.addr();

@@ -21,6 +21,11 @@ async fn an_import_is_idempotent() {
     let updated = operator.import_csv("patients", &[], changed.clone().into_bytes()).await.unwrap();
     assert_eq!(updated, Imported { created: 0, updated: 1, unchanged: 1 });
     assert_eq!(operator.export_csv("patients").await.unwrap(), changed.into_bytes());
+    // What is unique is not in its own way.
+    let sites = operator.export_csv("sites").await.unwrap();
+    let swapped = String::from_utf8(sites).unwrap().replace("Siaya", "Ahero");
+    let updated = operator.import_csv("sites", &[], swapped.into_bytes()).await.unwrap();
+    assert_eq!(updated, Imported { created: 0, updated: 1, unchanged: 1 });
     assert!(operator.verify().await.unwrap().is_sound());
 }
 

@@ -1,12 +1,14 @@
 use super::client::{self, Client, hello};
-use super::{World, soon};
-use crate::net::{Config, Server};
+use super::{PATIENCE, World, soon};
+use crate::net::{Config, Limits, Server, clock};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use tombolo_protocol::batch::{ChangeBatch, WireChange};
 use tombolo_protocol::change::{Change, FieldChange, Op, Push, Verdict};
 use tombolo_protocol::ids::{FieldTag, Hash16, PushNo, RowId, RowKey, RowNo, Seq, TableTag};
 use tombolo_protocol::limits::PUSH_WINDOW_MAX;
-use tombolo_protocol::message::{CloseReason, Down, PushMessage, Up};
+use tombolo_protocol::message::{CloseReason, Down, PushMessage, Up, WantedRow};
 use tombolo_protocol::row::RowName;
 use tombolo_protocol::schema::CLINIC;
 use tombolo_protocol::value::Value;
@@ -113,6 +115,29 @@ async fn a_revoked_device_is_told_and_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn a_revoked_device_that_takes_no_bytes_is_cut() {
+    let limits = Limits { shut_out_after: Duration::from_millis(100), drain: 2 * PATIENCE, ..Limits::default() };
+    let world = World::with(limits).await;
+    let operator = world.server.operator();
+    operator.import_csv("sites", &[], b"name\nKisumu\n".to_vec()).await.unwrap();
+    // A megabyte that does not compress.
+    let notes = || (0..125).map(|_| format!("{:032x}", u128::from_le_bytes(clock::random()))).collect::<String>();
+    let rows: String = (1..=250).map(|n| format!("{},A,{}\n", RowId::from_bytes([n as u8; 16]), notes())).collect();
+    operator.import_csv("patients", &[("site", "Kisumu")], format!("id,name,notes\n{rows}").into_bytes()).await.unwrap();
+    let login = world.login().await;
+    let mut client = Client::fresh(world.server.addr(), &login, 1).await;
+    let name = |n: u8| WantedRow { table: TableTag(2), name: RowName::Id(RowId::from_bytes([n; 16]), RowNo(0)) };
+    for _ in 0..30 {
+        client.say(&Up::WantRow { rows: (1..=250).map(name).collect() }).await;
+    }
+    operator.revoke_device(login.device).await.unwrap();
+    // A server that stops waits for its sessions; without the cut, until the client has taken everything.
+    let begun = Instant::now();
+    soon(world.server.shutdown()).await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn what_one_writes_another_hears() {
     let world = World::new().await;
     let login = world.login().await;
@@ -193,6 +218,8 @@ async fn a_server_that_stops_says_when_to_come_back_and_gives_its_folder_free() 
     live.hear_until(|down| matches!(down, Down::Welcome(_))).await;
     let mut silent = Client::open(world.server.addr(), &login.token, &[]).await.unwrap();
     let World { server, folder } = world;
+    // Whoever still holds a handle does not hold the folder.
+    let _operator = server.operator();
     // Clients that close their side do not keep it waiting.
     let (to_live, to_silent) = (async move { live.hear_all().await }, async move { silent.hear_all().await });
     let ((), to_live, to_silent) = tokio::join!(soon(server.shutdown()), to_live, to_silent);

@@ -9,9 +9,10 @@ use crate::net::log;
 use crate::net::operator::blocking;
 use crate::store::{Store, StoreError};
 use crate::workspace::{Init, Job, Reply, Workspace};
-use redb::StorageBackend;
 use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
 use std::io;
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,6 +60,19 @@ impl StorageBackend for Disk {
 
     fn close(&self) -> io::Result<()> {
         self.file.close()
+    }
+
+    // The locks are those of the file: the store is opened again only when everybody has let go of it.
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.unlock_range(start, end)
     }
 }
 

@@ -113,6 +113,20 @@ fn a_store_put_back_to_yesterday_is_a_copy_before_any_delta() {
 }
 
 #[test]
+fn a_store_that_applied_another_push_under_the_same_number_is_a_copy() {
+    let (mut world, mut registry, _) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    peer.freeze(vec![create_patient(1, "own", NORTH)]);
+    peer.sync(&mut world, &mut registry);
+    peer.kept.applied.1.0[0] ^= 1;
+    peer.seen.clear();
+    peer.connect();
+    peer.settle(&mut world, &mut registry);
+    assert!(matches!(&peer.seen[..], [Down::Copy(_)]), "{:?}", peer.seen);
+}
+
+#[test]
 fn a_copy_gets_the_outcomes_that_are_recorded_under_its_hashes() {
     let (mut world, mut registry, _) = start();
     let mut original = Peer::new(&mut world, 1, NORTHERN);

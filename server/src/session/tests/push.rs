@@ -370,6 +370,14 @@ fn a_history_shows_values_before_and_after_newest_first() {
     assert_eq!((&phone.before, &phone.after), (&Value::text("1"), &Value::text("2")));
     assert!(history.entries[2].fields[0].before.is_null());
     assert!(unknown.entries.is_empty());
+    // Cut short, a value before is still found behind the cut.
+    let snapshot = world.snapshot();
+    let rights = snapshot.rights(NORTHERN).unwrap().unwrap();
+    for (limit, more) in [(1, true), (2, true), (4, false)] {
+        let short = snapshot.history(&rights, &key(PATIENTS, 1), limit).unwrap();
+        assert_eq!((short.entries.len(), short.more), (limit, more));
+        assert_eq!(short.entries[..], history.entries[..limit]);
+    }
 }
 
 #[test]
@@ -383,6 +391,7 @@ fn results_precede_the_notice_of_being_replaced() {
     session.serve(&world.snapshot(), &mut registry, 0).unwrap();
     let Some(Output::Submit(job)) = session.poll_output() else { panic!("a push is submitted") };
     session.handle_replaced(99, 1);
+    session.serve(&world.snapshot(), &mut registry, 0).unwrap();
     assert!(session.poll_output().is_none(), "the answer is waited for");
     let crate::workspace::Reply::Push(reply) = world.apply(job) else { panic!("an answer to a push") };
     session.handle_reply(reply);

@@ -53,7 +53,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn longest(backoff: &mut Backoff) -> u64 {
-        let mut copy = *backoff;
+        let copy = *backoff;
         let ceiling = copy.ceiling_ms();
         assert_eq!(backoff.failed(0, ceiling), ceiling, "the ceiling itself can be drawn");
         ceiling

@@ -102,17 +102,19 @@ impl Problems {
 pub fn import(client: &Client, table: &str, text: &[u8], set: &[(String, String)]) -> Result<Imported, ImportError> {
     let (table, set, text) = (table.to_owned(), set.to_vec(), text.to_vec());
     // Planning and writing see the same state: nothing comes in between on the engine's thread.
-    client.act(move |engine, now_ms| {
-        let schema = engine.schema().cloned().ok_or(LocalError::NoSchema)?;
-        let tag = names::table(&schema, &table)?.tag;
-        match plan(engine, &schema, tag, &text, &set)? {
-            Err(problems) => Ok(Err(problems)),
-            Ok((imported, writes)) => {
-                engine.write(writes, None, now_ms)?;
-                Ok(Ok(imported))
+    client
+        .act(move |engine, now_ms| {
+            let schema = engine.schema().cloned().ok_or(LocalError::NoSchema)?;
+            let tag = names::table(&schema, &table)?.tag;
+            match plan(engine, &schema, tag, &text, &set)? {
+                Err(problems) => Ok(Err(problems)),
+                Ok((imported, writes)) => {
+                    engine.write(writes, None, now_ms)?;
+                    Ok(Ok(imported))
+                }
             }
-        }
-    })?.map_err(ImportError::Problems)
+        })?
+        .map_err(ImportError::Problems)
 }
 
 /// Writes rows with their ids as CSV.
@@ -262,7 +264,8 @@ impl<'a> Planner<'a> {
     ) -> Result<Option<ReadRow>, StoreError> {
         if record.len() != columns.len() {
             let (cells, named) = (record.len(), columns.len());
-            self.problems.in_line(line, format!("has {cells} cells, but the first line names {named} columns; is a quote missing?"));
+            self.problems
+                .in_line(line, format!("has {cells} cells, but the first line names {named} columns; is a quote missing?"));
             return Ok(None);
         }
         let mut row = ReadRow { line, id: None, values: for_all.clone() };
@@ -340,7 +343,7 @@ impl<'a> Planner<'a> {
             }
         }
         let seen = Some(shown.seen.clone());
-        (!values.is_empty()).then(|| LocalWrite { key: shown.key, write: Write::Update(values), seen })
+        (!values.is_empty()).then_some(LocalWrite { key: shown.key, write: Write::Update(values), seen })
     }
 
     /// No two rows on this device may have the same value of a unique field afterwards; what other devices have, the server
@@ -357,8 +360,10 @@ impl<'a> Planner<'a> {
             if !written.values().any(|values| values.contains_key(&field.tag)) {
                 continue;
             }
-            let mut after: BTreeMap<RowId, BTreeMap<FieldTag, Value>> =
-                view::list(self.tables, self.table, &Query::default())?.into_iter().map(|row| (row.key.id, row.values)).collect();
+            let mut after: BTreeMap<RowId, BTreeMap<FieldTag, Value>> = view::list(self.tables, self.table, &Query::default())?
+                .into_iter()
+                .map(|row| (row.key.id, row.values))
+                .collect();
             for (id, values) in written {
                 after.entry(id).or_default().extend(values.iter().map(|(tag, value)| (*tag, value.clone())));
             }

@@ -4,8 +4,8 @@
 //! (but for `login`, `logout`, `sync` and `history`, which say so). In an async task, use `spawn_blocking`.
 
 use crate::driver::{
-    self, Command, Connection, HistoryJob, Host, Mode, Opener, Seen as JobSeen, Shared, SyncDone, SyncError,
-    SyncOptions, SyncProgress, SyncWatch,
+    self, Command, Connection, HistoryJob, Host, Mode, Opener, Seen as JobSeen, Shared, SyncDone, SyncError, SyncOptions,
+    SyncProgress, SyncWatch,
 };
 use crate::engine::Engine;
 use crate::error::ClientError;
@@ -444,7 +444,6 @@ impl Client {
         let _ = self.command(Command::Stop);
     }
 }
-
 
 /// Stops a client, or its sync, from another thread, without keeping the client alive.
 #[derive(Clone)]

@@ -36,7 +36,8 @@ mod step;
 pub mod store;
 #[cfg(feature = "driver")]
 pub mod table;
-#[cfg(all(test, feature = "driver"))]
+#[cfg(test)]
+#[cfg(feature = "driver")]
 mod testing;
 #[cfg(feature = "cli")]
 mod titles;

@@ -25,7 +25,9 @@ const ANSWER_BYTES_MAX: u64 = 4 * SCHEMA_BYTES_MAX as u64;
 #[non_exhaustive]
 pub enum LoginFailure {
     /// No answer.
-    #[error("the server cannot be reached ({why}). Check the address and the network, and log in again; everything on this device is kept")]
+    #[error(
+        "the server cannot be reached ({why}). Check the address and the network, and log in again; everything on this device is kept"
+    )]
     Unreachable {
         /// What is known of the reason.
         why: String,
@@ -40,7 +42,9 @@ pub enum LoginFailure {
         after_s: u64,
     },
     /// Something else answers.
-    #[error("what answers at this address is not a Tombolo server ({what}). Check the address; perhaps this network wants a login in a browser first")]
+    #[error(
+        "what answers at this address is not a Tombolo server ({what}). Check the address; perhaps this network wants a login in a browser first"
+    )]
     NotTombolo {
         /// What came back.
         what: String,
@@ -89,12 +93,7 @@ struct Refused {
 }
 
 /// Asks the server. `device` is what the store was before, if it was anything.
-pub(crate) fn ask(
-    url: &ServerUrl,
-    name: &str,
-    password: &str,
-    device: Option<DeviceId>,
-) -> Result<LoginAnswer, LoginFailure> {
+pub(crate) fn ask(url: &ServerUrl, name: &str, password: &str, device: Option<DeviceId>) -> Result<LoginAnswer, LoginFailure> {
     let mut body = serde_json::json!({ "name": name, "password": password });
     if let Some(device) = device {
         body["device"] = serde_json::json!(device);
@@ -206,7 +205,8 @@ mod tests {
             "{{\"token\":\"t\",\"device\":\"{DEVICE}\",\"user\":\"{DEVICE}\",\"name\":\"Anna\",\"role\":\"editor\",\"scopes\":\"all\",\
              \"workspace\":\"{DEVICE}\",\"schema\":{{\"seq\":2,\"name\":\"clinic\",\"text\":\"x\"}},\"expires_at_ms\":1}}"
         );
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         let (result, heard) = login_at(&answer);
         let LoginAnswer { account, schema } = result.ok().unwrap();
         assert_eq!((account.token.as_deref(), account.user_name.as_str()), (Some("t"), "Anna"));

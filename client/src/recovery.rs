@@ -2,7 +2,7 @@
 //! the thawing of one voided push (P6). One transaction, and nothing in it forgets an edit.
 
 use crate::step::Step;
-use crate::store::{RecoveryCopy, StoreError};
+use crate::store::{AcknowledgedPush, RecoveryCopy, StoreError};
 use std::collections::BTreeMap;
 use tombolo_protocol::change::Op;
 use tombolo_protocol::commit::Offer;
@@ -44,11 +44,18 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    /// The server's history differs from the one that this store knows, behind `common` (H3, H4).
-    pub fn diverged(&mut self, common: Mark, offer: Offer) -> Result<(), StoreError> {
+    /// Takes the acknowledged pushes above `common` out of the store: the server lost them.
+    pub fn take_lost(&mut self, common: Seq) -> Result<Vec<AcknowledgedPush>, StoreError> {
+        let lost = self.tables.acknowledged_above(common)?;
+        self.tables.drop_acknowledged_above(common)?;
+        Ok(lost)
+    }
+
+    /// The server's history differs from the one that this store knows, behind `common` (H3, H4). `lost` is what it acknowledged
+    /// and lost.
+    pub fn diverged(&mut self, common: Mark, offer: Offer, lost: Vec<AcknowledgedPush>) -> Result<(), StoreError> {
         self.new_life()?;
-        let offered = if offer == Offer::No { 0 } else { self.offer_again(common.seq, offer)? };
-        self.tables.drop_acknowledged_above(common.seq)?;
+        let offered = if offer == Offer::No { 0 } else { self.offer_again(lost, offer)? };
         self.set_mirror_aside(common.seq, offer, offered)?;
         let entries: Vec<Entry> = self.tables.entries()?.collect::<Result<_, _>>()?;
         for entry in entries {
@@ -66,18 +73,16 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    /// Acknowledged pushes above `common`, oldest first, become entries under what is pending.
-    fn offer_again(&mut self, common: Seq, offer: Offer) -> Result<u64, StoreError> {
-        let mut lost: BTreeMap<RowKey, Vec<Pending>> = BTreeMap::new();
-        for push in self.tables.acknowledged_above(common)? {
-            for (key, pending) in push.changes {
-                if pending.op != Op::Decide {
-                    lost.entry(key).or_default().push(as_sent_before(pending, SentBefore::Acknowledged));
-                }
+    /// Lost pushes, oldest first, become entries under what is pending.
+    fn offer_again(&mut self, lost: Vec<AcknowledgedPush>, offer: Offer) -> Result<u64, StoreError> {
+        let mut by_row: BTreeMap<RowKey, Vec<Pending>> = BTreeMap::new();
+        for (key, pending) in lost.into_iter().flat_map(|push| push.changes) {
+            if pending.op != Op::Decide {
+                by_row.entry(key).or_default().push(as_sent_before(pending, SentBefore::Acknowledged));
             }
         }
         let mut offered = 0;
-        for (key, layers) in lost {
+        for (key, layers) in by_row {
             let mut entry = self.entry_or_new(key)?;
             let pending_before = entry.next.is_some();
             entry.next = self.joined(key, layers.into_iter().chain(entry.next.take()));

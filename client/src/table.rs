@@ -316,7 +316,8 @@ mod tests {
     #[test]
     fn rows_without_a_type_are_maps_of_plain_values() {
         let patients = clinic().table::<Fields>("patients").unwrap();
-        let fields: Fields = [("name".into(), Plain::Text("Otieno".into())), ("site".into(), Plain::Text(site().to_string()))].into();
+        let fields: Fields =
+            [("name".into(), Plain::Text("Otieno".into())), ("site".into(), Plain::Text(site().to_string()))].into();
         patients.create(&fields).unwrap();
         patients.create(&[("name".into(), Plain::Text("Achieng".into()))].into()).unwrap();
         let names = |find: Find| -> Vec<Plain> {

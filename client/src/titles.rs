@@ -5,6 +5,7 @@ use crate::handle::Client;
 use crate::store::{ReadTables, StoreError};
 use crate::view::{self, Query};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use tombolo_protocol::ids::{RowId, TableTag};
 use tombolo_protocol::schema::Table;
 use tombolo_protocol::value::Value;
@@ -24,21 +25,25 @@ impl Titles {
         if let Some(value) = plain_reference(text) {
             return Ok(Ok(value));
         }
-        if !self.tables.contains_key(&target.tag) {
+        if let Entry::Vacant(unread) = self.tables.entry(target.tag) {
             let table = target.clone();
-            let index = client.read(move |tables, _| Ok(index(tables, &table)?))?;
-            self.tables.insert(target.tag, index);
+            unread.insert(client.read(move |tables, _| Ok(index(tables, &table)?))?);
         }
         Ok(self.find(target, text))
     }
 
     /// [`Titles::value`], for who reads a snapshot already.
-    pub(crate) fn value_in(&mut self, tables: &ReadTables, target: &Table, text: &str) -> Result<Result<Value, String>, StoreError> {
+    pub(crate) fn value_in(
+        &mut self,
+        tables: &ReadTables,
+        target: &Table,
+        text: &str,
+    ) -> Result<Result<Value, String>, StoreError> {
         if let Some(value) = plain_reference(text) {
             return Ok(Ok(value));
         }
-        if !self.tables.contains_key(&target.tag) {
-            self.tables.insert(target.tag, index(tables, target)?);
+        if let Entry::Vacant(unread) = self.tables.entry(target.tag) {
+            unread.insert(index(tables, target)?);
         }
         Ok(self.find(target, text))
     }

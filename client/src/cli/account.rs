@@ -159,10 +159,14 @@ fn status_lines(status: &Status, file: &Path) -> Vec<(String, String)> {
         line("Refused", format!("{}: see `tombolo pending`", status.refused));
     }
     if status.other_server || status.connection == Connection::OtherServer {
-        line("Attention", "another server answered at this address; nothing is sent until you log in there or the right one is back".into());
+        line(
+            "Attention",
+            "another server answered at this address; nothing is sent until you log in there or the right one is back".into(),
+        );
     }
     if status.acknowledged_dropped > 0 {
-        let what = text::counted(usize::try_from(status.acknowledged_dropped).unwrap_or(usize::MAX), "sent push", "sent pushes");
+        let what =
+            text::counted(usize::try_from(status.acknowledged_dropped).unwrap_or(usize::MAX), "sent push", "sent pushes");
         line("Not recoverable", format!("{what} could not be offered again if the server lost them before its next backup"));
     }
     for (number, copy) in &status.recovery_copies {

@@ -55,7 +55,10 @@ pub(super) fn apply(io: &mut Io<'_>, place: &Place, file: &Path, group: bool) ->
     let mut writes = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let in_line = |failure: Failure| {
-            Failure::new(failure.exit, format!("{}, line {}: {}. Nothing was written", file.display(), index + 1, failure.message))
+            Failure::new(
+                failure.exit,
+                format!("{}, line {}: {}. Nothing was written", file.display(), index + 1, failure.message),
+            )
         };
         writes.push(reader.line(line).map_err(in_line)?);
     }
@@ -65,14 +68,18 @@ pub(super) fn apply(io: &mut Io<'_>, place: &Place, file: &Path, group: bool) ->
             values::warn(io, table, fields, matches!(write.write, Write::Create(_)));
         }
     }
-    let ids: Vec<RowId> = writes.iter().filter(|write| matches!(write.write, Write::Create(_))).map(|write| write.key.id).collect();
+    let ids: Vec<RowId> =
+        writes.iter().filter(|write| matches!(write.write, Write::Create(_))).map(|write| write.key.id).collect();
     let count = writes.len();
     client.transaction(writes, group)?;
     for id in ids {
         writeln!(io.out, "{id}")?;
     }
     let together = if group { ", as a group" } else { "" };
-    io.note(&format!("{} saved on this device{together}; `tombolo sync` sends them", text::counted(count, "change", "changes")));
+    io.note(&format!(
+        "{} saved on this device{together}; `tombolo sync` sends them",
+        text::counted(count, "change", "changes")
+    ));
     Ok(Exit::Done)
 }
 
@@ -110,7 +117,8 @@ impl Reader<'_> {
             SeenText::Text(text) => text,
             SeenText::Number(number) => number.to_string(),
         });
-        let seen = seen.map(|text| text.parse().map_err(|_| Failure::failed(format!("\"seen\" cannot be `{text}`")))).transpose()?;
+        let seen =
+            seen.map(|text| text.parse().map_err(|_| Failure::failed(format!("\"seen\" cannot be `{text}`")))).transpose()?;
         let has_fields = !line.fields.is_empty();
         let mut fields = self.fields(table, line.fields)?;
         let write = match line.op {
@@ -156,7 +164,9 @@ impl Reader<'_> {
 
     fn value(&mut self, field: &Field, plain: Plain) -> Result<Value, Failure> {
         match plain {
-            Plain::Text(text) if field.reference.is_some() => values::value(self.client, &mut self.titles, self.schema, field, &text),
+            Plain::Text(text) if field.reference.is_some() => {
+                values::value(self.client, &mut self.titles, self.schema, field, &text)
+            }
             plain => field.from_plain(plain).map_err(|error| Failure::usage(format!("{}: {error}", field.name))),
         }
     }

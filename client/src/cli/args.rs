@@ -29,8 +29,10 @@ pub(crate) struct Cli {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Log in at a server; the first time this makes the store
-    #[command(after_help = "Example:\n  echo 'river stone 42' | tombolo login https://sync.example.org --user anna --password-stdin\n\n\
-                            Logging in again keeps everything, also what is pending.")]
+    #[command(
+        after_help = "Example:\n  echo 'river stone 42' | tombolo login https://sync.example.org --user anna --password-stdin\n\n\
+                            Logging in again keeps everything, also what is pending."
+    )]
     Login(LoginArgs),
     /// Forget the login; rows and pending edits stay on this device
     #[command(after_help = "Example:\n  tombolo logout")]
@@ -77,10 +79,12 @@ pub(crate) enum Command {
         id: Option<RowId>,
     },
     /// Change fields of a row
-    #[command(after_help = "Example:\n  tombolo update patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e weight_kg=61.5 notes=\n\n\
+    #[command(
+        after_help = "Example:\n  tombolo update patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e weight_kg=61.5 notes=\n\n\
                             --seen gives back what `get --json` or `list --json` printed as \"seen\": if others changed the \
                             same field since then, the next sync asks instead of overwriting it. Without it the edit is made on \
-                            what this device holds now.")]
+                            what this device holds now."
+    )]
     Update {
         #[command(flatten)]
         row: RowArgs,
@@ -163,9 +167,11 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  tombolo conflicts")]
     Conflicts(Output),
     /// Decide a conflict, or what becomes of a refused change; the next sync sends the decision
-    #[command(after_help = "Example:\n  tombolo resolve patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e --field phone=mine --field 'notes=value:seen twice'\n\n\
+    #[command(
+        after_help = "Example:\n  tombolo resolve patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e --field phone=mine --field 'notes=value:seen twice'\n\n\
                             Of a refused change, --mine sends it again and --server gives it up. The values that lose stay in the row's \
-                            history.")]
+                            history."
+    )]
     Resolve {
         #[command(flatten)]
         row: RowArgs,
@@ -314,7 +320,9 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 }
 
 fn row_id(text: &str) -> Result<RowId, String> {
-    text.trim().parse().map_err(|_| "an id is a UUID, like 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e; `tombolo list` shows them".to_owned())
+    text.trim()
+        .parse()
+        .map_err(|_| "an id is a UUID, like 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e; `tombolo list` shows them".to_owned())
 }
 
 fn seen(text: &str) -> Result<Seen, String> {

@@ -32,9 +32,10 @@ pub(super) fn import(
         .map_err(|error| Failure::failed(format!("{} could not be read: {error}. Nothing was imported", file.display())))?;
     let client = place.open()?;
     let imported = csv::import(&client, table, &text, set).map_err(|error| match error {
-        ImportError::Problems(problems) => {
-            Failure::failed(format!("nothing was imported from {}; mend these and import it again:\n{problems}", file.display()))
-        }
+        ImportError::Problems(problems) => Failure::failed(format!(
+            "nothing was imported from {}; mend these and import it again:\n{problems}",
+            file.display()
+        )),
         ImportError::Client(error) => error.into(),
     })?;
     writeln!(io.out, "{} created, {} updated, {} unchanged", imported.created, imported.updated, imported.unchanged)?;
@@ -52,8 +53,9 @@ pub(super) fn export(io: &mut Io<'_>, place: &Place, what: &Export<'_>) -> Resul
     match what.out {
         None => write(table, &rows, &mut *io.out)?,
         Some(file) => {
-            to_file(table, &rows, file)
-                .map_err(|error| Failure::failed(format!("{} could not be written: {error}. It is as it was before", file.display())))?;
+            to_file(table, &rows, file).map_err(|error| {
+                Failure::failed(format!("{} could not be written: {error}. It is as it was before", file.display()))
+            })?;
             io.note(&format!("{} in {}", counted(rows.len(), "row", "rows"), file.display()));
         }
     }

@@ -110,7 +110,9 @@ pub(super) fn reason(schema: &Schema, view: &PendingView) -> Option<String> {
             Some(field) => field.explain(*problem),
             None => problem.to_string(),
         },
-        Review::Refused(Refusal::UnknownField { field }) => format!("the server does not know field {}", field_name(table, *field)),
+        Review::Refused(Refusal::UnknownField { field }) => {
+            format!("the server does not know field {}", field_name(table, *field))
+        }
         Review::Refused(Refusal::MissingParent { field, parent }) => {
             format!("{}: the row {parent} that it refers to is not there", field_name(table, *field))
         }
@@ -203,7 +205,8 @@ pub(super) fn history(table: &Table, entry: &HistoryEntry) -> Json {
         .fields
         .iter()
         .map(|change| {
-            let (before, after) = (plain(Some(table), change.field, &change.before), plain(Some(table), change.field, &change.after));
+            let (before, after) =
+                (plain(Some(table), change.field, &change.before), plain(Some(table), change.field, &change.after));
             (field_name(Some(table), change.field), json!({ "before": before, "after": after }))
         })
         .collect();

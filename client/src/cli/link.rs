@@ -161,7 +161,9 @@ impl Since {
 fn tell_connection(io: &mut Io<'_>, connection: &Connection) {
     match connection {
         Connection::Online => io.note("up to date"),
-        Connection::ServerUnreachable { why, .. } => io.note(&format!("the server cannot be reached ({why}); trying again by itself")),
+        Connection::ServerUnreachable { why, .. } => {
+            io.note(&format!("the server cannot be reached ({why}); trying again by itself"))
+        }
         Connection::CaptivePortal { what } => io.note(&format!("something else answers ({what}); trying again by itself")),
         _ => {}
     }

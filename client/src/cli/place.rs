@@ -16,10 +16,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(store: Option<PathBuf>, environment: &Environment) -> Self {
-        Self {
-            named: store.or_else(|| environment.store.clone()),
-            data: environment.data.clone().or_else(data_folder),
-        }
+        Self { named: store.or_else(|| environment.store.clone()), data: environment.data.clone().or_else(data_folder) }
     }
 
     /// The store of a login, which may be new.
@@ -39,7 +36,9 @@ impl Place {
             return if file.is_file() { Ok(file) } else { Err(no_store(&format!(" in {}", named.display()))) };
         }
         let known = match &self.data {
-            Some(data) => known_stores(data).map_err(|error| Failure::failed(format!("{} cannot be read: {error}", data.display())))?,
+            Some(data) => {
+                known_stores(data).map_err(|error| Failure::failed(format!("{} cannot be read: {error}", data.display())))?
+            }
             None => Vec::new(),
         };
         match known.as_slice() {
@@ -59,7 +58,8 @@ impl Place {
 }
 
 fn no_store(place: &str) -> Failure {
-    let message = format!("there is no data on this device yet{place}; log in first: tombolo login URL --user NAME --password-stdin");
+    let message =
+        format!("there is no data on this device yet{place}; log in first: tombolo login URL --user NAME --password-stdin");
     Failure::new(Exit::Login, message)
 }
 

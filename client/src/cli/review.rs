@@ -46,7 +46,8 @@ pub(super) fn pending(io: &mut Io<'_>, place: &Place, output: Output) -> Result<
         ]);
     }
     // Ids must be copied from here, so they stand last and whole.
-    let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row[1..].iter().cloned().chain([row[0].clone()]).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.into_iter().map(|row| row[1..].iter().cloned().chain([row[0].clone()]).collect()).collect();
     print_with_ids(io, ["Row", "Change", "State", "Fields", "Table/id"], rows)?;
     io.note(&text::counted(views.len(), "pending change", "pending changes"));
     Ok(Exit::Done)
@@ -89,7 +90,8 @@ pub(super) fn discard(io: &mut Io<'_>, place: &Place, row: &RowArgs, field: Opti
     let key = RowKey { table: table.tag, id: row.id };
     let field = field.map(|name| names::field(table, name)).transpose()?;
     let views = client.pending()?;
-    let group = views.iter().filter(|view| view.key == key && view.standing != Standing::InFlight).find_map(|view| view.change.group);
+    let group =
+        views.iter().filter(|view| view.key == key && view.standing != Standing::InFlight).find_map(|view| view.change.group);
     let others: Vec<String> = views
         .iter()
         .filter(|view| group.is_some() && view.change.group == group && view.key != key && view.standing != Standing::InFlight)
@@ -137,12 +139,17 @@ pub(super) fn conflicts(io: &mut Io<'_>, place: &Place, output: Output) -> Resul
 fn conflict_text(schema: &Schema, view: &ConflictView, name: &str) -> String {
     let what = match view.conflict.kind {
         ConflictKind::UpdateUpdate => "you and somebody else changed the same",
-        ConflictKind::UpdateDelete => "you changed this row, and it was deleted: --mine restores it with your change, --server accepts the deletion",
-        ConflictKind::DeleteUpdate => "you deleted this row, and it was changed: --mine deletes it all the same, --server keeps it",
+        ConflictKind::UpdateDelete => {
+            "you changed this row, and it was deleted: --mine restores it with your change, --server accepts the deletion"
+        }
+        ConflictKind::DeleteUpdate => {
+            "you deleted this row, and it was changed: --mine deletes it all the same, --server keeps it"
+        }
         ConflictKind::CreateCreate => "a row with this id was made by somebody else too",
         ConflictKind::Unique => "another row has this value, and it must be unique: choose another value, or give yours up",
     };
-    let by = view.author.as_ref().map(|author| format!(" (by {}, {})", author.name, text::moment(author.at_ms))).unwrap_or_default();
+    let by =
+        view.author.as_ref().map(|author| format!(" (by {}, {})", author.name, text::moment(author.at_ms))).unwrap_or_default();
     let mut lines = format!("{}  {name}\n    {what}{by}\n", json::row_name(schema, view.key));
     let header = ["", "Before", "Mine", "Server"].map(str::to_owned);
     let rows: Vec<Vec<String>> = json::conflict_fields(schema, view)

@@ -73,7 +73,10 @@ pub(super) fn get(io: &mut Io<'_>, place: &Place, row: &RowArgs, output: Output)
 }
 
 pub(super) fn no_such_row(table: &Table, id: RowId) -> Failure {
-    Failure::failed(format!("there is no row {id} in {} on this device; `tombolo list {}` shows those that are", table.name, table.name))
+    Failure::failed(format!(
+        "there is no row {id} in {} on this device; `tombolo list {}` shows those that are",
+        table.name, table.name
+    ))
 }
 
 /// How a row stands, in words.
@@ -92,7 +95,10 @@ pub(super) fn history(io: &mut Io<'_>, place: &Place, row: &RowArgs, output: Out
     let table = names::table(&schema, &row.table)?;
     let history = client.history(RowKey { table: table.tag, id: row.id }, HISTORY_LIMIT)?;
     if history.entries.is_empty() {
-        return Err(Failure::failed(format!("the server knows no history of row {} in {}; was it sent yet?", row.id, table.name)));
+        return Err(Failure::failed(format!(
+            "the server knows no history of row {} in {}; was it sent yet?",
+            row.id, table.name
+        )));
     }
     let mut names_of = RowNames::new(&client, &schema);
     for entry in &history.entries {
@@ -142,7 +148,9 @@ impl<'a> RowNames<'a> {
     /// A value for people.
     pub(super) fn show(&mut self, field: &Field, value: &Value) -> Result<String, Failure> {
         match (field.reference, value) {
-            (Some(reference), Value::Uuid(bytes)) => self.name(RowKey { table: reference.table, id: RowId::from_bytes(*bytes) }),
+            (Some(reference), Value::Uuid(bytes)) => {
+                self.name(RowKey { table: reference.table, id: RowId::from_bytes(*bytes) })
+            }
             _ => Ok(field.show(value)),
         }
     }
@@ -153,7 +161,8 @@ impl<'a> RowNames<'a> {
             return Ok(name.clone());
         }
         let row = self.client.get(key)?;
-        let title = row.zip(self.schema.table(key.table)).map(|(row, table)| table.title_of(|tag| row.values.get(&tag).cloned()));
+        let title =
+            row.zip(self.schema.table(key.table)).map(|(row, table)| table.title_of(|tag| row.values.get(&tag).cloned()));
         let name = title.filter(|title| !title.is_empty()).unwrap_or_else(|| key.id.to_string());
         self.known.insert(key, name.clone());
         Ok(name)

@@ -160,14 +160,20 @@ fn a_file_of_changes_is_applied_whole_or_not_at_all() {
     assert_eq!(desk.json(&["get", "patients", id])[0]["fields"]["weight_kg"], Json::Null);
     for (line, sentence) in [
         (format!("{{\"op\":\"create\",\"table\":\"patients\",\"id\":\"{id}\",\"fields\":{{}}}}"), "is there already"),
-        (format!("{{\"op\":\"update\",\"table\":\"sites\",\"id\":\"{site}\",\"fields\":{{\"name\":\"x\"}}}}"), "there is no row"),
+        (
+            format!("{{\"op\":\"update\",\"table\":\"sites\",\"id\":\"{site}\",\"fields\":{{\"name\":\"x\"}}}}"),
+            "there is no row",
+        ),
         ("{\"op\":\"delete\",\"table\":\"sites\"}".to_owned(), "\"id\" is missing"),
         ("{\"op\":\"create\",\"table\":\"sites\",\"fields\":{\"name\":5}}".to_owned(), "a text is expected here"),
         ("{\"op\":\"crate\",\"table\":\"sites\"}".to_owned(), "unknown variant"),
         ("{\"op\":\"create\",\"table\":\"sites\",\"extra\":1}".to_owned(), "unknown field"),
         ("nonsense".to_owned(), "expected"),
     ] {
-        let bad = desk.file("bad.jsonl", &format!("{{\"op\":\"create\",\"table\":\"sites\",\"fields\":{{\"name\":\"Nyeri\"}}}}\n{line}\n"));
+        let bad = desk.file(
+            "bad.jsonl",
+            &format!("{{\"op\":\"create\",\"table\":\"sites\",\"fields\":{{\"name\":\"Nyeri\"}}}}\n{line}\n"),
+        );
         let said = desk.run(&["apply", &bad]);
         assert_ne!(said.exit, Exit::Done);
         assert!(said.err.contains("bad.jsonl, line 2: ") && said.err.contains(sentence), "{line}: {}", said.err);
@@ -181,7 +187,8 @@ fn a_file_of_changes_is_applied_whole_or_not_at_all() {
 #[test]
 fn giving_up_one_row_of_a_group_names_the_others_that_go_with_it() {
     let desk = Desk::new();
-    let lines = ["Nyeri", "Embu"].map(|name| format!("{{\"op\":\"create\",\"table\":\"sites\",\"fields\":{{\"name\":\"{name}\"}}}}\n"));
+    let lines =
+        ["Nyeri", "Embu"].map(|name| format!("{{\"op\":\"create\",\"table\":\"sites\",\"fields\":{{\"name\":\"{name}\"}}}}\n"));
     let file = desk.file("sites.jsonl", &lines.concat());
     let out = desk.done(&["apply", &file, "--group"]);
     let ids: Vec<&str> = out.lines().collect();

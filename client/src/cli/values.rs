@@ -50,6 +50,8 @@ pub(super) fn value(
 pub(super) fn warn(io: &mut Io<'_>, table: &Table, values: &BTreeMap<FieldTag, Value>, new: bool) {
     for problem in check(table, values, new) {
         let sentence = problem.field.explain(problem.problem);
-        io.note(&format!("warning: the server will refuse this ({sentence}). It is kept on this device; change it before you sync"));
+        io.note(&format!(
+            "warning: the server will refuse this ({sentence}). It is kept on this device; change it before you sync"
+        ));
     }
 }

@@ -77,16 +77,7 @@ pub(crate) struct SyncJob {
 
 impl SyncJob {
     pub(crate) fn new(watch: Arc<SyncWatch>, begun: Instant, deadline: Option<Instant>, bytes_before: (u64, u64)) -> Self {
-        Self {
-            watch,
-            begun,
-            deadline,
-            bytes_before,
-            scanned: Seq(0),
-            head: Seq(0),
-            was_online: false,
-            failures: 0,
-        }
+        Self { watch, begun, deadline, bytes_before, scanned: Seq(0), head: Seq(0), was_online: false, failures: 0 }
     }
 
     pub(crate) fn online(&mut self) {

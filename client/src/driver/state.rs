@@ -114,7 +114,9 @@ pub enum SyncError {
         why: String,
     },
     /// A portal or a proxy answers.
-    #[error("something other than a Tombolo server answers at this address ({what}). Your edits are kept on this device; if this network wants a login in a browser, do that and sync again")]
+    #[error(
+        "something other than a Tombolo server answers at this address ({what}). Your edits are kept on this device; if this network wants a login in a browser, do that and sync again"
+    )]
     CaptivePortal {
         /// What came back.
         what: String,
@@ -123,7 +125,9 @@ pub enum SyncError {
     #[error("a login is needed. Your edits are kept on this device; log in and sync again")]
     NeedsLogin,
     /// Another workspace answers.
-    #[error("another Tombolo server answers at this address. Nothing was sent and nothing was changed; your edits are kept. Ask your administrator, or log in there with another data folder (--store)")]
+    #[error(
+        "another Tombolo server answers at this address. Nothing was sent and nothing was changed; your edits are kept. Ask your administrator, or log in there with another data folder (--store)"
+    )]
     OtherServer,
     /// This program is too old.
     #[error("the server is newer than this program understands; please update Tombolo. Your edits are kept on this device")]
@@ -132,7 +136,9 @@ pub enum SyncError {
     #[error("the sync was stopped. Your edits are kept on this device; what was not sent yet goes with the next sync")]
     Cancelled,
     /// The time that was given is over.
-    #[error("the sync did not come to its end in the time that it was given. Your edits are kept on this device; sync again to go on")]
+    #[error(
+        "the sync did not come to its end in the time that it was given. Your edits are kept on this device; sync again to go on"
+    )]
     TimedOut,
     /// Another one is under way.
     #[error("a sync is under way already")]

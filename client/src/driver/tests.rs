@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 use tombolo_protocol::frame::{decode_up, encode_down, hello_from_header};
 use tombolo_protocol::ids::{FieldTag, Hash16, Mark, PushNo, RowId, RowKey, Seq, TableTag};
-use tombolo_protocol::message::{CaughtUp, Down, History, Welcome};
+use tombolo_protocol::message::{CaughtUp, CloseReason, Down, History, Up, Welcome};
 use tombolo_protocol::outbox::Write;
 use tombolo_protocol::schema::CLINIC;
 use tombolo_protocol::value::Value;

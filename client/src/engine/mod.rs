@@ -11,6 +11,8 @@
 mod account;
 mod receive;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use account::LoginError;
 

@@ -4,7 +4,7 @@ use super::Engine;
 use crate::answers::Tally;
 use crate::event::Event;
 use crate::session::{Hangup, Phase};
-use crate::step::StepError;
+use crate::step::{Step, StepError};
 use crate::store::StoreError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl Engine {
                 self.hangup = Some(Hangup::Stay);
             }
             Down::Result { snapshot, outcome, authors } => {
-                self.result(snapshot, &[*outcome], &authors, now_ms)?;
+                self.answered(snapshot, &[*outcome], &authors, now_ms, |_| Ok(()))?;
             }
             Down::Delta(delta) => {
                 self.step(now_ms, |step| step.delta(&delta))?;
@@ -81,14 +81,11 @@ impl Engine {
     }
 
     fn welcome(&mut self, welcome: Welcome, now_ms: i64) -> Result<(), StepError> {
-        self.result(welcome.snapshot, &welcome.outcomes, &welcome.authors, now_ms)?;
-        let listed: BTreeSet<Section> = match welcome.sections {
-            Some(sections) => sections.into_iter().collect(),
-            None => self.cursors.sections.iter().chain(self.cursors.fills.keys()).copied().collect(),
-        };
-        self.step(now_ms, |step| {
-            step.relist(&listed, welcome.snapshot.seq)?;
-            Ok(step.witness(welcome.snapshot)?)
+        let listed = welcome.sections.map(|sections| sections.into_iter().collect::<BTreeSet<Section>>());
+        self.answered(welcome.snapshot, &welcome.outcomes, &welcome.authors, now_ms, |step| {
+            let named = step.cursors.sections.iter().chain(step.cursors.fills.keys());
+            let listed = listed.unwrap_or_else(|| named.copied().collect());
+            step.relist(&listed, welcome.snapshot.seq)
         })?;
         self.session.phase = Phase::Live;
         // The server says so by itself once a session is caught up for the first time.
@@ -97,11 +94,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Applies outcomes, with the rows read from `snapshot`, in one transaction.
-    fn result(&mut self, snapshot: Mark, outcomes: &[Outcome], authors: &Authors, now_ms: i64) -> Result<(), StepError> {
+    /// Applies outcomes, whose rows were read from `snapshot`, and what goes with them, in one transaction: the witness takes the
+    /// snapshot, since rows may be newer than the commits that are answered (T37).
+    fn answered(
+        &mut self,
+        snapshot: Mark,
+        outcomes: &[Outcome],
+        authors: &Authors,
+        now_ms: i64,
+        then: impl FnOnce(&mut Step<'_, '_>) -> Result<(), StoreError>,
+    ) -> Result<(), StepError> {
         let tallies = self.step(now_ms, |step| {
             step.keep_authors(authors)?;
             let tallies = outcomes.iter().map(|outcome| step.outcome(outcome)).collect::<Result<Vec<Tally>, _>>()?;
+            then(step)?;
             step.witness(snapshot)?;
             Ok(tallies)
         })?;
@@ -112,14 +118,7 @@ impl Engine {
     }
 
     fn copied(&mut self, copied: Copied, now_ms: i64) -> Result<(), StepError> {
-        self.step(now_ms, |step| {
-            step.keep_authors(&copied.authors)?;
-            for outcome in &copied.outcomes {
-                step.outcome(outcome)?;
-            }
-            step.witness(copied.snapshot)?;
-            Ok(step.new_life()?)
-        })?;
+        self.answered(copied.snapshot, &copied.outcomes, &copied.authors, now_ms, |step| step.new_life())?;
         self.begin_again(Event::NewLife { foreign_process: false });
         Ok(())
     }
@@ -143,14 +142,15 @@ impl Engine {
     }
 
     fn diverged(&mut self, diverged: Diverged, now_ms: i64) -> Result<(), StepError> {
+        let Diverged { common, outcomes, authors, offer, .. } = diverged;
         self.step(now_ms, |step| {
-            step.keep_authors(&diverged.authors)?;
-            for outcome in &diverged.outcomes {
-                step.outcome(outcome)?;
-            }
-            Ok(step.diverged(diverged.common, diverged.offer)?)
+            // What is lost is taken first: the outcomes are of the new history, and acknowledged in it.
+            let lost = step.take_lost(common.seq)?;
+            step.keep_authors(&authors)?;
+            outcomes.iter().try_for_each(|outcome| step.outcome(outcome).map(drop))?;
+            Ok(step.diverged(common, offer, lost)?)
         })?;
-        self.begin_again(Event::Diverged { common: diverged.common.seq });
+        self.begin_again(Event::Diverged { common: common.seq });
         Ok(())
     }
 

@@ -24,7 +24,9 @@ pub enum ConnectError {
     #[error("the server does not accept this device's login any more")]
     LoginNeeded,
     /// A login portal, a proxy or another program answers at this address.
-    #[error("something other than a Tombolo server answers at this address ({what}); perhaps this network wants a login in a browser first")]
+    #[error(
+        "something other than a Tombolo server answers at this address ({what}); perhaps this network wants a login in a browser first"
+    )]
     SomethingElse {
         /// What came back.
         what: String,
@@ -58,9 +60,10 @@ pub(crate) fn classify<B>(response: &Response<B>) -> ConnectError {
         // A portal says "log in" too, but to a person with a browser.
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !html => ConnectError::LoginNeeded,
         StatusCode::BAD_REQUEST if signed => ConnectError::UpdateNeeded,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            ConnectError::TryLater { what, after_ms: after_ms(response.headers()) }
-        }
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => ConnectError::TryLater { what, after_ms: after_ms(response.headers()) },
         _ => ConnectError::SomethingElse { what },
     }
 }

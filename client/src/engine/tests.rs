@@ -1,0 +1,129 @@
+//! The engine against a server that is written down message by message.
+
+use super::*;
+use crate::local::LocalWrite;
+use redb::backends::InMemoryBackend;
+use std::collections::BTreeMap;
+use tombolo_protocol::batch::RowBatch;
+use tombolo_protocol::change::{Verdict, VerdictRuns};
+use tombolo_protocol::frame::{decode_up, encode_down};
+use tombolo_protocol::ids::{DeviceId, FieldTag, Hash16, Mark, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, Version, WorkspaceId};
+use tombolo_protocol::message::{Authors, Down, Outcome, Welcome};
+use tombolo_protocol::outbox::Write;
+use tombolo_protocol::row::{Life, Row, Stamped};
+use tombolo_protocol::schema::CLINIC;
+use tombolo_protocol::value::Value;
+
+const SITES: Section = Section { table: TableTag(1), scope: None };
+
+fn mark(seq: u64) -> Mark {
+    Mark { seq: Seq(seq), hash: Hash16([seq as u8; 16]) }
+}
+
+fn engine() -> Engine {
+    let mut engine = Engine::open(Store::with_backend(InMemoryBackend::new()).unwrap(), 1).unwrap();
+    let account = Account {
+        url: "http://server".into(),
+        workspace: WorkspaceId::default(),
+        user: UserId::default(),
+        user_name: "ada".into(),
+        device: DeviceId::default(),
+        token: Some("token".into()),
+    };
+    engine.logged_in(account, Some((Seq(2), CLINIC.into()))).unwrap();
+    engine
+}
+
+fn hears(engine: &mut Engine, message: Down) -> Result<(), StepError> {
+    engine.handle_frame(&encode_down(&message), 1)
+}
+
+fn welcomed() -> Engine {
+    let mut engine = engine();
+    engine.connect(1).unwrap();
+    let welcome = Welcome {
+        protocol: 1,
+        server_ms: 1,
+        snapshot: mark(5),
+        last: Default::default(),
+        outcomes: Vec::new(),
+        sections: Some(vec![SITES]),
+        authors: Authors::default(),
+    };
+    hears(&mut engine, Down::Welcome(Box::new(welcome))).unwrap();
+    engine
+}
+
+fn key() -> RowKey {
+    RowKey { table: SITES.table, id: RowId::from_bytes([7; 16]) }
+}
+
+#[test]
+fn t37_the_witness_is_the_snapshot_that_a_results_rows_were_read_from() {
+    let mut engine = welcomed();
+    let fields = BTreeMap::from([(FieldTag(1), Value::text("Kilifi"))]);
+    engine.write(vec![LocalWrite { key: key(), write: Write::Create(fields), seen: None }], None, 1).unwrap();
+    engine.sync(None, 1).unwrap();
+    let sent: Vec<Up> = std::iter::from_fn(|| engine.poll_frame()).map(|frame| decode_up(&frame).unwrap()).collect();
+    assert!(sent.iter().any(|message| matches!(message, Up::Push(_))), "{sent:?}");
+    // The push is commit 6; until it was answered somebody else changed the row in commit 9.
+    let row = Row {
+        key: key(),
+        no: RowNo(1),
+        seq: Seq(9),
+        ordinal: 0,
+        version: Version(2),
+        since: Seq(6),
+        life: Life::Live,
+        fields: [(FieldTag(1), Stamped { value: Value::text("theirs"), stamp: Seq(9) })].into(),
+    };
+    let outcome = Outcome {
+        number: PushNo(1),
+        commit: mark(6),
+        verdicts: Some(VerdictRuns::of([Verdict::Accepted { merged: false }])),
+        rows: RowBatch(vec![row.since_base(Seq(0))]),
+    };
+    hears(&mut engine, Down::Result { snapshot: mark(9), outcome: Box::new(outcome), authors: Authors::default() }).unwrap();
+    assert_eq!(engine.state().witness, mark(9));
+    assert_eq!(engine.store().read().unwrap().all_frozen().unwrap(), Vec::new());
+}
+
+#[test]
+fn a_delta_that_starts_elsewhere_is_a_breach_and_changes_nothing() {
+    use tombolo_protocol::cursor::CursorName;
+    use tombolo_protocol::ids::Position;
+    use tombolo_protocol::message::Delta;
+    let mut engine = welcomed();
+    let before = engine.cursors().clone();
+    let delta = Delta {
+        cursor: CursorName::Fill(SITES),
+        from: Position::end_of(Seq(3)),
+        to: Position::end_of(Seq(5)),
+        complete: Some(Seq(5)),
+        snapshot: mark(5),
+        rows: RowBatch::default(),
+        authors: Authors::default(),
+    };
+    let refused = hears(&mut engine, Down::Delta(Box::new(delta)));
+    assert!(matches!(refused, Err(StepError::Violation(_))), "{refused:?}");
+    assert_eq!(*engine.cursors(), before);
+}
+
+#[test]
+fn bytes_that_are_no_frame_are_a_breach_and_no_panic() {
+    let mut engine = welcomed();
+    for bytes in [&[][..], &[0], &[1, 2, 3], &[0, 255, 255, 255]] {
+        assert!(matches!(engine.handle_frame(bytes, 1), Err(StepError::Violation(_))));
+    }
+}
+
+#[test]
+fn silence_is_pinged_and_then_taken_for_a_dead_link() {
+    let mut engine = welcomed();
+    while engine.poll_frame().is_some() {}
+    engine.handle_timeout(25_001);
+    let ping = engine.poll_frame().map(|frame| decode_up(&frame).unwrap());
+    assert!(matches!(ping, Some(Up::Ping { .. })), "{ping:?}");
+    engine.handle_timeout(45_001);
+    assert_eq!(engine.poll_hangup(), Some(Hangup::Reconnect));
+}

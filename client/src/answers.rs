@@ -106,7 +106,10 @@ impl Step<'_, '_> {
         }
         match verdict {
             Verdict::Accepted { merged: true } => tally.merged += 1,
-            Verdict::Refused(_) => tally.refused += 1,
+            Verdict::Refused(refusal) => {
+                tally.refused += 1;
+                self.state.awaits_parents |= matches!(refusal, Refusal::MissingParent { .. });
+            }
             Verdict::Conflict if self.tables.mirror(key)?.is_none() => {
                 self.tables.put_want(WantedRow { table: key.table, name: RowName::Id(key.id, Default::default()) })?;
             }
@@ -145,6 +148,9 @@ impl Step<'_, '_> {
 
     /// Changes that waited for a row which is there now, or for an own change which went through, are ready again (T19).
     pub fn wake_waiting(&mut self) -> Result<(), StoreError> {
+        if !self.state.awaits_parents {
+            return Ok(());
+        }
         let waiting: Vec<_> = self
             .tables
             .entries()?
@@ -153,6 +159,7 @@ impl Step<'_, '_> {
                 entry.is_err() || matches!(review, Some(Review::Refused(Refusal::MissingParent { .. })))
             })
             .collect::<Result<_, _>>()?;
+        self.state.awaits_parents = !waiting.is_empty();
         for mut entry in waiting {
             let Some(next) = &mut entry.next else { continue };
             let Some(Review::Refused(Refusal::MissingParent { field, parent })) = &next.review else { continue };

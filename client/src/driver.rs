@@ -345,7 +345,6 @@ impl Driver {
         let _ = self.notices.send(Notice::Reread);
     }
 
-
     async fn goodbye(mut self) {
         if let Some(engine) = self.host.healthy() {
             engine.bye();

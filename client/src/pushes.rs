@@ -33,9 +33,10 @@ pub(crate) fn all_standings(tables: &ReadTables, schema: &Schema) -> Result<BTre
 impl Step<'_, '_> {
     /// Freezes what is ready; with `only`, of these rows and their groups. At most `window` pushes are frozen at a time.
     pub fn freeze(&mut self, only: Option<&BTreeSet<RowKey>>, window: usize) -> Result<(), StoreError> {
-        let frozen = self.tables.all_frozen()?.len();
-        // Looked at again when half the window is free: each look reads the whole outbox.
-        if frozen > window / 2 {
+        let pushes = self.tables.all_frozen()?;
+        let (frozen, in_flight) = (pushes.len(), pushes.iter().map(|push| push.rows.len() as u64).sum::<u64>());
+        // Each look reads the whole outbox: only when half the window is free, and something is not in flight.
+        if frozen > window / 2 || self.tables.entry_count()? <= in_flight {
             return Ok(());
         }
         let candidates = candidates(self.tables)?;

@@ -169,7 +169,8 @@ async fn read(mut stream: SplitStream<Socket>, to_driver: mpsc::Sender<Incoming>
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Close(close))) => {
-                break close.is_some_and(|frame| matches!(frame.code, CloseCode::Error | CloseCode::Protocol | CloseCode::Invalid));
+                break close
+                    .is_some_and(|frame| matches!(frame.code, CloseCode::Error | CloseCode::Protocol | CloseCode::Invalid));
             }
             // Only binary messages are spoken (section 8).
             Some(Ok(Message::Text(_)) | Err(_)) | None => break false,

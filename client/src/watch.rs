@@ -96,3 +96,45 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::LocalWrite;
+    use crate::table::Fields;
+    use crate::testing::clinic;
+    use tombolo_protocol::outbox::Write;
+    use tombolo_protocol::schema::Plain;
+
+    #[test]
+    fn rows_of_the_watched_table_are_told_as_they_are_shown_now() {
+        let client = clinic();
+        let (sites, patients) = (client.table::<Fields>("sites").unwrap(), client.table::<Fields>("patients").unwrap());
+        let mut watch = client.watch(Some(patients.schema().tag)).unwrap();
+        let named = |name: &str| -> Fields { [("name".into(), Plain::Text(name.into()))].into() };
+        sites.create(&named("Kisumu")).unwrap();
+        let id = patients.create(&named("Rose")).unwrap();
+        let Some(Changed::Row(key, Some(view))) = watch.wait().unwrap() else { panic!("the new patient") };
+        assert_eq!((key, view.key), (patients.key(id), patients.key(id)));
+        patients.delete(&patients.get(id).unwrap().unwrap()).unwrap();
+        assert_eq!(watch.wait().unwrap(), Some(Changed::Row(key, None)));
+        client.stop();
+        assert_eq!(watch.wait().unwrap(), None);
+    }
+
+    #[test]
+    fn who_falls_behind_is_told_to_read_again() {
+        let client = clinic();
+        let mut watch = client.watch(None).unwrap();
+        let sites = client.table::<Fields>("sites").unwrap();
+        let id = sites.create(&Fields::new()).unwrap();
+        let write = |write| LocalWrite { key: sites.key(id), write, seen: None };
+        // More notices than a subscriber may be behind.
+        for _ in 0..600 {
+            client.transaction(vec![write(Write::Delete)], false).unwrap();
+            client.transaction(vec![write(Write::Create([].into()))], false).unwrap();
+        }
+        assert_eq!(watch.wait().unwrap(), Some(Changed::Everything));
+        assert!(matches!(watch.wait().unwrap(), Some(Changed::Row(..))));
+    }
+}

@@ -19,10 +19,13 @@ use tombolo_protocol::ids::{RowKey, Seq};
 use tombolo_protocol::schema::Schema;
 
 pub(super) fn sync(io: &mut Io<'_>, place: &Place, args: &SyncArgs) -> Result<Exit, Failure> {
+    if args.mode == ModeWord::Auto && !args.only.is_empty() {
+        return Err(Failure::usage("--mode auto sends whatever is ready, so it cannot be combined with --only"));
+    }
     let client = place.open()?;
     let only = only(&client, args)?;
     if args.mode == ModeWord::Auto {
-        return sync_on(io, &client, only, args.output);
+        return sync_on(io, &client, args.output);
     }
     let cancelling = client.canceller();
     let _heeding = io.environment.heeds_interrupts.then(|| interrupt::heed(move || cancelling.cancel_sync()));
@@ -105,13 +108,13 @@ fn report(io: &mut Io<'_>, client: &Client, done: &SyncDone, output: Output) -> 
 }
 
 /// Stays connected until it is interrupted, and tells each time that something came.
-fn sync_on(io: &mut Io<'_>, client: &Client, only: Option<BTreeSet<RowKey>>, output: Output) -> Result<Exit, Failure> {
+fn sync_on(io: &mut Io<'_>, client: &Client, output: Output) -> Result<Exit, Failure> {
     let stopping = client.canceller();
     let _heeding = io.environment.heeds_interrupts.then(|| interrupt::heed(move || stopping.stop()));
     let mut notices = client.subscribe()?;
     client.connect(Mode::Automatic)?;
     let mut exit = Exit::Done;
-    match sync_once(io, client, only) {
+    match sync_once(io, client, None) {
         Ok(done) => exit = report(io, client, &done, output)?,
         // It goes on trying by itself.
         Err(error @ (SyncError::Unreachable { .. } | SyncError::CaptivePortal { .. })) => io.note(&error.to_string()),

@@ -246,6 +246,8 @@ fn only_what_is_pending_can_be_synced_by_itself() {
     assert_eq!(said.exit, Exit::Failed);
     assert!(said.err.contains("nothing is pending of sites/0199c5a4"), "{}", said.err);
     assert_eq!(desk.run(&["sync", "--only", "sites"]).exit, Exit::Usage);
+    let row = "sites/0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e";
+    assert_eq!(desk.run(&["sync", "--mode", "auto", "--only", row]).exit, Exit::Usage);
 }
 
 #[test]

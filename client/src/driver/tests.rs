@@ -174,6 +174,19 @@ fn a_server_that_is_not_there_leaves_everything_pending() {
 }
 
 #[test]
+fn an_encrypted_link_is_not_opened_to_what_does_not_encrypt() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = io::Write::write_all(&mut stream.unwrap(), b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let error = sync(&client_at(&url)).unwrap_err();
+    assert!(matches!(error, SyncError::Unreachable { .. }), "{error}");
+}
+
+#[test]
 fn a_portal_is_a_state_of_its_own_and_no_logout() {
     let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 5\r\n\r\nhello";
     let (url, _heard) = answer_once(page);

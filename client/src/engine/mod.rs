@@ -45,6 +45,8 @@ pub struct Engine {
     /// Whether local writes are pushed as soon as they can be.
     automatic: bool,
     sync: Option<SyncRun>,
+    /// Rows that the last step applied from what the server said.
+    applied: u64,
     frames: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
     hangup: Option<Hangup>,
@@ -76,6 +78,7 @@ impl Engine {
             connections: 0,
             automatic: false,
             sync: None,
+            applied: 0,
             frames: VecDeque::new(),
             events: VecDeque::new(),
             hangup: None,
@@ -151,9 +154,7 @@ impl Engine {
             Ok((result, step.end()?))
         })?;
         (self.cursors, self.state) = (ended.cursors, ended.state);
-        if let Some(sync) = &mut self.sync {
-            sync.report.pulled += ended.applied;
-        }
+        self.applied = ended.applied;
         if !ended.touched.is_empty() {
             self.events.push_back(Event::RowsChanged(ended.touched.into_iter().collect()));
         }

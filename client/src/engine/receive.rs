@@ -46,6 +46,7 @@ impl Engine {
             }
             Down::Delta(delta) => {
                 self.step(now_ms, |step| step.delta(&delta))?;
+                self.count_pulled();
                 self.send(&Up::AckDelta);
                 self.events.push_back(Event::Progress { scanned: delta.to.seq, head: delta.snapshot.seq });
             }
@@ -72,12 +73,20 @@ impl Engine {
                     step.put_rows(&rows.0)?;
                     Ok(step.witness(snapshot)?)
                 })?;
+                self.count_pulled();
                 asked.iter().for_each(|want| {
                     self.session.wanted.remove(want);
                 });
             }
         }
         self.go_on(now_ms)
+    }
+
+    /// Rows of deltas and of answers to wishes count as pulled; those of results are the push's own.
+    fn count_pulled(&mut self) {
+        if let Some(sync) = &mut self.sync {
+            sync.report.pulled += self.applied;
+        }
     }
 
     fn welcome(&mut self, welcome: Welcome, now_ms: i64) -> Result<(), StepError> {

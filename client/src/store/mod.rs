@@ -29,7 +29,9 @@ pub enum StoreError {
     #[error("the data of this user is open in another Tombolo program; close that first (nothing was changed)")]
     Locked,
     /// No space is left.
-    #[error("the disk is full; nothing was saved. Free some space and try again; what was saved before is safe")]
+    #[error(
+        "the disk is full; this was most likely not saved, so look before you repeat it. Free some space; what was saved before is safe"
+    )]
     DiskFull,
     /// It was written by a newer version.
     #[error(

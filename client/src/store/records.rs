@@ -59,6 +59,8 @@ pub struct SyncState {
     pub acknowledged_dropped: u64,
     /// Another server answered at the address (H2): nothing is sent until a person decides.
     pub other_server: Option<WorkspaceId>,
+    /// Some change may wait for a row that it refers to; looked for only then (T19).
+    pub awaits_parents: bool,
     /// Counts the recovery copies.
     pub recovery_copies: u32,
     /// Changes that go into one push while a voided one is sent again in halves (P6); zero where nothing limits them.

@@ -209,6 +209,7 @@ impl Session {
             }
             // Behind a push that was not admitted nothing can be.
             PushReply::Gap { .. } | PushReply::HashMismatch if live.is_copy => {}
+            PushReply::Revoked => self.close_with(Down::Closed(CloseReason::Revoked)),
             PushReply::Gap { .. } => self.violation("a push number is missing"),
             PushReply::HashMismatch => self.violation("a push that is not what its hash says"),
         }

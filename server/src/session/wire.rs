@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use tombolo_protocol::batch::{RowBatch, WireChange};
 use tombolo_protocol::change::{Change, Push};
 use tombolo_protocol::ids::{Hash16, Mark, PushNo, RowKey, Seq, TableTag};
-use tombolo_protocol::limits::{CHUNK_BYTES_MAX, PUSH_BYTES_MAX, PUSH_CHANGES_MAX};
+use tombolo_protocol::limits::{CHUNK_BYTES_MAX, PUSH_BYTES_REFUSED, PUSH_CHANGES_MAX};
 use tombolo_protocol::message::{Authors, Down, History, Outcome, PushMessage, WantedRow};
 use tombolo_protocol::row::{RowName, RowState};
 
@@ -52,7 +52,7 @@ pub(super) fn resolve(message: PushMessage, snapshot: &Snapshot) -> Result<Resul
         resolved.push(with_key(change, key));
     }
     let bytes: usize = resolved.iter().map(Change::canonical_len).sum();
-    if bytes > PUSH_BYTES_MAX && resolved.len() > 1 {
+    if bytes > PUSH_BYTES_REFUSED {
         return Ok(Err("a push with too many bytes"));
     }
     Ok(Ok(Push { number, hash, schema, changes: resolved }))

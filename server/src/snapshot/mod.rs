@@ -9,7 +9,7 @@ pub use authors::AuthorList;
 use crate::access::Rights;
 use crate::feed::{Scan, Scanned, Source};
 use crate::store::read::Read;
-use crate::store::records::{CommitMark, Device, Meta, SectionRecord, User};
+use crate::store::records::{Device, Meta, SectionRecord, User};
 use crate::store::tables::ReadTables;
 use crate::store::{Store, StoreError};
 use redb::ReadableTable;
@@ -103,14 +103,6 @@ impl Snapshot {
     /// [`StoreError`].
     pub fn commit(&self, seq: Seq) -> Result<Option<Commit>, StoreError> {
         Ok(self.tables.commit(seq)?.map(|(commit, _)| commit))
-    }
-
-    /// What is kept of a commit for ever.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn commit_mark(&self, seq: Seq) -> Result<Option<CommitMark>, StoreError> {
-        self.tables.commit_mark(seq)
     }
 
     /// What the operator chose at the newest restore behind `common`; a folder put back by hand counts as yes (H4).

@@ -1,6 +1,7 @@
 //! What can go wrong with the store, in words for the operator.
 
 use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionError};
+use std::io::ErrorKind;
 use thiserror::Error;
 use tombolo_protocol::error::DecodeError;
 
@@ -14,7 +15,9 @@ pub enum StoreError {
     )]
     Locked,
     /// No space is left for a write.
-    #[error("the disk is full: nothing was stored since. Free some space; clients keep their edits and send them again")]
+    #[error(
+        "the disk is full: whether the last change was stored is not known, and none was since. Free some space; clients keep their edits and send them again"
+    )]
     DiskFull,
     /// The file does not hold what it should.
     #[error(
@@ -56,8 +59,11 @@ impl From<DecodeError> for StoreError {
 impl From<StorageError> for StoreError {
     fn from(error: StorageError) -> Self {
         match error {
-            StorageError::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self::DiskFull,
-            StorageError::Io(io) => Self::Io(io),
+            StorageError::Io(io) => match io.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::DiskFull,
+                ErrorKind::InvalidData => Self::Damaged(format!("it is not a data file of Tombolo: {io}")),
+                _ => Self::Io(io),
+            },
             StorageError::PreviousIo | StorageError::DatabaseClosed => Self::Poisoned,
             other => Self::Damaged(other.to_string()),
         }

@@ -4,7 +4,7 @@ use super::{Workspace, Writer};
 use crate::store::StoreError;
 use crate::store::read::Read;
 use thiserror::Error;
-use tombolo_protocol::change::{Change, Push, Refusal, Verdict};
+use tombolo_protocol::change::{Change, Push, Verdict};
 use tombolo_protocol::commit::CommitBody;
 use tombolo_protocol::ids::{DeviceId, Hash16, RowKey, Seq, UserId};
 use tombolo_protocol::limits::{PUSH_BYTES_MAX, PUSH_CHANGES_MAX};
@@ -111,14 +111,4 @@ fn pushes(changes: Vec<Change>) -> Vec<Vec<Change>> {
         pushes.last_mut().expect("one was pushed above where there was none").push(change);
     }
     pushes
-}
-
-impl ImportRefusal {
-    /// The refusal, where it is one.
-    pub fn refusal(&self) -> Option<&Refusal> {
-        match &self.verdict {
-            Verdict::Refused(refusal) => Some(refusal),
-            _ => None,
-        }
-    }
 }

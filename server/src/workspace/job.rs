@@ -137,4 +137,6 @@ pub enum PushReply {
     },
     /// The content is not what its hash says: the peer broke the protocol (P1).
     HashMismatch,
+    /// The device was revoked; nothing of it is admitted any more.
+    Revoked,
 }

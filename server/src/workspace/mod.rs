@@ -250,7 +250,12 @@ impl<'txn> Writer<'txn> {
             }
             return Ok(Err(PushReply::Recorded { number, seq: recorded.seq, verdicts: None }));
         }
-        let (last, last_hash) = self.tables.device(device)?.map(|known| (known.last, known.last_hash)).unwrap_or_default();
+        let known = self.tables.device(device)?;
+        // It may have been queued before the revocation was decided; rights are those at the head (section 9).
+        if known.as_ref().is_some_and(|known| known.revoked) {
+            return Ok(Err(PushReply::Revoked));
+        }
+        let (last, last_hash) = known.map(|known| (known.last, known.last_hash)).unwrap_or_default();
         if number == last.next() { Ok(Ok(last_hash)) } else { Ok(Err(PushReply::Gap { last })) }
     }
 

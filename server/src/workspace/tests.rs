@@ -224,6 +224,22 @@ fn a_restore_is_a_commit_and_a_backup_is_none() {
 }
 
 #[test]
+fn a_push_that_was_queued_behind_the_revocation_of_its_device_is_not_admitted() {
+    let mut world = World::new();
+    let mut pusher = Pusher::new(100, EVERYBODY);
+    world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH)]);
+    let push = pusher.freeze(vec![create_patient(2, "b", NORTH)]);
+    let revoked = AccessChange::DeviceRevoked { device: pusher.device };
+    let jobs = vec![
+        Job::Access { by: UserId::default(), change: revoked },
+        Job::Push { device: pusher.device, user: pusher.user, push },
+    ];
+    let replies = world.workspace.apply(jobs, 9).unwrap();
+    assert!(matches!(replies[1], Reply::Push(PushReply::Revoked)), "{replies:?}");
+    assert!(world.workspace.store().snapshot().unwrap().row(&key(PATIENTS, 2)).unwrap().is_none());
+}
+
+#[test]
 fn a_user_that_does_not_exist_may_write_nothing() {
     let mut world = World::new();
     let mut nobody = Pusher::new(100, UserId(uuid::Uuid::from_u128(4711)));

@@ -102,6 +102,34 @@ fn an_agreed_change_brings_the_row_too() {
 }
 
 #[test]
+fn a_change_of_a_row_whose_section_is_being_filled_brings_the_row_whole() {
+    // T36: the base is zero then, and is recorded, so that the answer is the same after a cut and a rebuild.
+    let (mut world, mut registry, mut other) = start();
+    let base = world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]).0;
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    peer.cut();
+    let section = peer.kept.cursors.sections.iter().find(|section| section.table == PATIENTS).copied().unwrap();
+    peer.refetch(section);
+    let change = based(update(key(PATIENTS, 1), base, PHONE, "mine"), &peer);
+    assert_eq!(change.view_base, Seq(0));
+    let push = peer.freeze(vec![change]);
+    peer.connect();
+    peer.send(&push);
+    peer.serve(&mut world, &mut registry);
+    peer.cut();
+    let mut rebuilt = world.copy();
+    peer.seen.clear();
+    peer.connect();
+    peer.settle(&mut rebuilt, &mut Registry::default());
+    let Some(Down::Welcome(welcome)) = peer.seen.first() else { panic!("{:?}", peer.seen) };
+    let row = &welcome.outcomes[0].rows.0[0];
+    assert!(row.whole && row.fields.iter().any(|field| field.field == NAME), "{row:?}");
+    peer.sync(&mut rebuilt, &mut Registry::default());
+    peer.assert_converged(&rebuilt);
+}
+
+#[test]
 fn a_base_above_the_log_is_a_violation() {
     let (mut world, mut registry, mut other) = start();
     world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]);

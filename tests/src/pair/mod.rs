@@ -217,7 +217,7 @@ impl World {
         let id = SessionId(self.ids as u64);
         let device = &mut self.devices[at];
         let first = device.engine.connect(now_ms)?.context("no account")?;
-        let session = Session::new(self.config.clone(), id, identity, now_ms);
+        let session = Session::new(self.config, id, identity, now_ms);
         let up = VecDeque::from([tombolo_client::protocol::frame::encode_up(&first)]);
         device.link = Some(Link { session, id, identity, up, down: VecDeque::new(), closed: false });
         self.drain_client(at);

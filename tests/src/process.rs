@@ -1,7 +1,7 @@
 //! The real programs as child processes, for end-to-end tests and the demo.
 //!
 //! [`binaries`] builds `tombolo-server` and `tombolo` once, the way the running test itself was built. [`ServerProcess`]
-//! is a server on a free port that can be killed or stopped, [`tombolo`] and [`tombolo_server`] run a command to its
+//! is a server on a free port that can be killed or stopped, [`tombolo()`] and [`tombolo_server()`] run a command to its
 //! end, and [`Running`] is any child in between: its lines can be waited for, and it can be killed at a moment that a
 //! line or the link tells.
 //!

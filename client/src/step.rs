@@ -327,4 +327,20 @@ mod tests {
         assert_eq!(put(&store, &complete(), &[exit]), None);
         assert_eq!(store.read().unwrap().digest(&SITES).unwrap(), Digest::default());
     }
+
+    #[test]
+    fn a_pending_edit_of_a_row_that_leaves_waits_with_the_last_full_row_and_is_ready_when_it_comes_back() {
+        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+        let row = put(&store, &complete(), &[site("a", 9)]).unwrap().row;
+        let mut entry = Entry::new(key(), Seq(2));
+        entry.next = Some(tombolo_protocol::outbox::Pending::new(tombolo_protocol::change::Op::Delete, Seq(9), 0));
+        store.write(|tables| tables.put_entry(&entry)).unwrap();
+        let exit = RowState { kind: StateKind::Exited, fields: Vec::new(), whole: false, ..site("", 11) };
+        put(&store, &complete(), &[exit]);
+        let waiting = store.read().unwrap().entry(key()).unwrap().unwrap();
+        assert_eq!((waiting.kept, waiting.next.unwrap().review), (Some(row), Some(Review::Left)));
+        put(&store, &complete(), &[RowState { since: Seq(12), ..site("a", 12) }]);
+        let ready = store.read().unwrap().entry(key()).unwrap().unwrap();
+        assert_eq!((ready.kept, ready.next.unwrap().review), (None, None));
+    }
 }

@@ -59,6 +59,7 @@ pub use freeze::Standing;
 #[cfg(feature = "driver")]
 pub use handle::{Canceller, Client, LoginFailed, Status, TableInfo, new_row_id};
 pub use local::{LocalError, LocalWrite};
+pub use pushes::PushLimits;
 pub use session::{Hangup, Phase};
 pub use step::StepError;
 pub use tombolo_protocol as protocol;

@@ -7,9 +7,24 @@ use redb::ReadableTable;
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_protocol::change::{Push, Refusal};
 use tombolo_protocol::ids::{Hash16, RowKey};
-use tombolo_protocol::limits::PUSH_CHANGES_MAX;
+use tombolo_protocol::limits::{PUSH_CHANGES_MAX, PUSH_WINDOW_MAX};
 use tombolo_protocol::outbox::{Review, Sent};
 use tombolo_protocol::schema::Schema;
+
+/// How much is frozen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PushLimits {
+    /// Pushes that wait for an answer at the same time.
+    pub window: usize,
+    /// Changes in one push.
+    pub changes: usize,
+}
+
+impl Default for PushLimits {
+    fn default() -> Self {
+        Self { window: PUSH_WINDOW_MAX, changes: PUSH_CHANGES_MAX }
+    }
+}
 
 /// Every entry with its mirror row.
 pub(crate) fn candidates<T: ReadableTable<&'static [u8], &'static [u8]>>(
@@ -31,8 +46,9 @@ pub(crate) fn all_standings(tables: &ReadTables, schema: &Schema) -> Result<BTre
 }
 
 impl Step<'_, '_> {
-    /// Freezes what is ready; with `only`, of these rows and their groups. At most `window` pushes are frozen at a time.
-    pub fn freeze(&mut self, only: Option<&BTreeSet<RowKey>>, window: usize) -> Result<(), StoreError> {
+    /// Freezes what is ready; with `only`, of these rows and their groups.
+    pub fn freeze(&mut self, only: Option<&BTreeSet<RowKey>>, limits: PushLimits) -> Result<(), StoreError> {
+        let PushLimits { window, changes } = limits;
         let pushes = self.tables.all_frozen()?;
         let (frozen, in_flight) = (pushes.len(), pushes.iter().map(|push| push.rows.len() as u64).sum::<u64>());
         // Each look reads the whole outbox: only when half the window is free, and something is not in flight.
@@ -41,8 +57,8 @@ impl Step<'_, '_> {
         }
         let candidates = candidates(self.tables)?;
         let changes_max = match self.state.push_changes_max {
-            0 => PUSH_CHANGES_MAX,
-            max => max,
+            0 => changes,
+            max => max.min(changes),
         };
         let planned = plan(self.schema, &self.cursors, &candidates, only, changes_max);
         let (too_large, planned): (Vec<_>, Vec<_>) = planned.into_iter().partition(Planned::is_too_large);

@@ -7,4 +7,5 @@ pub mod disk;
 pub mod pair;
 pub mod process;
 pub mod proxy;
+pub mod sim;
 pub mod workload;

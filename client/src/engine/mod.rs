@@ -17,6 +17,7 @@ mod tests;
 pub use account::LoginError;
 
 use crate::event::Event;
+use crate::pushes::PushLimits;
 use crate::session::{Hangup, Phase, Session};
 use crate::step::{Step, StepError};
 use crate::store::{Account, Store, StoreError, SyncState};
@@ -44,6 +45,7 @@ pub struct Engine {
     handed_out: PushNo,
     /// Whether local writes are pushed as soon as they can be.
     automatic: bool,
+    push_limits: PushLimits,
     sync: Option<SyncRun>,
     /// Rows that the last step applied from what the server said.
     applied: u64,
@@ -77,6 +79,7 @@ impl Engine {
             process,
             connections: 0,
             automatic: false,
+            push_limits: PushLimits::default(),
             sync: None,
             applied: 0,
             frames: VecDeque::new(),
@@ -118,6 +121,11 @@ impl Engine {
     /// Whether local writes are pushed as soon as they can be.
     pub fn set_automatic(&mut self, automatic: bool) {
         self.automatic = automatic;
+    }
+
+    /// Sets how much is frozen at a time; a simulator sets it to silly values.
+    pub fn set_push_limits(&mut self, limits: PushLimits) {
+        self.push_limits = limits;
     }
 
     /// Whether there is a sync under way.

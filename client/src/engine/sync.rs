@@ -8,7 +8,7 @@ use crate::store::{FrozenPush, ReadTables, StoreError};
 use std::collections::BTreeSet;
 use tombolo_protocol::batch::{ChangeBatch, WireChange};
 use tombolo_protocol::ids::{Mark, RowKey, RowNo};
-use tombolo_protocol::limits::{PUSH_FAILED_SESSIONS_MAX, PUSH_WINDOW_MAX, WANT_ROWS_MAX};
+use tombolo_protocol::limits::{PUSH_FAILED_SESSIONS_MAX, WANT_ROWS_MAX};
 use tombolo_protocol::message::{PushMessage, Up, WantedRow};
 use tombolo_protocol::outbox::change_of;
 use tombolo_protocol::row::RowName;
@@ -127,8 +127,9 @@ impl Engine {
     /// byte leaves (O5).
     fn freeze(&mut self, now_ms: i64) -> Result<(), StepError> {
         let only = self.sync.as_ref().and_then(|sync| sync.only.clone());
+        let limits = self.push_limits;
         // Without a sync, automatic pushing sends whatever is ready.
-        self.step(now_ms, |step| Ok(step.freeze(only.as_ref(), PUSH_WINDOW_MAX)?))
+        self.step(now_ms, |step| Ok(step.freeze(only.as_ref(), limits)?))
     }
 
     /// Sends the frozen pushes that this session has not sent yet, in order.

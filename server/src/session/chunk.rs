@@ -13,7 +13,6 @@ use std::collections::{BTreeSet, VecDeque};
 use tombolo_protocol::batch::RowBatch;
 use tombolo_protocol::cursor::{Advance, CursorName, Fill};
 use tombolo_protocol::ids::{DeviceId, Position, PushNo, Section};
-use tombolo_protocol::limits::DELTA_CREDIT;
 use tombolo_protocol::message::{Delta, Down};
 
 /// What a chunk should take on its way.
@@ -31,6 +30,7 @@ const DELTA_BYTES: usize = 64;
 pub(super) struct Chunks {
     bytes: usize,
     under_way: VecDeque<Sent>,
+    credit: usize,
     acknowledged_ms: i64,
 }
 
@@ -47,12 +47,13 @@ impl Chunks {
         Self {
             bytes: bytes.clamp(CHUNK_BYTES_MIN.min(config.chunk_bytes_max), config.chunk_bytes_max),
             under_way: VecDeque::new(),
+            credit: config.credit as usize,
             acknowledged_ms: i64::MIN,
         }
     }
 
     pub(super) fn has_credit(&self) -> bool {
-        self.under_way.len() < DELTA_CREDIT as usize
+        self.under_way.len() < self.credit
     }
 
     /// A delta is durable at the client. With the last one of its chunk the rate is measured. False where none was under way.

@@ -27,7 +27,7 @@ use crate::workspace::{Job, PushReply};
 use live::Live;
 use std::collections::VecDeque;
 use tombolo_protocol::ids::{DeviceId, Mark};
-use tombolo_protocol::limits::{CHUNK_BYTES_FIRST, CHUNK_BYTES_MAX, CHUNK_ROWS_MAX, PUSH_WINDOW_MAX};
+use tombolo_protocol::limits::{CHUNK_BYTES_FIRST, CHUNK_BYTES_MAX, CHUNK_ROWS_MAX, DELTA_CREDIT, PUSH_WINDOW_MAX};
 use tombolo_protocol::message::{CloseReason, Down, Hello, Up};
 
 /// Messages that may wait before the checks have passed, or for a snapshot.
@@ -42,6 +42,8 @@ pub struct SessionConfig {
     pub chunk_bytes_first: usize,
     /// Largest chunk.
     pub chunk_bytes_max: usize,
+    /// Delta chunks that may be unacknowledged.
+    pub credit: u32,
     /// A session without any byte for so long is dead.
     pub silence_ms_max: i64,
 }
@@ -52,6 +54,7 @@ impl Default for SessionConfig {
             chunk_rows_max: CHUNK_ROWS_MAX,
             chunk_bytes_first: CHUNK_BYTES_FIRST,
             chunk_bytes_max: CHUNK_BYTES_MAX,
+            credit: DELTA_CREDIT,
             silence_ms_max: 45_000,
         }
     }

@@ -371,6 +371,20 @@ fn the_value_that_lost_goes_with_the_decision() {
     assert_eq!(story.shown().unwrap()[&NAME], text("theirs"));
 }
 
+#[test]
+fn a_row_that_is_kept_keeps_what_the_deletion_swallowed_in_the_history() {
+    let mut story = Story::new(medications(), Some(row("a", "n", 5)));
+    story.update(&[(NAME, "b")]);
+    story.write(Write::Delete).unwrap();
+    let server = live_row(&[(NAME, text("a"), 5), (NOTES, text("theirs"), 9)]);
+    story.mirror = Some(server.clone());
+    let asked = conflict(&story.table, story.next(), Some(&server)).unwrap();
+    assert_eq!(asked.kind, ConflictKind::DeleteUpdate);
+    resolve(&story.table, &mut story.entry, &asked, Some(&server), &Resolution::AllServer, 7).unwrap();
+    assert_eq!((story.next().op, story.next().fields.len()), (Op::Decide, 0));
+    assert_eq!(story.next().lost, [LostValue { field: NAME, value: text("b") }]);
+}
+
 mod laws {
     use super::*;
     use proptest::prelude::*;

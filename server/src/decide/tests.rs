@@ -135,6 +135,20 @@ fn a_reference_that_may_stay_does_not_hold_a_deletion() {
 }
 
 #[test]
+fn a_reference_that_holds_is_found_behind_any_number_that_may_stay() {
+    let (mut world, mut pusher) = world();
+    world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH)]);
+    let friend = |number| change(key(VISITS, number), Op::Create, 0, &[(FRIEND, Value::uuid(id(1).0))]);
+    world.accepted(&mut pusher, (1000..1200).map(friend).collect());
+    world.accepted(&mut pusher, (1200..1400).map(friend).collect());
+    let base = world.accepted(&mut pusher, vec![visit(5000, 1)]).0;
+    let (_, verdicts) = world.push(&mut pusher, vec![delete(key(PATIENTS, 1), base)]);
+    assert_eq!(verdicts, [Verdict::Refused(Refusal::Referenced { by: Some(key(VISITS, 5000)) })]);
+    let (_, verdicts) = world.push(&mut pusher, vec![delete(key(VISITS, 5000), base), delete(key(PATIENTS, 1), base)]);
+    assert_eq!(verdicts, [ACCEPTED, ACCEPTED]);
+}
+
+#[test]
 fn a_group_goes_whole_or_not_at_all() {
     let (mut world, mut pusher) = world();
     let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH), create_patient(2, "b", NORTH)]).0;

@@ -3,7 +3,7 @@
 use crate::change::{Change, Effect, Op, Refusal, Verdict};
 use crate::ids::{FieldTag, RowId};
 use crate::limits::ROW_BYTES_MAX;
-use crate::merge::{Touch, UnitOutcome, merge_units};
+use crate::merge::{Touch, UnitOutcome, create_differs, merge_units};
 use crate::row::{Life, Row};
 use crate::schema::Table;
 use crate::value::Value;
@@ -21,7 +21,8 @@ pub struct Facts<'a> {
     pub may_write: bool,
     /// Whether the user may write in a scope.
     pub may_write_scope: &'a dyn Fn(RowId) -> bool,
-    /// Fields that the change's schema did not have yet, with what the server writes for them into creates (H7).
+    /// Fields that the change's schema did not ask for yet, with what the server writes for them into a create or a restore
+    /// that leaves them without a value (H7).
     pub initial: &'a BTreeMap<FieldTag, Value>,
 }
 
@@ -70,7 +71,7 @@ fn decide(facts: &Facts<'_>, change: &Change) -> Result<Decision, Refusal> {
         return Err(Refusal::NoRight);
     }
     match change.op {
-        Op::Create => Ok(meet_existing(row, change)),
+        Op::Create => Ok(meet_existing(facts.table, row, change)),
         Op::Delete => Ok(delete(row, change)),
         Op::Update if !row.is_live() => Ok(Decision::Verdict(Verdict::Conflict)),
         Op::Restore if !row.is_live() => restore(facts, row, change),
@@ -95,10 +96,9 @@ fn create(facts: &Facts<'_>, change: &Change) -> Result<Decision, Refusal> {
 
 /// Create against create: equal in all fields is agreed (C4); a create against a tombstone, purged or not, is edit against
 /// delete (H5).
-fn meet_existing(row: &Row, change: &Change) -> Decision {
-    let equal = row.is_live()
-        && change.fields.iter().all(|f| row.value(f.field) == &f.value)
-        && row.fields.iter().all(|(field, s)| s.value.is_null() || change.fields.iter().any(|f| f.field == *field));
+fn meet_existing(table: &Table, row: &Row, change: &Change) -> Decision {
+    let mine = |field: FieldTag| change.fields.iter().find(|f| f.field == field).map(|f| &f.value);
+    let equal = row.is_live() && create_differs(table, row, mine).is_empty();
     Decision::Verdict(if equal { Verdict::Agreed } else { Verdict::Conflict })
 }
 
@@ -123,7 +123,12 @@ fn restore(facts: &Facts<'_>, row: &Row, change: &Change) -> Result<Decision, Re
     {
         return Ok(Decision::Verdict(Verdict::Conflict));
     }
-    let fields = differing(row, change);
+    let mut fields = differing(row, change);
+    for (field, value) in facts.initial {
+        if fields.get(field).unwrap_or_else(|| row.value(*field)).is_null() {
+            fields.insert(*field, value.clone());
+        }
+    }
     check_after(facts, row, &fields, facts.table.fields.iter().map(|field| field.tag))?;
     Ok(stands(change, Op::Restore, fields, false))
 }

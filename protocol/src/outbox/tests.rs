@@ -385,6 +385,18 @@ fn a_row_that_is_kept_keeps_what_the_deletion_swallowed_in_the_history() {
     assert_eq!(story.next().lost, [LostValue { field: NAME, value: text("b") }]);
 }
 
+#[test]
+fn a_create_that_another_device_got_through_under_an_older_schema_is_not_asked_about() {
+    let mut table = medications();
+    table.fields.iter_mut().find(|field| field.tag == NOTES).unwrap().initial = Some(text("none"));
+    let mut story = Story::new(table, None);
+    story.write(Write::Create(set(&[(NAME, "new")]))).unwrap();
+    story.mirror = Some(row("new", "none", 9));
+    assert_eq!(story.conflict(), None);
+    story.mirror = Some(row("new", "theirs", 9));
+    assert_eq!(story.conflict(), Some(ConflictKind::CreateCreate));
+}
+
 mod laws {
     use super::*;
     use proptest::prelude::*;

@@ -18,7 +18,7 @@ use tombolo_protocol::change::{Change, Effect, Op, Push, Refusal, Verdict, Verdi
 use tombolo_protocol::commit::{PushRecord, RecordedRow};
 use tombolo_protocol::ids::{DeviceId, FieldTag, RowKey, RowNo, Seq};
 use tombolo_protocol::row::Row;
-use tombolo_protocol::schema::Schema;
+use tombolo_protocol::schema::{Field, Schema, Table};
 use tombolo_protocol::value::Value;
 
 /// The function that decides a change by its own row: [`admit`], unless a test breaks it.
@@ -76,7 +76,7 @@ impl<'a, T: Tables> Decider<'a, T> {
             visible: before.as_ref().is_none_or(|row| self.rights.may_see(self.schema, row)),
             may_write: self.rights.role.may_write(table),
             may_write_scope: &|scope| self.rights.grant.covers(scope),
-            initial: &self.initial(change),
+            initial: &self.initial(table, change),
         };
         // A defect in deciding one change must not stop the queue: it is a recorded refusal (P6).
         let decided = catch_unwind(AssertUnwindSafe(|| (self.admit)(&facts, change)));
@@ -94,13 +94,21 @@ impl<'a, T: Tables> Decider<'a, T> {
         Ok(Drafted { before, after, state })
     }
 
-    /// What the server writes into a create for fields that the push's schema did not have (H7).
-    fn initial(&self, change: &Change) -> BTreeMap<FieldTag, Value> {
-        let known = self.written_under.table(change.key.table);
-        let table = self.schema.table(change.key.table);
-        let unknown = table.into_iter().flat_map(|table| &table.fields);
-        let unknown = unknown.filter(|field| known.is_none_or(|known| known.field(field.tag).is_none()));
-        unknown.filter_map(|field| Some((field.tag, field.initial.clone()?))).collect()
+    /// What the server writes for fields that the push's schema did not have, or did not require yet (H7): into a create, and
+    /// into a restore, since the row may be older than a field that is required now.
+    fn initial(&self, table: &Table, change: &Change) -> BTreeMap<FieldTag, Value> {
+        let known = self.written_under.table(table.tag);
+        let not_asked_for = |field: &&Field| {
+            let before = known.and_then(|known| known.field(field.tag));
+            let optional = before.is_none_or(|before| !before.required);
+            match change.op {
+                Op::Create => before.is_none() || field.required && optional,
+                Op::Restore => field.required && (optional || change.fields.iter().all(|named| named.field != field.tag)),
+                Op::Update | Op::Delete | Op::Decide => false,
+            }
+        };
+        let fields = table.fields.iter().filter(not_asked_for);
+        fields.filter_map(|field| Some((field.tag, field.initial.clone()?))).collect()
     }
 }
 

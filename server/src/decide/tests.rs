@@ -1,5 +1,6 @@
+use crate::access::OPERATOR;
 use crate::testing::*;
-use crate::workspace::Workspace;
+use crate::workspace::{Job, Reply, Workspace};
 use tombolo_protocol::admit::{Decision, Facts, admit};
 use tombolo_protocol::change::{Change, LostValue, Op, Refusal, Verdict};
 use tombolo_protocol::ids::{FieldTag, RowId};
@@ -10,6 +11,7 @@ const PATIENT: FieldTag = FieldTag(1);
 const REASON: FieldTag = FieldTag(2);
 const FRIEND: FieldTag = FieldTag(3);
 const BEFORE: FieldTag = FieldTag(4);
+const WARD: FieldTag = FieldTag(7);
 
 fn world() -> (World, Pusher) {
     (World::new(), Pusher::new(100, EVERYBODY))
@@ -233,7 +235,7 @@ fn a_create_of_a_deleted_row_is_edit_against_delete() {
     // T19: also after the values were purged.
     let (_, verdicts) = world.push(&mut pusher, vec![create_patient(1, "a", NORTH)]);
     assert_eq!(verdicts, [Verdict::Conflict]);
-    world.apply(crate::workspace::Job::Purge { by: crate::access::OPERATOR, rows: vec![key(PATIENTS, 1)] });
+    world.apply(Job::Purge { by: OPERATOR, rows: vec![key(PATIENTS, 1)] });
     let retry = vec![create_patient(1, "a", NORTH)];
     assert_eq!(world.push(&mut pusher, retry).1, [Verdict::Conflict]);
     assert_eq!(world.push(&mut pusher, vec![update(key(PATIENTS, 1), base, PHONE, "1")]).1, [Verdict::Conflict]);
@@ -290,4 +292,59 @@ fn a_decision_for_a_table_that_is_gone_is_accepted_and_a_change_is_not() {
     let create = change(key(gone, 2), Op::Create, 0, &[(REASON, Value::text("x"))]);
     let (_, verdicts) = world.push(&mut pusher, vec![decide, create]);
     assert_eq!(verdicts, [ACCEPTED, Verdict::Refused(Refusal::UnknownTable)]);
+}
+
+/// Patients have a ward from now on: required, with the initial value `none`, or optional without.
+fn add_ward(world: &mut World, required: bool) {
+    let rest = if required { "required = true\ninitial = \"none\"\n" } else { "" };
+    let ward = format!("[[table.field]]\nname = \"ward\"\ntag = 7\nkind = \"text\"\nlabel = \"Ward\"\n{rest}");
+    let text = SCHEMA.replacen("[[table.field]]\nname = \"phone\"", &format!("{ward}[[table.field]]\nname = \"phone\""), 1);
+    let reply = world.apply(Job::Schema { by: OPERATOR, text });
+    assert!(matches!(reply, Reply::Schema(Ok(_))), "{reply:?}");
+}
+
+#[test]
+fn a_row_deleted_before_a_required_field_came_is_restored_with_its_initial_value() {
+    let (mut world, mut pusher) = world();
+    let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH), create_patient(2, "b", NORTH)]).0;
+    let gone = world.accepted(&mut pusher, vec![delete(key(PATIENTS, 1), base), delete(key(PATIENTS, 2), base)]).0;
+    add_ward(&mut world, true);
+    let named = change(key(PATIENTS, 2), Op::Restore, gone, &[(WARD, Value::text("east"))]);
+    world.accepted(&mut pusher, vec![change(key(PATIENTS, 1), Op::Restore, gone, &[]), named]);
+    assert_eq!(world.row(&key(PATIENTS, 1)).value(WARD), &Value::text("none"));
+    assert_eq!(world.row(&key(PATIENTS, 2)).value(WARD), &Value::text("east"));
+}
+
+#[test]
+fn a_row_older_than_a_required_field_is_edited_without_it() {
+    let (mut world, mut pusher) = world();
+    let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH)]).0;
+    add_ward(&mut world, true);
+    world.accepted(&mut pusher, vec![update(key(PATIENTS, 1), base, PHONE, "1")]);
+    assert!(world.row(&key(PATIENTS, 1)).value(WARD).is_null());
+}
+
+#[test]
+fn a_create_made_while_a_field_was_optional_gets_its_initial_value() {
+    let (mut world, mut pusher) = world();
+    add_ward(&mut world, false);
+    let optional = world.workspace.head().seq;
+    add_ward(&mut world, true);
+    let push = pusher.freeze_under(optional, vec![create_patient(1, "a", NORTH)]);
+    let reply = world.apply(Job::Push { device: pusher.device, user: pusher.user, push });
+    assert!(matches!(reply, Reply::Push(_)), "{reply:?}");
+    assert_eq!(world.row(&key(PATIENTS, 1)).value(WARD), &Value::text("none"));
+}
+
+#[test]
+fn a_create_that_got_an_initial_value_is_the_same_create_from_another_device() {
+    let (mut world, mut pusher) = world();
+    add_ward(&mut world, true);
+    world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH)]);
+    let mut copy = Pusher::new(101, EVERYBODY);
+    assert_eq!(world.push(&mut copy, vec![create_patient(1, "a", NORTH)]).1, [Verdict::Agreed]);
+    assert_eq!(world.push(&mut copy, vec![create_patient(1, "b", NORTH)]).1, [Verdict::Conflict]);
+    let base = world.workspace.head().seq.0;
+    world.accepted(&mut pusher, vec![update(key(PATIENTS, 1), base, WARD, "east")]);
+    assert_eq!(world.push(&mut copy, vec![create_patient(1, "a", NORTH)]).1, [Verdict::Conflict]);
 }

@@ -1,6 +1,6 @@
 //! The pure verdict of one change against one row, by the same merge on both sides (section 4, P7 for what needs other rows).
 
-use crate::change::{Change, Effect, Op, Refusal, Verdict};
+use crate::change::{Change, Effect, LostValue, Op, Refusal, Verdict};
 use crate::ids::{FieldTag, RowId};
 use crate::limits::ROW_BYTES_MAX;
 use crate::merge::{Touch, UnitOutcome, create_differs, merge_units};
@@ -51,6 +51,16 @@ pub fn admit(facts: &Facts<'_>, change: &Change) -> Decision {
     }
 }
 
+/// The values that lost and are recorded with a change that goes through: those of fields that there are, in a row that the
+/// user sees and may write (section 9). Others leave no trace, or anybody could write into the history of any row.
+pub fn recorded_lost(facts: &Facts<'_>, change: &Change) -> Vec<LostValue> {
+    // What a create brings was looked at when it was admitted.
+    let writable = facts.may_write && facts.visible;
+    let writable = writable && facts.row.map_or(change.op == Op::Create, |row| may_write_where_it_is(facts, row));
+    let lost = change.lost.iter().filter(|lost| writable && facts.table.field(lost.field).is_some());
+    lost.cloned().collect()
+}
+
 fn decide(facts: &Facts<'_>, change: &Change) -> Result<Decision, Refusal> {
     if !facts.may_write {
         return Err(Refusal::NoRight);
@@ -64,10 +74,7 @@ fn decide(facts: &Facts<'_>, change: &Change) -> Result<Decision, Refusal> {
         None if change.op == Op::Create => return create(facts, change),
         None => return Err(Refusal::UnknownRow),
     };
-    if let Some(field) = facts.table.scope
-        && let Value::Uuid(scope) = row.value(field)
-        && !(facts.may_write_scope)(RowId::from_bytes(*scope))
-    {
+    if !may_write_where_it_is(facts, row) {
         return Err(Refusal::NoRight);
     }
     match change.op {
@@ -181,6 +188,14 @@ fn check_after(
     }
     let untouched = row.fields.iter().filter(|(field, _)| !fields.contains_key(field)).map(|(_, stamped)| &stamped.value);
     check_size(fields.values().chain(untouched))
+}
+
+/// The right to write in the scope that the row is in (section 9).
+fn may_write_where_it_is(facts: &Facts<'_>, row: &Row) -> bool {
+    match facts.table.scope.map(|field| row.value(field)) {
+        Some(Value::Uuid(scope)) => (facts.may_write_scope)(RowId::from_bytes(*scope)),
+        _ => true,
+    }
 }
 
 /// The right to write in the scope that the row would be in (section 9).

@@ -13,8 +13,8 @@ use crate::store::tables::Tables;
 use constraints::Violation;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tombolo_protocol::admit::{Decision, Facts, admit};
-use tombolo_protocol::change::{Change, Effect, Op, Push, Refusal, Verdict, VerdictRuns};
+use tombolo_protocol::admit::{Decision, Facts, admit, recorded_lost};
+use tombolo_protocol::change::{Change, Effect, LostValue, Op, Push, Refusal, Verdict, VerdictRuns};
 use tombolo_protocol::commit::{PushRecord, RecordedRow};
 use tombolo_protocol::ids::{DeviceId, FieldTag, RowKey, RowNo, Seq};
 use tombolo_protocol::row::Row;
@@ -68,7 +68,7 @@ impl<'a, T: Tables> Decider<'a, T> {
             let verdict = Verdict::Refused(Refusal::UnknownTable);
             let state =
                 if change.op == Op::Decide { State::Stands { effect: None, merged: false } } else { State::Out(verdict) };
-            return Ok(Drafted { before, after: None, state });
+            return Ok(Drafted { before, after: None, state, lost: Vec::new() });
         };
         let facts = Facts {
             table,
@@ -91,7 +91,8 @@ impl<'a, T: Tables> Decider<'a, T> {
             }
             _ => None,
         };
-        Ok(Drafted { before, after, state })
+        let lost = recorded_lost(&facts, change);
+        Ok(Drafted { before, after, state, lost })
     }
 
     /// What the server writes for fields that the push's schema did not have, or did not require yet (H7): into a create, and
@@ -118,6 +119,8 @@ struct Drafted {
     /// The row as it would be; none where the change has no effect. Its seq and stamps are not final.
     after: Option<Row>,
     state: State,
+    /// What lost, as far as it is recorded.
+    lost: Vec<LostValue>,
 }
 
 enum State {
@@ -188,7 +191,7 @@ impl Draft<'_> {
         for (change, drafted) in self.changes.iter().zip(&self.states) {
             // What lost is recorded with the decision that goes through; else the client keeps it and sends it again.
             if !drafted.failed() {
-                lost.extend(change.lost.iter().map(|lost| (change.key, lost.clone())));
+                lost.extend(drafted.lost.iter().map(|lost| (change.key, lost.clone())));
             }
         }
         let verdicts = VerdictRuns::of(self.states.iter().map(|drafted| match &drafted.state {

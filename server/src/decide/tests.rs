@@ -3,7 +3,9 @@ use crate::testing::*;
 use crate::workspace::{Job, Reply, Workspace};
 use tombolo_protocol::admit::{Decision, Facts, admit};
 use tombolo_protocol::change::{Change, LostValue, Op, Refusal, Verdict};
-use tombolo_protocol::ids::{FieldTag, RowId};
+use tombolo_protocol::commit::{CommitBody, Grant};
+use tombolo_protocol::ids::{FieldTag, RowId, UserId};
+use tombolo_protocol::schema::Role;
 use tombolo_protocol::value::Value;
 
 const ACCEPTED: Verdict = Verdict::Accepted { merged: false };
@@ -12,6 +14,8 @@ const REASON: FieldTag = FieldTag(2);
 const FRIEND: FieldTag = FieldTag(3);
 const BEFORE: FieldTag = FieldTag(4);
 const WARD: FieldTag = FieldTag(7);
+
+const READER: UserId = UserId(uuid::Uuid::from_u128(5));
 
 fn world() -> (World, Pusher) {
     (World::new(), Pusher::new(100, EVERYBODY))
@@ -254,6 +258,39 @@ fn a_decision_is_always_accepted_and_its_lost_value_is_kept() {
     let rights = snapshot.rights(EVERYBODY).unwrap().unwrap();
     let history = snapshot.history(&rights, &key(PATIENTS, 1), 10).unwrap();
     assert_eq!(history.entries[0].lost, [(PHONE, Value::text("mine"))]);
+}
+
+#[test]
+fn what_lost_enters_no_history_that_its_author_may_not_write() {
+    let (mut world, mut admin) = world();
+    world.user(READER, "reader", Role::Viewer, Grant::All);
+    let base = world.accepted(&mut admin, vec![create_patient(1, "a", SOUTH), create_patient(2, "b", NORTH)]).0;
+    let lost_in = |number: u64, field: FieldTag| {
+        let mut decision = change(key(PATIENTS, number), Op::Decide, base, &[]);
+        decision.lost.push(LostValue { field, value: Value::text("not yours") });
+        decision
+    };
+    let mut northern = Pusher::new(200, NORTHERN);
+    let mut reader = Pusher::new(300, READER);
+    // Another scope, a row that is not there, a field that is not there, a role that only reads: accepted, since nothing is
+    // left to do about it, and without a trace.
+    let unwelcome = vec![lost_in(1, PHONE), lost_in(9, PHONE), lost_in(2, FieldTag(99))];
+    let (seq, verdicts) = world.push(&mut northern, unwelcome);
+    assert_eq!(verdicts, [ACCEPTED, ACCEPTED, ACCEPTED]);
+    let (later, verdicts) = world.push(&mut reader, vec![lost_in(2, PHONE)]);
+    assert_eq!(verdicts, [ACCEPTED]);
+    let snapshot = world.snapshot();
+    for seq in [seq, later] {
+        let CommitBody::Push(record) = snapshot.commit(seq).unwrap().unwrap().body else { panic!("a push") };
+        assert!(record.lost.is_empty(), "{:?}", record.lost);
+    }
+    let rights = snapshot.rights(EVERYBODY).unwrap().unwrap();
+    for number in [1, 2] {
+        assert_eq!(snapshot.history(&rights, &key(PATIENTS, number), 10).unwrap().entries.len(), 1);
+    }
+    world.push(&mut northern, vec![lost_in(2, PHONE)]);
+    let history = world.snapshot().history(&rights, &key(PATIENTS, 2), 10).unwrap();
+    assert_eq!(history.entries[0].lost, [(PHONE, Value::text("not yours"))], "of who may write it, it is kept");
 }
 
 #[test]

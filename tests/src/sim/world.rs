@@ -238,7 +238,7 @@ impl World {
             if at > until {
                 break;
             }
-            self.next()?;
+            self.play_next()?;
         }
         self.now = self.now.max(until);
         Ok(())
@@ -248,7 +248,7 @@ impl World {
     ///
     /// # Errors
     /// [`Broken`] where something does not hold.
-    pub fn next(&mut self) -> Result<bool> {
+    pub fn play_next(&mut self) -> Result<bool> {
         let Some(((at, _), happening)) = self.queue.pop_first() else { return Ok(false) };
         self.now = self.now.max(at);
         self.counts.events += 1;

@@ -72,7 +72,7 @@ pub(crate) struct Hub {
     jobs: mpsc::Sender<Work>,
     head: watch::Sender<Mark>,
     health: watch::Sender<Health>,
-    registry: Mutex<Registry>,
+    registry: Registry,
     sessions: Mutex<BTreeMap<SessionId, Bell>>,
     last_session: AtomicU64,
 }
@@ -94,7 +94,7 @@ impl Hub {
             jobs,
             head: watch::Sender::new(workspace.head()),
             health: watch::Sender::new(Health::Serving(0)),
-            registry: Mutex::new(Registry::default()),
+            registry: Registry::default(),
             sessions: Mutex::new(BTreeMap::new()),
             last_session: AtomicU64::new(0),
         });
@@ -147,8 +147,8 @@ impl Hub {
     }
 
     /// The live sessions of each device.
-    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// A new session, and what it hears from elsewhere.

@@ -11,7 +11,7 @@ use super::hub::{Health, Heard, Hub, Replaced};
 use super::log;
 use super::login::new_token;
 use super::peer::Peer;
-use crate::session::{Output, Registry, Session, SessionConfig};
+use crate::session::{Output, Session, SessionConfig};
 use crate::snapshot::Identity;
 use crate::workspace::{Job, Reply};
 use axum::body::Bytes;
@@ -73,7 +73,6 @@ pub(crate) async fn run(socket: WebSocket, connection: Connection) {
         frames,
         replies,
         under_way: 0,
-        greeted: false,
         issued: VecDeque::new(),
         user,
         peer: connection.peer,
@@ -163,8 +162,6 @@ struct Driver {
     replies: mpsc::Sender<Reply>,
     /// Jobs whose replies are awaited; no more than `replies` holds.
     under_way: usize,
-    /// Hello was checked: the machine has no more use for the registry, which all sessions share.
-    greeted: bool,
     /// Tokens of devices that are being issued, in order.
     issued: VecDeque<String>,
     user: UserId,
@@ -364,15 +361,11 @@ impl Driver {
         let mut session = self.session.take().expect("it is away only here");
         let hub = self.hub.clone();
         let now_ms = self.clock.now_ms();
-        let greeted = std::mem::replace(&mut self.greeted, true);
         let served = tokio::task::spawn_blocking(move || {
-            let served = hub.snapshot().map_err(|unavailable| unavailable.to_string()).and_then(|snapshot| {
-                let served = match greeted {
-                    false => session.serve(&snapshot, &mut hub.registry(), now_ms),
-                    true => session.serve(&snapshot, &mut Registry::default(), now_ms),
-                };
-                served.map_err(|error| error.to_string())
-            });
+            let served = hub
+                .snapshot()
+                .map_err(|unavailable| unavailable.to_string())
+                .and_then(|snapshot| session.serve(&snapshot, hub.registry(), now_ms).map_err(|error| error.to_string()));
             if served.is_err() {
                 session.handle_trouble(TROUBLE_AFTER_MS);
             }

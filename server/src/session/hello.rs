@@ -18,7 +18,7 @@ impl Session {
         &mut self,
         hello: Box<Hello>,
         snapshot: &Snapshot,
-        registry: &mut Registry,
+        registry: &Registry,
         now_ms: i64,
     ) -> Result<(), StoreError> {
         let Some(protocol) = agree(hello.protocol) else {

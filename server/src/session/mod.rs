@@ -263,7 +263,7 @@ impl Session {
     ///
     /// # Errors
     /// [`StoreError`]: close the session.
-    pub fn serve(&mut self, snapshot: &Snapshot, registry: &mut Registry, now_ms: i64) -> Result<(), StoreError> {
+    pub fn serve(&mut self, snapshot: &Snapshot, registry: &Registry, now_ms: i64) -> Result<(), StoreError> {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Greeted(hello) => self.check(hello, snapshot, registry, now_ms)?,
             Phase::Compared(hello, pairs) => self.diverged(&hello, &pairs, snapshot)?,

@@ -286,7 +286,7 @@ impl World {
         if !link.session.wants_snapshot() {
             return Ok(false);
         }
-        link.session.serve(&snapshot, &mut self.registry, self.now_ms)?;
+        link.session.serve(&snapshot, &self.registry, self.now_ms)?;
         Ok(true)
     }
 

@@ -70,7 +70,7 @@ fn an_own_row_whose_result_is_not_out_yet_is_not_left_out() {
     let push = peer.freeze(vec![change]);
     peer.send(&push);
     let session = peer.session.as_mut().unwrap();
-    session.serve(&world.snapshot(), &mut registry, 0).unwrap();
+    session.serve(&world.snapshot(), &registry, 0).unwrap();
     // The writer decided; its reply is still under way when the session looks at the new head.
     while let Some(output) = session.poll_output() {
         if let Output::Submit(job) = output {
@@ -416,10 +416,10 @@ fn results_precede_the_notice_of_being_replaced() {
     let push = peer.freeze(vec![create_patient(1, "own", NORTH)]);
     peer.send(&push);
     let session = peer.session.as_mut().unwrap();
-    session.serve(&world.snapshot(), &mut registry, 0).unwrap();
+    session.serve(&world.snapshot(), &registry, 0).unwrap();
     let Some(Output::Submit(job)) = session.poll_output() else { panic!("a push is submitted") };
     session.handle_replaced(99, 1);
-    session.serve(&world.snapshot(), &mut registry, 0).unwrap();
+    session.serve(&world.snapshot(), &registry, 0).unwrap();
     assert!(session.poll_output().is_none(), "the answer is waited for");
     let crate::workspace::Reply::Push(reply) = world.apply(job) else { panic!("an answer to a push") };
     session.handle_reply(reply);

@@ -16,8 +16,9 @@ pub const FRAME_WIRE_BYTES_MAX: usize = 1024 * 1024;
 pub const FRAME_INFLATED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// First chunk of a session whose rate is not known yet, in inflated bytes.
 pub const CHUNK_BYTES_FIRST: usize = 16 * 1024;
-/// Largest chunk, in inflated bytes: a chunk's messages stay well under [`FRAME_INFLATED_BYTES_MAX`].
-pub const CHUNK_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Rows of the largest chunk and of any other message with rows, in inflated bytes, with the commits that they name. They may
+/// not compress at all, so this stays under [`FRAME_WIRE_BYTES_MAX`]; a quarter is left for names, sections and verdicts.
+pub const CHUNK_BYTES_MAX: usize = 768 * 1024;
 /// Rows in one chunk.
 pub const CHUNK_ROWS_MAX: usize = 16 * 1024;
 /// Delta chunks that may be unacknowledged (S9).

@@ -3,7 +3,7 @@
 use super::chunk::Chunks;
 use super::{Phase, Session, SessionConfig, wire};
 use crate::access::Rights;
-use crate::snapshot::{AuthorList, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use std::collections::{BTreeSet, VecDeque};
 use tombolo_protocol::cursor::Cursors;
@@ -141,16 +141,9 @@ impl Session {
             if number <= live.answered {
                 continue;
             }
-            let mut authors = AuthorList::default();
-            let outcome = snapshot.outcome(rights, self.identity.device, number, &mut authors)?;
+            let outcome = snapshot.outcome(rights, self.identity.device, number)?;
             let outcome = outcome.ok_or_else(|| StoreError::damaged(format!("push {number} is answered but not recorded")))?;
-            let (early, outcome) = wire::split_outcome(outcome);
-            let snapshot_mark = snapshot.head();
-            for rows in early {
-                self.send(wire::unasked_rows(snapshot_mark, rows));
-            }
-            let authors = authors.read(snapshot)?;
-            self.send(Down::Result { snapshot: snapshot_mark, outcome: Box::new(outcome), authors });
+            wire::result(outcome, snapshot, self.config.chunk_bytes_max)?.into_iter().for_each(|message| self.send(message));
             live.answered = number;
         }
         Ok(())
@@ -189,7 +182,7 @@ impl Session {
             },
             Up::Void { number, hash } => self.submit(live, wire::void_job(self.identity, number, hash)),
             Up::WantRow { rows } => {
-                for message in wire::wanted_rows(&rows, rights, snapshot)? {
+                for message in wire::wanted_rows(&rows, rights, snapshot, self.config.chunk_bytes_max)? {
                     self.send(message);
                 }
             }

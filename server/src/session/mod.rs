@@ -40,7 +40,7 @@ pub struct SessionConfig {
     pub chunk_rows_max: usize,
     /// First chunk, in estimated inflated bytes.
     pub chunk_bytes_first: usize,
-    /// Largest chunk.
+    /// Largest chunk, and rows of any other message.
     pub chunk_bytes_max: usize,
     /// Delta chunks that may be unacknowledged.
     pub credit: u32,

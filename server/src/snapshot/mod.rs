@@ -5,6 +5,7 @@ mod history;
 mod outcome;
 
 pub use authors::AuthorList;
+pub(crate) use authors::commits_of;
 
 use crate::access::Rights;
 use crate::feed::{Scan, Scanned, Source};

@@ -73,6 +73,11 @@ impl World {
         self.config.chunk_rows_max = rows;
     }
 
+    /// Messages with rows of this many bytes at most.
+    pub fn message_bytes(&mut self, most: usize) {
+        self.config.chunk_bytes_max = most;
+    }
+
     fn id(&mut self) -> Uuid {
         self.ids += 1;
         Uuid::from_u128(self.ids)

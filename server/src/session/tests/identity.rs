@@ -56,6 +56,27 @@ fn what_the_operator_chose_at_a_restore_is_told() {
 }
 
 #[test]
+fn diverged_names_outcomes_without_rows_of_a_history_that_the_client_does_not_have() {
+    // H7: and of a schema that it may not have.
+    let (mut world, mut registry, _) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let push = peer.freeze(vec![create_patient(1, "own", NORTH)]);
+    peer.send(&push);
+    peer.serve(&mut world, &mut registry);
+    peer.cut();
+    peer.kept.witness.hash.0[0] ^= 1;
+    peer.connect();
+    peer.settle(&mut world, &mut registry);
+    let pairs = peer.common_pairs();
+    peer.say(Up::CommonPairs { pairs });
+    peer.settle(&mut world, &mut registry);
+    let Some(Down::Diverged(diverged)) = peer.seen.last() else { panic!("{:?}", peer.seen) };
+    let [outcome] = &diverged.outcomes[..] else { panic!("{diverged:?}") };
+    assert!(outcome.verdicts.is_some() && outcome.rows.0.is_empty());
+}
+
+#[test]
 fn pushes_that_were_sent_before_the_history_check_failed_count_as_not_received() {
     // T6: the new history has other commits in the same places.
     let (_, mut restored, mut registry, mut peer) = pushed_and_backup();

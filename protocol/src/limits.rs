@@ -59,5 +59,9 @@ pub const GROUP_COMMIT_CHANGES_MAX: usize = 1500;
 pub const UNAUTHENTICATED_BYTES_MAX: usize = 8 * 1024;
 /// Milliseconds that an unauthenticated peer has.
 pub const UNAUTHENTICATED_MS_MAX: u64 = 30_000;
+/// Milliseconds in which the checks of a session must have passed; the largest Hello takes half of them at 9.6 kbit/s.
+pub const CHECKS_MS_MAX: i64 = 60_000;
+/// Connections of one device at the same time: those that a bad link left behind die within a minute.
+pub const DEVICE_SESSIONS_MAX: usize = 16;
 /// Unauthenticated peers at the same time.
 pub const UNAUTHENTICATED_PEERS_MAX: usize = 1000;

@@ -76,13 +76,13 @@ impl Session {
         }
     }
 
-    /// Whether the device may (still) be connected, and what its user may do.
+    /// Whether the device may (still) be connected by the token that opened the session, and what its user may do.
     pub(super) fn admitted(&self, snapshot: &Snapshot) -> Result<Result<Rights, CloseReason>, StoreError> {
         let device = snapshot.device(self.identity.device)?;
         if device.as_ref().is_some_and(|device| device.revoked) {
             return Ok(Err(CloseReason::Revoked));
         }
-        let known = device.is_some_and(|device| device.token.is_some() && device.user == self.identity.user);
+        let known = device.is_some_and(|device| device.token == Some(self.identity.token) && device.user == self.identity.user);
         let rights = snapshot.rights(self.identity.user)?;
         Ok(rights.filter(|_| known).ok_or(CloseReason::Unauthorized))
     }

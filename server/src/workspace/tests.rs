@@ -160,6 +160,35 @@ fn logging_in_again_keeps_the_users_device_and_nobody_elses() {
 }
 
 #[test]
+fn a_new_device_is_issued_only_to_one_that_may_connect() {
+    let mut world = World::new();
+    let device = |number: u128| DeviceId(uuid::Uuid::from_u128(number));
+    let issue = |world: &mut World, by_token: [u8; 32], fresh: u128| {
+        world.apply(Job::IssueDevice {
+            asking: device(1),
+            by_token,
+            fresh: device(fresh),
+            token: [fresh as u8; 32],
+            expires_at_ms: i64::MAX,
+        })
+    };
+    let login = |world: &mut World, token: [u8; 32], expires_at_ms: i64| {
+        let job = Job::IssueToken { user: NORTHERN, device: Some(device(1)), fresh: device(1), token, expires_at_ms };
+        assert_eq!(world.apply(job), Reply::Token(Ok(device(1))));
+    };
+    login(&mut world, [1; 32], i64::MAX);
+    assert_eq!(issue(&mut world, [1; 32], 10), Reply::Token(Ok(device(10))));
+    assert_eq!(world.snapshot().identity(&[10; 32], 0).unwrap().unwrap().user, NORTHERN);
+    let refused = Reply::Token(Err(AccessError::Unauthorized));
+    assert_eq!(issue(&mut world, [2; 32], 11), refused, "another token");
+    login(&mut world, [3; 32], 1);
+    assert_eq!(issue(&mut world, [3; 32], 12), refused, "expired");
+    login(&mut world, [4; 32], i64::MAX);
+    world.apply(Job::Access { by: OPERATOR, change: AccessChange::DeviceRevoked { device: device(1) } });
+    assert_eq!(issue(&mut world, [4; 32], 13), refused, "revoked");
+}
+
+#[test]
 fn a_schema_that_rows_violate_is_not_logged() {
     let mut world = World::new();
     let mut pusher = Pusher::new(100, EVERYBODY);

@@ -78,6 +78,12 @@ impl Live {
         self.is_copy || self.last_word.is_some()
     }
 
+    /// A void is not chained to the push before it, as a push is: it is read once that is known to be admitted, since behind a
+    /// push that shows a copy nothing may be recorded (P2).
+    pub(super) fn may_read(&self, next: &Up) -> bool {
+        self.submitted == 0 || !matches!(next, Up::Void { .. })
+    }
+
     pub(super) fn wants_snapshot(&self) -> bool {
         let can_end = self.is_ending() && self.submitted == 0;
         self.poked || !self.recorded.is_empty() || can_end || (self.more && self.chunks.has_credit())
@@ -100,7 +106,7 @@ impl Session {
         if live.is_ending() {
             return self.finish(live, &rights, snapshot);
         }
-        while let Some(message) = self.inbox.pop_front() {
+        while let Some(message) = self.inbox.pop_front_if(|next| live.may_read(next)) {
             if let Err(what) = self.read(&mut live, message, &rights, snapshot)? {
                 self.violation(what);
                 return Ok(());

@@ -283,7 +283,7 @@ impl Session {
             Phase::Closed => false,
             _ if self.new_device == NewDevice::Asked => true,
             Phase::Greeted(_) | Phase::Compared(..) => true,
-            Phase::Live(live) => !self.inbox.is_empty() || live.wants_snapshot(),
+            Phase::Live(live) => self.inbox.front().is_some_and(|next| live.may_read(next)) || live.wants_snapshot(),
             Phase::Silent | Phase::AskedCommon(_) => false,
         }
     }

@@ -217,8 +217,9 @@ impl Snapshot {
     /// Rows of a table by ascending id behind `after`, deleted ones included.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; also once a durable write has failed: who reads all rows of a table page by page lets go then (P9).
     pub fn rows_after(&self, table: TableTag, after: Option<RowId>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.store.check()?;
         self.tables.rows_after(table, after, limit)
     }
 

@@ -1,9 +1,11 @@
 use super::client::Client;
-use super::{World, client};
+use super::{World, client, soon};
 use crate::control::{self, Answer, Console, Request, Served};
 use crate::net::folder::Folder;
 use crate::net::operator::blocking;
-use crate::net::{Config, Imported, Server};
+use crate::net::{Config, Imported, Limits, Server};
+use std::time::Duration;
+use tokio::time::Instant;
 use tombolo_protocol::schema::{CLINIC, RENTAL, Role};
 
 #[tokio::test]
@@ -204,4 +206,21 @@ async fn devices_are_listed_with_their_state() {
     lines.sort_by_key(|line| line.state.clone());
     let states: Vec<_> = lines.iter().map(|line| (line.id, line.user.as_str(), line.state.as_str())).collect();
     assert_eq!(states, [(login.device, "anna", "active"), (other.device, "anna", "revoked")]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_stops_also_while_all_places_for_commands_are_taken() {
+    let world = World::with(Limits { drain: Duration::from_millis(100), ..Limits::default() }).await;
+    let path = Folder::new(world.folder.path()).control_path();
+    // Command lines that say nothing; one more than there are places.
+    let silent: Vec<_> = (0..5).map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap()).collect();
+    // They are taken by the time that somebody else was served.
+    for _ in &silent {
+        world.login().await;
+    }
+    let begun = Instant::now();
+    soon(world.server.shutdown()).await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "a silent command line is given up after 30 s");
+    drop(silent);
 }

@@ -29,7 +29,8 @@ pub const HELLO_HEADER_BYTES_MAX: usize = 2 * 1024;
 pub const COMMON_PAIRS_MAX: usize = 64;
 /// Rows asked for in one WantRow.
 pub const WANT_ROWS_MAX: usize = 250;
-/// Sections of one user.
+/// Sections of one user. A user with all rights has one for each scope of each scoped table, and one for each other table: that
+/// bounds the scopes of a workspace, and a server refuses what would go beyond.
 pub const SECTIONS_MAX: usize = 4096;
 /// One record of an embedded store.
 pub const STORE_RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -77,9 +77,7 @@ impl Step<'_, '_> {
     fn offer_again(&mut self, lost: Vec<AcknowledgedPush>, offer: Offer) -> Result<u64, StoreError> {
         let mut by_row: BTreeMap<RowKey, Vec<Pending>> = BTreeMap::new();
         for (key, pending) in lost.into_iter().flat_map(|push| push.changes) {
-            if pending.op != Op::Decide {
-                by_row.entry(key).or_default().push(as_sent_before(pending, SentBefore::Acknowledged));
-            }
+            by_row.entry(key).or_default().push(as_sent_before(pending, SentBefore::Acknowledged));
         }
         let mut offered = 0;
         for (key, layers) in by_row {
@@ -87,7 +85,8 @@ impl Step<'_, '_> {
             let pending_before = entry.next.is_some();
             entry.next = self.joined(key, layers.into_iter().chain(entry.next.take()));
             entry.generation = self.next_generation();
-            if let Some(next) = &mut entry.next {
+            // A decision changes no row: the values that lost go back into the history, and nobody is asked.
+            if let Some(next) = entry.next.as_mut().filter(|next| next.op != Op::Decide) {
                 offered += 1;
                 if offer == Offer::Ask && !pending_before {
                     next.review = Some(Review::Offered);

@@ -466,7 +466,7 @@ impl World {
             let Some(workspace) = &self.server.workspace else { return Ok(()) };
             let snapshot = workspace.store().snapshot()?;
             let now_ms = EPOCH_MS + self.now as i64;
-            seat.session.serve(&snapshot, &mut self.server.registry, now_ms)?;
+            seat.session.serve(&snapshot, &self.server.registry, now_ms)?;
         }
         Err(Broken::new("limits", "a session puts out things without end"))
     }

@@ -15,7 +15,7 @@ use super::failure::HttpFailure;
 use super::http::App;
 use super::hub::{Hub, Unavailable};
 use super::peer::Peer;
-use crate::passwords;
+use crate::passwords::{self, Memory};
 use crate::snapshot::{Identity, Snapshot};
 use crate::store::StoreError;
 use crate::store::records::User;
@@ -51,6 +51,8 @@ pub(crate) struct Desk {
     attempts: Mutex<Attempts>,
     hashings: Semaphore,
     waiting: Semaphore,
+    /// What the hashings fill: one for each of them, used again and again.
+    memories: Arc<Mutex<Vec<Memory>>>,
 }
 
 impl Default for Desk {
@@ -59,18 +61,32 @@ impl Default for Desk {
             attempts: Mutex::default(),
             hashings: Semaphore::new(HASHINGS_MAX),
             waiting: Semaphore::new(HASHINGS_MAX + WAITING_MAX),
+            memories: Arc::default(),
         }
     }
 }
 
 impl Desk {
-    /// Whether this is the password; the same work where there is no such user.
-    async fn check(&self, password: String, phc: Option<String>) -> Result<bool, HttpFailure> {
+    /// Whether this is the password of that name; the same work where there is no such user.
+    async fn check(&self, name: &str, password: String, phc: Option<String>, now: impl Fn() -> i64) -> Result<bool, HttpFailure> {
         let busy = || HttpFailure::busy("Many log in at the moment. Try again in a while.");
         let _place = self.waiting.try_acquire().map_err(|_| busy())?;
         let _turn = self.hashings.acquire().await.map_err(|_| busy())?;
-        let checked = tokio::task::spawn_blocking(move || passwords::verify(&password, phc.as_deref())).await;
-        checked.map_err(|_| busy())
+        // Others of this name may have failed while this one waited.
+        self.attempts().admit(name, now()).map_err(too_many)?;
+        let memories = self.memories.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            let memories = || memories.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = memories().pop().unwrap_or_default();
+            let is_it = passwords::verify(&password, phc.as_deref(), &mut memory);
+            memories().push(memory);
+            is_it
+        });
+        let is_it = checked.await.map_err(|_| busy())?;
+        if !is_it {
+            self.attempts().failed(name, now());
+        }
+        Ok(is_it)
     }
 
     fn attempts(&self) -> std::sync::MutexGuard<'_, Attempts> {
@@ -155,17 +171,12 @@ pub(crate) async fn login(
     body: Body,
 ) -> Result<Json<LoginAnswer>, HttpFailure> {
     let LoginRequest { name, password, device } = read_request(&headers, body).await?;
-    let now_ms = app.hub.now_ms();
-    app.desk.attempts().take(&name, now_ms).map_err(too_many)?;
+    // Who has to wait anyway takes no place.
+    app.desk.attempts().admit(&name, app.hub.now_ms()).map_err(too_many)?;
     let wanted = name.clone();
     let found = read(&app.hub, move |snapshot, _| snapshot.user_named(&wanted)).await?;
     let phc = found.as_ref().map(|(_, user)| user.password.clone());
-    let checked = app.desk.check(password, phc).await;
-    if !matches!(checked, Ok(false)) {
-        // Only a wrong password counts.
-        app.desk.attempts().succeeded(&name);
-    }
-    if !checked? {
+    if !app.desk.check(&name, password, phc, || app.hub.now_ms()).await? {
         return Err(wrong_credentials());
     }
     let (user, record) = found.ok_or_else(wrong_credentials)?;
@@ -233,4 +244,31 @@ fn too_many(wait_ms: i64) -> HttpFailure {
     let seconds = wait_ms / 1000 + 1;
     let message = format!("Too many failed logins with this name. Try again in {seconds} s.");
     HttpFailure::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", message).with(header::RETRY_AFTER, seconds.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::join_all;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn logins_at_the_same_time_share_the_memory_and_none_of_them_counts_as_a_failure() {
+        let desk = Desk::default();
+        let phc = passwords::hash("river stone", [7; 16]).unwrap();
+        let login = |_| desk.check("anna", "river stone".to_owned(), Some(phc.clone()), || 1000);
+        let checked = join_all((0..4 * HASHINGS_MAX + 6).map(login)).await;
+        assert!(checked.iter().all(|checked| *checked == Ok(true)), "{checked:?}");
+        let made = desk.memories.lock().unwrap().len();
+        assert!((1..=HASHINGS_MAX).contains(&made), "{made}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn guesses_at_the_same_time_are_no_more_than_those_one_after_another() {
+        let desk = Desk::default();
+        let phc = passwords::hash("river stone", [7; 16]).unwrap();
+        let guess = |_| desk.check("anna", "river".to_owned(), Some(phc.clone()), || 1000);
+        let checked = join_all((0..16).map(guess)).await;
+        let tried = checked.iter().filter(|checked| checked.is_ok()).count();
+        assert!((10..10 + HASHINGS_MAX).contains(&tried), "{tried}");
+    }
 }

@@ -68,7 +68,13 @@ impl Default for Desk {
 
 impl Desk {
     /// Whether this is the password of that name; the same work where there is no such user.
-    async fn check(&self, name: &str, password: String, phc: Option<String>, now: impl Fn() -> i64) -> Result<bool, HttpFailure> {
+    async fn check(
+        &self,
+        name: &str,
+        password: String,
+        phc: Option<String>,
+        now: impl Fn() -> i64,
+    ) -> Result<bool, HttpFailure> {
         let busy = || HttpFailure::busy("Many log in at the moment. Try again in a while.");
         let _place = self.waiting.try_acquire().map_err(|_| busy())?;
         let _turn = self.hashings.acquire().await.map_err(|_| busy())?;
@@ -120,9 +126,13 @@ pub(crate) fn token_hash(headers: &HeaderMap) -> Option<[u8; 32]> {
 /// # Errors
 /// That the token is missing, unknown, expired or revoked; or that the store cannot be read.
 pub(crate) async fn identify(hub: &Arc<Hub>, headers: &HeaderMap) -> Result<Identity, HttpFailure> {
-    let token = token_hash(headers).ok_or_else(HttpFailure::unauthorized)?;
-    let identity = read(hub, move |snapshot, now_ms| snapshot.identity(&token, now_ms)).await?;
-    identity.ok_or_else(HttpFailure::unauthorized)
+    let token = token_hash(headers);
+    let (workspace, identity) = read(hub, move |snapshot, now_ms| {
+        let identity = token.map(|token| snapshot.identity(&token, now_ms)).transpose()?.flatten();
+        Ok((snapshot.workspace(), identity))
+    })
+    .await?;
+    identity.ok_or_else(|| HttpFailure::unauthorized(workspace))
 }
 
 /// Reads from the store, off the async threads.
@@ -131,6 +141,7 @@ async fn read<T: Send + 'static>(
     read: impl FnOnce(&Snapshot, i64) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, HttpFailure> {
     let hub = hub.clone();
+    hub.mended().await;
     let done = tokio::task::spawn_blocking(move || {
         let snapshot = hub.snapshot()?;
         read(&snapshot, hub.now_ms()).map_err(|error| Unavailable::Closed(error.to_string()))
@@ -231,8 +242,9 @@ pub(crate) async fn logout(State(app): State<App>, headers: HeaderMap) -> Result
     let Identity { device, user, .. } = identify(&app.hub, &headers).await?;
     let job = Job::Access { by: user, change: AccessChange::TokenRevoked { device } };
     match app.hub.ask(job).await? {
-        Reply::Access(Ok(_)) => Ok(Json(json!({}))),
-        _ => Err(HttpFailure::unauthorized()),
+        // Refused is a token that is gone meanwhile, which is what was asked for.
+        Reply::Access(_) => Ok(Json(json!({}))),
+        _ => Err(HttpFailure::busy("The server stumbled over this logout. Try again in a while.")),
     }
 }
 

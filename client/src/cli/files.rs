@@ -120,7 +120,7 @@ mod tests {
     use tombolo_protocol::schema::{CLINIC, Schema};
 
     #[test]
-    fn an_export_replaces_neither_a_link_nor_a_device() {
+    fn an_export_replaces_neither_a_link_nor_a_pipe() {
         let schema = Schema::parse(CLINIC).unwrap();
         let write = |path: &Path| to_file(schema.table_named("sites").unwrap(), &Vec::new(), path);
         let folder = tempfile::tempdir().unwrap();
@@ -131,10 +131,12 @@ mod tests {
             assert!(at("link.csv").is_symlink());
             assert_eq!(std::fs::read(at("target.csv")).unwrap(), b"id,name\n");
         }
-        // Through a link, so that a test that fails replaces nothing outside of its folder.
-        symlink("/dev/null", at("null")).unwrap();
-        write(&at("null")).unwrap();
-        assert!(std::fs::metadata(at("null")).unwrap().file_type().is_char_device());
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        let pipe = at("pipe");
+        let reader = std::thread::spawn(move || std::fs::read(pipe).unwrap());
+        write(&at("pipe")).unwrap();
+        assert!(std::fs::metadata(at("pipe")).unwrap().file_type().is_fifo());
+        assert_eq!(reader.join().unwrap(), b"id,name\n");
         assert!(write(folder.path()).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
     }

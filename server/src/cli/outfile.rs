@@ -105,13 +105,15 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_written_to_and_not_replaced() {
+    fn what_is_no_file_is_written_to_and_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        // Through a link, so that a test that fails replaces nothing outside of its folder.
-        let null = folder.path().join("null");
-        symlink("/dev/null", &null).unwrap();
-        write(&null, "away").unwrap();
-        assert!(fs::metadata(&null).unwrap().file_type().is_char_device());
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let path = pipe.clone();
+        let reader = std::thread::spawn(move || fs::read(path).unwrap());
+        write(&pipe, "through").unwrap();
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(reader.join().unwrap(), b"through");
         assert!(write(folder.path(), "a folder").is_err());
     }
 }

@@ -117,7 +117,7 @@ impl Hub {
     /// The store itself, for checks that read all of it.
     pub(crate) fn store(&self) -> Result<Store, Unavailable> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        store.clone().ok_or_else(|| being_opened())
+        store.clone().ok_or_else(being_opened)
     }
 
     /// Waits while the store is being opened again, for some seconds at most.

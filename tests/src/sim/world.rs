@@ -1060,7 +1060,7 @@ impl World {
                 return Err(Broken::new("protocol", format!("the server says that device {at} broke the protocol: {what}")));
             }
             Event::NewLife { .. } => self.oracles.new_life(at),
-            Event::Diverged { common } => self.oracles.diverged(at, common)?,
+            Event::Diverged { common, .. } => self.oracles.diverged(at, common)?,
             _ => {}
         }
         Ok(())

@@ -36,7 +36,7 @@ impl Snapshot {
 
     /// Every row that the push names, complete from its recorded base, and the other rows of clashes whole.
     fn outcome_rows(&self, rights: &Rights, seq: Seq, record: &PushRecord) -> Result<Vec<RowState>, StoreError> {
-        let written_under = self.schema_at(record.schema)?;
+        let schema = self.schema_at(seq)?;
         let effects: BTreeMap<RowKey, &Effect> = record.effects.iter().map(|effect| (effect.key, effect)).collect();
         let mut rows = Vec::new();
         let mut named: BTreeSet<RowKey> = record.rows.iter().map(|row| row.key).collect();
@@ -44,7 +44,7 @@ impl Snapshot {
             if let Some(row) = self.visible(rights, &recorded.key)? {
                 let mut state = row.since_base(recorded.view_base);
                 if let Some(effect) = effects.get(&recorded.key) {
-                    leave_out_sent(&mut state, effect, seq, &written_under);
+                    leave_out_sent(&mut state, effect, seq, &schema);
                 }
                 rows.push(state);
             }
@@ -68,15 +68,17 @@ impl Snapshot {
 }
 
 /// The client knows what it sent: fields that still have the stamp of this very commit are left out. Not those that the server
-/// wrote by itself, since the schema of the push did not have them (H7).
-fn leave_out_sent(state: &mut RowState, effect: &Effect, seq: Seq, written_under: &Arc<Schema>) {
+/// may have written by itself into a new or a restored row (H7).
+fn leave_out_sent(state: &mut RowState, effect: &Effect, seq: Seq, schema: &Arc<Schema>) {
     if state.kind != StateKind::Live || effect.op == Op::Delete {
         return;
     }
-    let known = written_under.table(effect.key.table);
+    let table = schema.table(effect.key.table);
+    let makes = matches!(effect.op, Op::Create | Op::Restore);
     state.fields.retain(|field| {
-        let sent = known.is_some_and(|table| table.field(field.field).is_some());
-        !(sent && field.stamp == seq)
+        let initial = table.and_then(|table| table.field(field.field)).and_then(|known| known.initial.as_ref());
+        let by_server = makes && initial == Some(&field.value);
+        by_server || field.stamp != seq
     });
     state.as_sent = true;
 }

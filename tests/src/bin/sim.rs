@@ -24,6 +24,9 @@ struct Args {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Stop after so many seconds; what was played by then is counted.
+    #[arg(long)]
+    seconds: Option<u64>,
     /// Play this plan, or this seed, and print its trace.
     #[arg(long)]
     replay: Option<String>,
@@ -63,7 +66,8 @@ fn main() -> Result<ExitCode> {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= args.from + args.seeds {
+                    let is_late = args.seconds.is_some_and(|seconds| begun.elapsed().as_secs() >= seconds);
+                    if seed >= args.from + args.seeds || is_late {
                         break;
                     }
                     let run = play(&Plan::of(seed), false);

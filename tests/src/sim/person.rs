@@ -478,8 +478,9 @@ impl World {
                 *self.oracles.ledger.written.entry(((key, *field), content(value))).or_default() += 1;
             }
         }
-        if dialog.conflict.kind == ConflictKind::DeleteUpdate {
-            // Edits that a delete swallowed come back with it on their own bases, should it be taken back.
+        if dialog.conflict.kind == ConflictKind::DeleteUpdate || self.devices[at].forms.contains_key(&key) {
+            // Edits that a delete swallowed come back with it on their own bases, should it be taken back; and a form from
+            // before the decision shows what was undecided then.
             self.oracles.ledger.old_forms.insert((at, key));
         }
         self.saw_rivals(at, schema, dialog)?;

@@ -273,6 +273,10 @@ impl World {
         self.operations = (self.devices[0].disk.operations(), self.server.disk.operations());
         self.say(|| "== everything is mended".to_owned());
         self.heal()?;
+        // A power cut that was due while the server came up is the last one.
+        while self.server.workspace.is_none() {
+            self.run_until(self.now + 30_000)?;
+        }
         self.propose_schema()?;
         for round in 0..ROUNDS {
             let head = self.server.workspace()?.head();

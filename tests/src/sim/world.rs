@@ -130,7 +130,13 @@ impl World {
     /// When it cannot be set up.
     pub fn new(seed: u64, knobs: &Knobs) -> Result<Self> {
         let schemas = Schemas::of(seed);
-        let config = SessionConfig { chunk_rows_max: knobs.chunk_rows, credit: knobs.credit, ..SessionConfig::default() };
+        let config = SessionConfig {
+            chunk_rows_max: knobs.chunk_rows,
+            chunk_bytes_max: knobs.chunk_bytes,
+            chunk_bytes_first: knobs.chunk_bytes.min(SessionConfig::default().chunk_bytes_first),
+            credit: knobs.credit,
+            ..SessionConfig::default()
+        };
         let server = Server::new(&schemas.versions[0], config, knobs, EPOCH_MS)?;
         let mut world = Self {
             now: 0,

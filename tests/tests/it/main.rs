@@ -3,7 +3,7 @@
 mod e2e;
 mod e2e_errors;
 mod merging;
-mod random;
+mod simulation;
 mod stage;
 mod traps_history;
 mod traps_pull;

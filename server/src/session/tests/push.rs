@@ -448,6 +448,8 @@ fn results_precede_the_notice_of_being_replaced() {
     session.handle_replaced(99, 1);
     session.serve(&world.snapshot(), &registry, 0).unwrap();
     assert!(session.poll_output().is_none(), "the answer is waited for");
+    // Else its driver would let it look again and again, and never hear the answer.
+    assert!(!session.wants_snapshot(), "there is nothing to do before the answer");
     let crate::workspace::Reply::Push(reply) = world.apply(job) else { panic!("an answer to a push") };
     session.handle_reply(reply);
     peer.serve(&mut world, &mut registry);
@@ -476,5 +478,29 @@ fn a_field_that_the_push_did_not_know_is_written_by_the_server_and_told() {
     let level = tombolo_protocol::ids::FieldTag(8);
     assert_eq!(peer.value(&key(PATIENTS, 1), level), Value::text("low"));
     assert!(peer.kept.schema.0 > Seq(2));
+    peer.assert_converged(&world);
+}
+
+#[test]
+fn a_restored_row_tells_what_the_server_wrote_into_it() {
+    // A required field that came later is filled in at the restore, and its value stands in no push.
+    let (mut world, mut registry, mut other) = start();
+    world.accepted(&mut other, vec![create_patient(1, "own", NORTH)]);
+    let base = world.workspace.head().seq.0;
+    world.accepted(&mut other, vec![delete(key(PATIENTS, 1), base)]);
+    let grown = SCHEMA.replace(
+        "[[table.field]]\nname = \"code\"",
+        "[[table.field]]\nname = \"level\"\ntag = 8\nkind = \"text\"\nlabel = \"Level\"\nrequired = true\ninitial = \"low\"\n[[table.field]]\nname = \"code\"",
+    );
+    let reply = world.apply(Job::Schema { by: OPERATOR, text: grown });
+    assert!(matches!(reply, crate::workspace::Reply::Schema(Ok(_))), "{reply:?}");
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let head = world.workspace.head().seq.0;
+    let push = peer.freeze(vec![change(key(PATIENTS, 1), Op::Restore, head, &[])]);
+    peer.send(&push);
+    peer.settle(&mut world, &mut registry);
+    assert_eq!(verdicts(&result(&peer)), [Verdict::Accepted { merged: false }]);
+    assert_eq!(peer.value(&key(PATIENTS, 1), tombolo_protocol::ids::FieldTag(8)), Value::text("low"));
     peer.assert_converged(&world);
 }

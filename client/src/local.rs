@@ -132,7 +132,7 @@ impl Engine {
         self.local(now_ms, |step| {
             let mut entry = step.tables.entry(key)?.ok_or(LocalError::NothingPending)?;
             entry.next.as_mut().ok_or(LocalError::NothingPending)?.group = None;
-            Ok(step.tables.put_entry(&entry)?)
+            Ok(step.put_entry(&entry)?)
         })
     }
 
@@ -186,7 +186,7 @@ impl Step<'_, '_> {
             return Err(LocalError::RowTooLarge);
         }
         self.touched.insert(key);
-        self.tables.put_entry(&entry)?;
+        self.put_entry(&entry)?;
         match (before, group) {
             // Groups that share an entry are one.
             (Some(before), Some(group)) if before != group => self.merge_groups(before, group),
@@ -207,7 +207,7 @@ impl Step<'_, '_> {
             if let Some(next) = &mut entry.next {
                 next.group = Some(to);
             }
-            self.tables.put_entry(&entry)?;
+            self.put_entry(&entry)?;
         }
         Ok(())
     }
@@ -237,7 +237,7 @@ impl Step<'_, '_> {
             entry.next = None;
             entry.generation = self.next_generation();
             self.touched.insert(entry.key);
-            self.tables.put_entry(&entry)?;
+            self.put_entry(&entry)?;
         }
         Ok(())
     }
@@ -256,7 +256,7 @@ impl Step<'_, '_> {
         entry.next = without_emptiness(next);
         entry.generation = self.next_generation();
         self.touched.insert(key);
-        Ok(self.tables.put_entry(&entry)?)
+        Ok(self.put_entry(&entry)?)
     }
 
     /// A unique value changes hands: the row that has it gives it up, in one group with the row that takes it (P7).
@@ -308,14 +308,14 @@ impl Step<'_, '_> {
         }
         entry.generation = self.next_generation();
         self.touched.insert(key);
-        self.tables.put_entry(&entry)?;
+        self.put_entry(&entry)?;
         if let (Some(group), Resolution::AllServer) = (group, resolution) {
             // Giving up one member gives up the group: half of it was never meant.
             for mut member in self.members(group)?.into_iter().filter(|member| member.key != key) {
                 member.next = None;
                 member.generation = self.next_generation();
                 self.touched.insert(member.key);
-                self.tables.put_entry(&member)?;
+                self.put_entry(&member)?;
             }
         }
         Ok(())

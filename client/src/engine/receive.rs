@@ -3,13 +3,14 @@
 use super::Engine;
 use crate::answers::Tally;
 use crate::event::Event;
+use crate::pushes::Plan;
 use crate::session::{Hangup, Phase};
 use crate::step::{Step, StepError};
 use crate::store::StoreError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tombolo_protocol::frame::decode_down;
-use tombolo_protocol::ids::{DeviceId, Mark, PushNo, Section, Seq};
+use tombolo_protocol::ids::{DeviceId, Mark, Section, Seq};
 use tombolo_protocol::message::{Authors, CaughtUp, CloseReason, Copied, Diverged, Down, Outcome, Up, Welcome};
 use tombolo_protocol::schema::Schema;
 
@@ -164,7 +165,6 @@ impl Engine {
     }
 
     fn begin_again(&mut self, event: Event) {
-        self.handed_out = PushNo(0);
         self.events.push_back(event);
         self.hangup = Some(Hangup::Reconnect);
     }
@@ -222,6 +222,7 @@ impl Engine {
             Ok(())
         })?;
         self.schema = Some(Arc::new(schema));
+        self.plan = Plan::default();
         self.events.push_back(Event::SchemaChanged);
         Ok(())
     }

@@ -8,7 +8,7 @@ use tombolo_protocol::batch::RowBatch;
 use tombolo_protocol::change::{Verdict, VerdictRuns};
 use tombolo_protocol::frame::{decode_up, encode_down};
 use tombolo_protocol::ids::{
-    DeviceId, FieldTag, Hash16, Mark, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, Version, WorkspaceId,
+    DeviceId, FieldTag, Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, Version, WorkspaceId,
 };
 use tombolo_protocol::message::{Authors, Down, Outcome, Welcome};
 use tombolo_protocol::outbox::Write;

@@ -159,6 +159,20 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         all(&self.frozen)
     }
 
+    /// The frozen pushes behind a number, ascending.
+    pub fn frozen_after(&self, number: PushNo) -> Result<Vec<FrozenPush>, StoreError> {
+        let bounds = (number.next().0.to_be_bytes().to_vec(), vec![0xff; 9]);
+        range(&self.frozen, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))).collect()
+    }
+
+    /// How many pushes have no answer yet.
+    pub fn frozen_count(&self) -> Result<usize, StoreError>
+    where
+        T: ReadableTableMetadata,
+    {
+        Ok(usize::try_from(self.frozen.len()?).unwrap_or(usize::MAX))
+    }
+
     /// The acknowledged pushes above a seq, oldest first.
     pub fn acknowledged_above(&self, seq: Seq) -> Result<Vec<AcknowledgedPush>, StoreError> {
         let bounds = ((seq.0 + 1).to_be_bytes().to_vec(), vec![0xff; 17]);

@@ -297,6 +297,48 @@ fn children_go_after_their_parents_and_wait_for_one_that_is_refused() -> Result<
 }
 
 #[test]
+fn a_child_that_is_asked_for_takes_its_new_parent_along_and_nothing_else() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let (parent, other) = (c.patient(a, "Amina")?, c.patient(a, "Zawadi")?);
+    let (of, site) = (parent.id.to_string(), c.site.id.to_string());
+    let visit = c.world.create(a, "visits", &[("patient", &of), ("date", "2026-01-02"), ("reason", "x"), ("site", &site)])?;
+    let head = c.world.head();
+    c.world.sync_only(a, [visit].into())?;
+    assert_eq!(c.world.head().0, head.0 + 1, "one push, and none in vain");
+    assert_eq!((c.world.server_field(parent, "name")?, c.world.server_field(visit, "reason")?), ("Amina".into(), "x".into()));
+    let left = c.world.pending(a)?;
+    assert_eq!(left.iter().map(|view| (view.key, view.standing)).collect::<Vec<_>>(), [(other, Standing::Ready)]);
+    // Without the choice, everything goes.
+    c.world.sync(a)?;
+    assert!(c.world.pending(a)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_child_that_is_asked_for_stays_with_a_parent_that_waits_for_a_person() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let site = c.site.id.to_string();
+    let nameless = c.world.create(a, "patients", &[("phone", "1"), ("site", &site)])?;
+    let of = nameless.id.to_string();
+    let visit = c.world.create(a, "visits", &[("patient", &of), ("date", "2026-01-02"), ("reason", "x"), ("site", &site)])?;
+    c.world.sync_only(a, [visit].into())?;
+    let head = c.world.head();
+    c.world.sync_only(a, [visit].into())?;
+    assert_eq!(c.world.head(), head, "nothing is pushed in vain");
+    let standing = |c: &crate::worlds::Clinic| {
+        c.world.pending(a).map(|all| all.into_iter().find(|view| view.key == visit).map(|view| view.standing))
+    };
+    assert_eq!(standing(&c)?, Some(Standing::Waiting { on: nameless }));
+    c.world.update(a, nameless, &[("name", "Zawadi")])?;
+    assert_eq!(standing(&c)?, Some(Standing::Ready));
+    c.world.sync(a)?;
+    assert!(c.world.pending(a)?.is_empty());
+    Ok(())
+}
+
+#[test]
 fn a_group_goes_whole_or_not_at_all() -> Result<()> {
     let mut c = clinic()?;
     let (a, b) = (0, c.device()?);

@@ -61,7 +61,7 @@ pub enum ResolveError {
         /// The members' names.
         fields: String,
     },
-    /// The other row needs its value, so it cannot be taken over.
+    /// The other row needs its value, and no other can be given to it, so it cannot be taken over.
     #[error("the other row must have a value here and keeps it; choose another value, or the server's")]
     Taken,
 }

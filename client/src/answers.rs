@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tombolo_protocol::change::{Op, Refusal, Verdict};
 use tombolo_protocol::cursor::Advance;
 use tombolo_protocol::ids::{PushNo, RowKey, Section, Seq};
-use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX};
+use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX, SETTLED_MAX};
 use tombolo_protocol::message::{CaughtUp, Delta, Outcome, WantedRow};
 use tombolo_protocol::outbox::{Pending, Review, Sent, expand_as_sent, settle};
 use tombolo_protocol::row::{RowName, RowState};
@@ -101,7 +101,7 @@ impl Step<'_, '_> {
         };
         let settled = settle(table, &mut entry, verdict, seq, state);
         if let Some(settled) = &settled {
-            self.tables.put_settled(key, settled)?;
+            self.tables.put_settled(key, settled, SETTLED_MAX)?;
             tally.pushed += 1;
         }
         match verdict {

@@ -372,8 +372,19 @@ impl Tables<Table<'_, Bytes, Bytes>> {
         Ok(())
     }
 
-    pub(crate) fn put_settled(&mut self, key: RowKey, settled: &Settled) -> Result<(), StoreError> {
-        put(&mut self.settled, &row_key(key), settled)
+    /// Keeps a confirmation. When there are twice `max` of them, the newest `max` stay, so that looking at all of them costs each
+    /// little. Without its confirmation a view is an old one: its writer is asked, and overwrites nothing.
+    pub(crate) fn put_settled(&mut self, key: RowKey, settled: &Settled, max: usize) -> Result<(), StoreError> {
+        put(&mut self.settled, &row_key(key), settled)?;
+        if self.settled.len()? < 2 * max as u64 {
+            return Ok(());
+        }
+        let mut seqs: Vec<Seq> =
+            self.settled.iter()?.map(|item| Ok(decode::<Settled>(item?.1.value())?.seq)).collect::<Result<_, StoreError>>()?;
+        seqs.sort_unstable();
+        let oldest = seqs[seqs.len() - max];
+        self.settled.retain(|_, value| decode::<Settled>(value).is_ok_and(|settled| settled.seq >= oldest))?;
+        Ok(())
     }
 
     pub(crate) fn clear_settled(&mut self) -> Result<(), StoreError> {
@@ -444,4 +455,29 @@ fn all<R: DeserializeOwned>(table: &impl ReadableTable<Bytes, Bytes>) -> Result<
 fn put<R: Serialize>(table: &mut Table<'_, Bytes, Bytes>, key: &[u8], value: &R) -> Result<(), StoreError> {
     table.insert(key, encode(value).as_slice())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use redb::backends::InMemoryBackend;
+    use tombolo_protocol::ids::Generation;
+
+    #[test]
+    fn of_the_confirmations_the_newest_stay() {
+        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+        let key = |n: u8| RowKey { table: TableTag(1), id: RowId::from_bytes([n; 16]) };
+        let settled =
+            |seq: u64| Settled { generation: Generation(seq), seq: Seq(seq), fields: [].into(), whole: false, row_base: None };
+        // The ids run against the seqs, two to a commit.
+        let put = |n: u8| store.write(|tables| tables.put_settled(key(200 - n), &settled(u64::from(n / 2)), 10)).unwrap();
+        let kept = |n: u8| store.read().unwrap().settled(key(200 - n)).unwrap().is_some();
+        (0..19).for_each(put);
+        assert!((0..19).all(kept));
+        put(19);
+        assert!((0..10).all(|n| !kept(n)) && (10..20).all(kept));
+        (20..100).for_each(put);
+        assert!((90..100).all(kept) && (0..100).filter(|n| kept(*n)).count() < 20);
+    }
 }

@@ -37,6 +37,8 @@ pub struct Engine {
     account: Option<Account>,
     cursors: Cursors,
     state: SyncState,
+    /// The last measured rate of the link, as Hello says it.
+    rate: u32,
     session: Session,
     process: u64,
     connections: u32,
@@ -64,7 +66,7 @@ impl Engine {
             Some(text) => Some(Arc::new(Schema::parse(&text).map_err(|e| StoreError::Damaged(e.to_string()))?)),
             None => None,
         };
-        let (account, cursors) = (tables.account()?, tables.cursors()?);
+        let (account, cursors, rate) = (tables.account()?, tables.cursors()?, tables.rate()?);
         drop(tables);
         Ok(Self {
             store,
@@ -72,6 +74,7 @@ impl Engine {
             account,
             cursors,
             state,
+            rate,
             session: Session::default(),
             process,
             connections: 0,
@@ -196,7 +199,7 @@ impl Engine {
             witness: self.state.witness,
             applied: self.state.applied,
             frozen: frozen.iter().map(|push| (push.number, push.hash)).collect(),
-            rate: 0,
+            rate: self.rate,
         };
         Ok(Some(Up::Hello(Box::new(hello))))
     }
@@ -218,9 +221,21 @@ impl Engine {
             push.failed_sessions += 1;
             self.store.write(|tables| tables.put_frozen(&push))?;
         }
+        if self.session.phase == Phase::Live && !self.session.caught_up {
+            // The server sizes its first chunk by the rate: one of a better link might never arrive over this one.
+            self.keep_rate(self.session.rate.rate().unwrap_or(0))?;
+        }
         self.session.begin(Phase::Down, 0);
         self.session.phase = Phase::Down;
         self.frames.clear();
+        Ok(())
+    }
+
+    fn keep_rate(&mut self, rate: u32) -> Result<(), StoreError> {
+        if rate != self.rate {
+            self.store.write(|tables| tables.set_rate(rate))?;
+            self.rate = rate;
+        }
         Ok(())
     }
 

@@ -46,6 +46,7 @@ impl Engine {
                 self.answered(snapshot, &[*outcome], &authors, now_ms, |_| Ok(()))?;
             }
             Down::Delta(delta) => {
+                self.session.rate.delta(frame.len(), now_ms);
                 self.step(now_ms, |step| step.delta(&delta))?;
                 self.count_pulled();
                 self.send(&Up::AckDelta);
@@ -229,7 +230,14 @@ impl Engine {
 
     fn caught_up(&mut self, caught_up: &CaughtUp, now_ms: i64) -> Result<(), StepError> {
         self.session.asked_caught_up = false;
-        let differing = self.step(now_ms, |step| Ok(step.caught_up(caught_up)?))?;
+        let rate = self.session.rate.rate().unwrap_or(self.rate);
+        let differing = self.step(now_ms, |step| {
+            step.tables.set_rate(rate)?;
+            Ok(step.caught_up(caught_up)?)
+        })?;
+        self.rate = rate;
+        self.session.caught_up = true;
+        self.session.rate.pause();
         if !differing.is_empty() {
             let refetching = self.cursors.fills.values().any(|fill| fill.head.is_none());
             self.events.push_back(Event::DigestMismatch { sections: differing.len(), refetching });

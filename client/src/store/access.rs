@@ -91,6 +91,11 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         Ok(self.meta(records::SYNC)?.unwrap_or_default())
     }
 
+    /// The last measured rate of the link, in bytes a second; zero where it is not known.
+    pub fn rate(&self) -> Result<u32, StoreError> {
+        Ok(self.meta(records::RATE)?.unwrap_or_default())
+    }
+
     /// Whom the store belongs to.
     pub fn account(&self) -> Result<Option<super::Account>, StoreError> {
         self.meta(records::ACCOUNT)
@@ -242,6 +247,10 @@ impl Tables<Table<'_, Bytes, Bytes>> {
 
     pub(crate) fn set_sync_state(&mut self, state: &SyncState) -> Result<(), StoreError> {
         self.set_meta(records::SYNC, state)
+    }
+
+    pub(crate) fn set_rate(&mut self, rate: u32) -> Result<(), StoreError> {
+        self.set_meta(records::RATE, &rate)
     }
 
     pub(crate) fn set_account(&mut self, account: &super::Account) -> Result<(), StoreError> {

@@ -4,11 +4,11 @@
 use crate::worlds::clinic;
 use anyhow::Result;
 use std::collections::BTreeMap;
-use tombolo_client::Standing;
 use tombolo_client::protocol::change::{Op, Refusal};
 use tombolo_client::protocol::commit::Grant;
 use tombolo_client::protocol::outbox::{Choice, ConflictKind, Resolution, Review, Write};
 use tombolo_client::protocol::schema::{CLINIC, Role};
+use tombolo_client::{PushLimits, Standing};
 use tombolo_tests::pair::World;
 
 #[test]
@@ -323,6 +323,26 @@ fn children_go_after_their_parents_and_wait_for_one_that_is_refused() -> Result<
     c.world.sync(a)?;
     assert!(c.world.pending(a)?.is_empty(), "{:?}", c.world.pending(a)?);
     assert_eq!(c.world.server_field(visit, "reason")?, "x");
+    Ok(())
+}
+
+#[test]
+fn what_was_planned_behind_a_change_that_is_refused_is_not_sent() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let site = c.site.id.to_string();
+    // One change a push and one push at a time: the child is planned long before its parent is answered.
+    c.world.devices[a].engine.set_push_limits(PushLimits { window: 1, changes: 1 });
+    let nameless = c.world.create(a, "patients", &[("phone", "1"), ("site", &site)])?;
+    let of = nameless.id.to_string();
+    let visit = c.world.create(a, "visits", &[("patient", &of), ("date", "2026-01-02"), ("reason", "x"), ("site", &site)])?;
+    let other = c.patient(a, "Amina")?;
+    let head = c.world.head();
+    c.world.sync(a)?;
+    assert_eq!(c.world.head().0, head.0 + 2, "the refused one and the other one");
+    assert_eq!(c.world.server_field(other, "name")?, "Amina");
+    let standings: BTreeMap<_, _> = c.world.pending(a)?.into_iter().map(|view| (view.key, view.standing)).collect();
+    assert_eq!(standings, [(nameless, Standing::Refused), (visit, Standing::Waiting { on: nameless })].into());
     Ok(())
 }
 

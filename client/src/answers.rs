@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tombolo_protocol::change::{Op, Refusal, Verdict};
 use tombolo_protocol::cursor::Advance;
 use tombolo_protocol::ids::{PushNo, RowKey, Section, Seq};
-use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX};
+use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX, SETTLED_MAX};
 use tombolo_protocol::message::{CaughtUp, Delta, Outcome, WantedRow};
 use tombolo_protocol::outbox::{Pending, Review, Sent, expand_as_sent, settle};
 use tombolo_protocol::row::{RowName, RowState};
@@ -96,7 +96,7 @@ impl Step<'_, '_> {
             let sent = entry.sent.take().map(|sent| sent.pending);
             entry.next =
                 entry.next.or(sent).map(|next| Pending { review: Some(Review::Refused(Refusal::UnknownTable)), ..next });
-            self.tables.put_entry(&entry)?;
+            self.put_entry(&entry)?;
             return Ok(None);
         };
         // A row that the result could not hold came whole ahead of it, and is in the mirror.
@@ -106,7 +106,7 @@ impl Step<'_, '_> {
         };
         let settled = settle(table, &mut entry, verdict, seq, state.or(ahead.as_ref()));
         if let Some(settled) = &settled {
-            self.tables.put_settled(key, settled)?;
+            self.tables.put_settled(key, settled, SETTLED_MAX)?;
             tally.pushed += 1;
         }
         match verdict {
@@ -121,7 +121,12 @@ impl Step<'_, '_> {
             _ => {}
         }
         self.touched.insert(key);
-        self.tables.put_entry(&entry)?;
+        if entry.is_empty() && pending.as_ref().is_some_and(|pending| pending.group.is_none()) {
+            // What was in flight alone held nobody.
+            self.tables.put_entry(&entry)?;
+        } else {
+            self.put_entry(&entry)?;
+        }
         Ok(pending.filter(|_| settled.is_some()))
     }
 
@@ -145,7 +150,7 @@ impl Step<'_, '_> {
             if let Some(next) = &mut entry.next {
                 next.review = Some(Review::Refused(Refusal::Undeliverable));
             }
-            self.tables.put_entry(&entry)?;
+            self.put_entry(&entry)?;
         }
         self.state.push_changes_max = (rows.len() / 2).max(1);
         Ok(())
@@ -172,10 +177,11 @@ impl Step<'_, '_> {
             let Some(reference) = reference else { continue };
             let parent = RowKey { table: reference.table, id: *parent };
             let there = self.tables.mirror(parent)?.is_some_and(|held| held.row.is_live());
-            let coming = self.tables.entry(parent)?.and_then(|entry| entry.next).is_some_and(|next| next.op == Op::Create);
+            let brings = |next: &Pending| matches!(next.op, Op::Create | Op::Restore);
+            let coming = self.tables.entry(parent)?.and_then(|entry| entry.next).is_some_and(|next| brings(&next));
             if there || coming {
                 next.review = None;
-                self.tables.put_entry(&entry)?;
+                self.put_entry(&entry)?;
             }
         }
         Ok(())

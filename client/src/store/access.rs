@@ -3,6 +3,7 @@
 use super::{AcknowledgedPush, AuthorRecord, FrozenPush, MirrorRow, RecoveryCopy, StoreError, SyncState, records, tables as t};
 use redb::{ReadableTable, ReadableTableMetadata, Table};
 use serde::{Serialize, de::DeserializeOwned};
+use std::ops::RangeBounds;
 use tombolo_protocol::codec::store::{decode, encode};
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::hash::Digest;
@@ -91,6 +92,11 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         Ok(self.meta(records::SYNC)?.unwrap_or_default())
     }
 
+    /// The last measured rate of the link, in bytes a second; zero where it is not known.
+    pub fn rate(&self) -> Result<u32, StoreError> {
+        Ok(self.meta(records::RATE)?.unwrap_or_default())
+    }
+
     /// Whom the store belongs to.
     pub fn account(&self) -> Result<Option<super::Account>, StoreError> {
         self.meta(records::ACCOUNT)
@@ -159,10 +165,32 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         all(&self.frozen)
     }
 
+    /// The frozen pushes behind a number, ascending.
+    pub fn frozen_after(&self, number: PushNo) -> Result<Vec<FrozenPush>, StoreError> {
+        let bounds = (number.next().0.to_be_bytes().to_vec(), vec![0xff; 9]);
+        range(&self.frozen, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))).collect()
+    }
+
+    /// How many pushes have no answer yet.
+    pub fn frozen_count(&self) -> Result<usize, StoreError>
+    where
+        T: ReadableTableMetadata,
+    {
+        Ok(usize::try_from(self.frozen.len()?).unwrap_or(usize::MAX))
+    }
+
     /// The acknowledged pushes above a seq, oldest first.
     pub fn acknowledged_above(&self, seq: Seq) -> Result<Vec<AcknowledgedPush>, StoreError> {
         let bounds = ((seq.0 + 1).to_be_bytes().to_vec(), vec![0xff; 17]);
         range(&self.acknowledged, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))).collect()
+    }
+
+    /// Bytes of the acknowledged pushes; counted along, since there may be thousands.
+    fn acknowledged_bytes(&self) -> Result<u64, StoreError> {
+        match self.meta(records::ACKNOWLEDGED_BYTES)? {
+            Some(bytes) => Ok(bytes),
+            None => self.acknowledged.iter()?.try_fold(0, |bytes, item| Ok(bytes + item?.1.value().len() as u64)),
+        }
     }
 
     /// The (seq, hash) pairs that may be common with a server, newest first.
@@ -230,6 +258,10 @@ impl Tables<Table<'_, Bytes, Bytes>> {
         self.set_meta(records::SYNC, state)
     }
 
+    pub(crate) fn set_rate(&mut self, rate: u32) -> Result<(), StoreError> {
+        self.set_meta(records::RATE, &rate)
+    }
+
     pub(crate) fn set_account(&mut self, account: &super::Account) -> Result<(), StoreError> {
         self.set_meta(records::ACCOUNT, account)
     }
@@ -277,43 +309,54 @@ impl Tables<Table<'_, Bytes, Bytes>> {
 
     pub(crate) fn put_acknowledged(&mut self, number: PushNo, push: &AcknowledgedPush) -> Result<(), StoreError> {
         let key = [push.commit.seq.0.to_be_bytes(), number.0.to_be_bytes()].concat();
-        put(&mut self.acknowledged, &key, push)
+        let bytes = self.acknowledged_bytes()?;
+        let value = encode(push);
+        let before = self.acknowledged.insert(key.as_slice(), value.as_slice())?.map_or(0, |before| before.value().len());
+        self.set_meta(records::ACKNOWLEDGED_BYTES, &(bytes + value.len() as u64).saturating_sub(before as u64))
     }
 
     /// Drops acknowledged pushes at or below a seq.
     pub(crate) fn drop_acknowledged(&mut self, seq: Seq) -> Result<(), StoreError> {
         let end = (seq.0 + 1).to_be_bytes();
-        self.acknowledged.retain_in(..end.as_slice(), |_, _| false)?;
-        Ok(())
+        self.drop_acknowledged_in(..end.as_slice())
     }
 
     /// Drops acknowledged pushes above a seq.
     pub(crate) fn drop_acknowledged_above(&mut self, seq: Seq) -> Result<(), StoreError> {
         let begin = (seq.0 + 1).to_be_bytes();
-        self.acknowledged.retain_in(begin.as_slice().., |_, _| false)?;
-        Ok(())
+        self.drop_acknowledged_in(begin.as_slice()..)
+    }
+
+    fn drop_acknowledged_in<'a>(&mut self, bounds: impl RangeBounds<&'a [u8]> + 'a) -> Result<(), StoreError> {
+        let (bytes, mut dropped) = (self.acknowledged_bytes()?, 0);
+        self.acknowledged.retain_in::<&[u8], _>(bounds, |_, value| {
+            dropped += value.len() as u64;
+            false
+        })?;
+        if dropped > 0 { self.set_meta(records::ACKNOWLEDGED_BYTES, &bytes.saturating_sub(dropped)) } else { Ok(()) }
     }
 
     /// Drops the oldest acknowledged pushes until none is older than `oldest_ms` and no more than `bytes_max` remain; returns
     /// how many.
     pub(crate) fn bound_acknowledged(&mut self, oldest_ms: i64, bytes_max: u64) -> Result<u64, StoreError> {
-        let mut bytes = 0u64;
-        let mut dropped = 0;
-        let mut keep_from: Option<Vec<u8>> = None;
-        for item in self.acknowledged.iter()?.rev() {
-            let (key, value) = item?;
-            bytes += value.value().len() as u64;
-            let push: AcknowledgedPush = decode(value.value())?;
-            if bytes > bytes_max || push.at_ms < oldest_ms {
-                break;
-            }
-            keep_from = Some(key.value().to_vec());
-        }
-        let keep_from = keep_from.unwrap_or_else(|| vec![0xff; 17]);
-        self.acknowledged.retain_in(..keep_from.as_slice(), |_, _| {
+        let (mut bytes, mut dropped) = (self.acknowledged_bytes()?, 0);
+        loop {
+            let oldest = match self.acknowledged.first()? {
+                Some((key, value)) => {
+                    let push: AcknowledgedPush = decode(value.value())?;
+                    let stays = bytes <= bytes_max && push.at_ms >= oldest_ms;
+                    (!stays).then(|| (key.value().to_vec(), value.value().len() as u64))
+                }
+                None => None,
+            };
+            let Some((key, len)) = oldest else { break };
+            self.acknowledged.remove(key.as_slice())?;
+            bytes = bytes.saturating_sub(len);
             dropped += 1;
-            false
-        })?;
+        }
+        if dropped > 0 {
+            self.set_meta(records::ACKNOWLEDGED_BYTES, &bytes)?;
+        }
         Ok(dropped)
     }
 
@@ -358,8 +401,19 @@ impl Tables<Table<'_, Bytes, Bytes>> {
         Ok(())
     }
 
-    pub(crate) fn put_settled(&mut self, key: RowKey, settled: &Settled) -> Result<(), StoreError> {
-        put(&mut self.settled, &row_key(key), settled)
+    /// Keeps a confirmation. When there are twice `max` of them, the newest `max` stay, so that looking at all of them costs each
+    /// little. Without its confirmation a view is an old one: its writer is asked, and overwrites nothing.
+    pub(crate) fn put_settled(&mut self, key: RowKey, settled: &Settled, max: usize) -> Result<(), StoreError> {
+        put(&mut self.settled, &row_key(key), settled)?;
+        if self.settled.len()? < 2 * max as u64 {
+            return Ok(());
+        }
+        let mut seqs: Vec<Seq> =
+            self.settled.iter()?.map(|item| Ok(decode::<Settled>(item?.1.value())?.seq)).collect::<Result<_, StoreError>>()?;
+        seqs.sort_unstable();
+        let oldest = seqs[seqs.len() - max];
+        self.settled.retain(|_, value| decode::<Settled>(value).is_ok_and(|settled| settled.seq >= oldest))?;
+        Ok(())
     }
 
     pub(crate) fn clear_settled(&mut self) -> Result<(), StoreError> {
@@ -430,4 +484,56 @@ fn all<R: DeserializeOwned>(table: &impl ReadableTable<Bytes, Bytes>) -> Result<
 fn put<R: Serialize>(table: &mut Table<'_, Bytes, Bytes>, key: &[u8], value: &R) -> Result<(), StoreError> {
     table.insert(key, encode(value).as_slice())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use redb::backends::InMemoryBackend;
+    use tombolo_protocol::ids::Generation;
+
+    #[test]
+    fn of_the_confirmations_the_newest_stay() {
+        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+        let key = |n: u8| RowKey { table: TableTag(1), id: RowId::from_bytes([n; 16]) };
+        let settled =
+            |seq: u64| Settled { generation: Generation(seq), seq: Seq(seq), fields: [].into(), whole: false, row_base: None };
+        // The ids run against the seqs, two to a commit.
+        let put = |n: u8| store.write(|tables| tables.put_settled(key(200 - n), &settled(u64::from(n / 2)), 10)).unwrap();
+        let kept = |n: u8| store.read().unwrap().settled(key(200 - n)).unwrap().is_some();
+        (0..19).for_each(put);
+        assert!((0..19).all(kept));
+        put(19);
+        assert!((0..10).all(|n| !kept(n)) && (10..20).all(kept));
+        (20..100).for_each(put);
+        assert!((90..100).all(kept) && (0..100).filter(|n| kept(*n)).count() < 20);
+    }
+
+    #[test]
+    fn acknowledged_pushes_are_dropped_by_age_and_by_size_oldest_first() {
+        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+        let push = |n: u64| AcknowledgedPush {
+            commit: Mark { seq: Seq(n), hash: Hash16::default() },
+            changes: Vec::new(),
+            at_ms: n as i64,
+        };
+        let left =
+            || store.read().unwrap().acknowledged_above(Seq(0)).unwrap().iter().map(|p| p.commit.seq.0).collect::<Vec<_>>();
+        let one = encode(&push(1)).len() as u64;
+        let dropped = store.write(|tables| {
+            // The second time is the same push: it counts once.
+            for n in [1, 2, 3, 3, 4, 5] {
+                tables.put_acknowledged(PushNo(n), &push(n))?;
+            }
+            tables.bound_acknowledged(2, u64::MAX)
+        });
+        assert_eq!((dropped.unwrap(), left()), (1, vec![2, 3, 4, 5]));
+        assert_eq!(store.write(|tables| tables.bound_acknowledged(0, 3 * one)).unwrap(), 1);
+        assert_eq!(store.write(|tables| tables.bound_acknowledged(0, 3 * one)).unwrap(), 0);
+        store.write(|tables| tables.drop_acknowledged(Seq(3))).unwrap();
+        store.write(|tables| tables.drop_acknowledged_above(Seq(4))).unwrap();
+        assert_eq!(left(), [4]);
+        assert_eq!(store.read().unwrap().acknowledged_bytes().unwrap(), one);
+    }
 }

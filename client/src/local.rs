@@ -136,7 +136,8 @@ impl Engine {
         })
     }
 
-    /// Applies a person's decision. `shown` is the server's row as the dialog showed it; without it, the mirror of the moment.
+    /// Applies a person's decision. `shown` is the server's row as the dialog showed it (for a unique clash, the other row);
+    /// without it, the mirror of the moment.
     ///
     /// # Errors
     /// [`LocalError`]; nothing was decided.
@@ -175,6 +176,7 @@ impl Step<'_, '_> {
         let mut entry = self.entry_or_new(key)?;
         let settled = self.tables.settled(key)?;
         write(table, &mut entry, mirror.as_ref(), what, seen.as_ref(), settled.as_ref(), self.now_ms)?;
+        let seen = seen.map(|seen| seen.within(self.state.recovery_copies));
         entry.generation = self.next_generation();
         let before = entry.next.as_ref().and_then(|next| next.group);
         if let (Some(next), Some(group)) = (&mut entry.next, group) {
@@ -282,7 +284,14 @@ impl Step<'_, '_> {
             return Err(LocalError::InFlight);
         }
         let mirror = self.tables.mirror(key)?.map(|held| held.row);
-        let server = shown.or(mirror.as_ref());
+        // Newer deltas may have come; a row that the dialog showed of another history is no base for anything (H3).
+        if let Some(shown) = shown
+            && !self.tables.mirror(shown.key)?.is_some_and(|held| held.row.follows(shown))
+        {
+            return Err(ResolveError::Moved.into());
+        }
+        // A clash shows the other row.
+        let server = shown.filter(|shown| shown.key == key).or(mirror.as_ref());
         let next = entry.next.as_mut().ok_or(ResolveError::NoConflict)?;
         let group = next.group;
         match conflict(table, next, server) {

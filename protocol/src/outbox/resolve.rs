@@ -47,8 +47,8 @@ pub enum ResolveError {
         /// The first such field.
         field: FieldTag,
     },
-    /// The row was deleted, or came back, while the dialog was open.
-    #[error("the row was deleted or restored meanwhile; look at it again")]
+    /// The row was deleted, or came back, while the dialog was open; or the server's history is another one since (H3).
+    #[error("the row was deleted, restored or put back meanwhile; look at it again")]
     Moved,
     /// The row as such is the question; there is no field to choose.
     #[error("this is about the whole row: choose mine or the server's")]

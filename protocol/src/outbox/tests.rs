@@ -85,7 +85,7 @@ impl Story {
 }
 
 fn seen(seq: u64, generation: u64) -> Option<Seen> {
-    Some(Seen { seq: Seq(seq), generation: Generation(generation), values: None })
+    Some(Seen { history: 0, seq: Seq(seq), generation: Generation(generation), values: None })
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_view_of_a_pending_value_that_was_confirmed_meanwhile_is_no_old_view() {
 }
 
 #[test]
-fn a_view_from_before_a_divergence_is_worth_no_more_than_the_mirror() {
+fn a_view_that_cannot_be_is_worth_no_more_than_the_mirror() {
     let mut story = Story::new(medications(), Some(row("a", "n", 10)));
     story.write_seen(Write::Update(set(&[(NAME, "b")])), seen(500, 0)).unwrap();
     assert_eq!(story.next().fields[&NAME].base, Seq(10));
@@ -201,6 +201,36 @@ fn a_view_from_before_a_divergence_is_worth_no_more_than_the_mirror() {
 
 #[test]
 fn a_delete_is_based_on_the_row_as_it_was_seen_and_not_on_an_older_edit() {
+#[test]
+fn a_view_of_another_history_has_seen_nothing_of_this_one_but_its_values() {
+    let foreign = |values| Some(Seen { history: 0, seq: Seq(10), generation: Generation(3), values }.within(1));
+    let mut story = Story::new(medications(), Some(row("new history", "n", 10)));
+    for values in [None, Some(set(&[(NAME, "lost"), (NOTES, "n")]))] {
+        story.entry = Entry::new(key(), Seq(2));
+        story.write_seen(Write::Update(set(&[(NAME, "mine")])), foreign(values.clone())).unwrap();
+        assert_eq!((story.next().fields[&NAME].base, story.next().row_base), (Seq(0), Seq(0)));
+        assert_eq!(story.conflict(), Some(ConflictKind::UpdateUpdate));
+        story.entry = Entry::new(key(), Seq(2));
+        story.write_seen(Write::Delete, foreign(values)).unwrap();
+        assert_eq!(story.conflict(), Some(ConflictKind::DeleteUpdate));
+    }
+    // What still is as it was shown is no question.
+    story.entry = Entry::new(key(), Seq(2));
+    story.write_seen(Write::Update(set(&[(NOTES, "mine")])), foreign(Some(set(&[(NAME, "lost"), (NOTES, "n")])))).unwrap();
+    assert_eq!(story.conflict(), None);
+}
+
+#[test]
+fn a_view_is_one_word_that_older_programs_wrote_shorter() {
+    for (text, history, seq, generation) in [("17", 0, 17, 0), ("17.4", 0, 17, 4), ("17.0.2", 2, 17, 0), ("17.4.2", 2, 17, 4)] {
+        let view = Seen { history, seq: Seq(seq), generation: Generation(generation), values: None };
+        assert_eq!((text.parse(), view.to_string().as_str()), (Ok(view), text));
+    }
+    for wrong in ["", "17.", "a", "1.2.3.4", "-1"] {
+        assert!(wrong.parse::<Seen>().is_err(), "{wrong}");
+    }
+}
+
     // T16: edit at 40, see another's edit at 50 come in, delete: no question about what was seen.
     let mut story = Story::new(medications(), Some(row("a", "n", 40)));
     story.update(&[(NAME, "b")]);

@@ -12,6 +12,8 @@ use thiserror::Error;
 /// What a person saw of a row: reads return it, writes give it back (O2).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Seen {
+    /// The history that it was seen in: the store counts its divergences, and seqs of one history say nothing in another (H3).
+    pub history: u32,
     /// The mirror row's seq; zero where the mirror did not hold the row.
     pub seq: Seq,
     /// The entry's generation; zero where there was no entry.
@@ -20,17 +22,31 @@ pub struct Seen {
     pub values: Option<BTreeMap<FieldTag, Value>>,
 }
 
+impl Seen {
+    /// What the view is worth in a history: one of another history has seen nothing of this one but the values that it keeps.
+    pub fn within(self, history: u32) -> Self {
+        if self.history == history { self } else { Self { history, values: self.values, ..Self::default() } }
+    }
+}
+
+/// `seq.generation.history` in one word; what is zero at the end is left out.
 impl std::fmt::Display for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.generation == Generation(0) { write!(f, "{}", self.seq) } else { write!(f, "{}.{}", self.seq, self.generation) }
+        match (self.generation, self.history) {
+            (Generation(0), 0) => write!(f, "{}", self.seq),
+            (generation, 0) => write!(f, "{}.{generation}", self.seq),
+            (generation, history) => write!(f, "{}.{generation}.{history}", self.seq),
+        }
     }
 }
 
 impl std::str::FromStr for Seen {
     type Err = std::num::ParseIntError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (seq, generation) = text.split_once('.').unwrap_or((text, "0"));
-        Ok(Self { seq: Seq(seq.parse()?), generation: Generation(generation.parse()?), values: None })
+        let mut parts = text.splitn(3, '.');
+        let mut next = || parts.next().unwrap_or("0");
+        let (seq, generation, history) = (next().parse()?, next().parse()?, next().parse()?);
+        Ok(Self { history, seq: Seq(seq), generation: Generation(generation), values: None })
     }
 }
 
@@ -260,8 +276,7 @@ fn settled_view<'a>(ground: &Ground<'a>) -> Option<&'a Settled> {
     ground.settled.filter(|settled| settled.generation <= seen.generation && settled.seq > seen.seq)
 }
 
-/// The row's seq that the person saw: never newer than the mirror's, so that a view from before a divergence (H3) cannot
-/// pass for one of rows that nobody has shown.
+/// The row's seq that the person saw: never newer than the mirror's, since no view of this history is.
 fn seen_seq(ground: &Ground<'_>, row: Option<&Row>) -> Seq {
     let of_mirror = row.map_or(Seq(0), |row| row.seq);
     ground.seen.map_or(of_mirror, |seen| seen.seq.min(of_mirror))

@@ -262,9 +262,16 @@ impl Step<'_, '_> {
     }
 
     /// A unique value changes hands: the row that has it gives it up, in one group with the row that takes it (P7).
-    fn take_over(&mut self, rival: RowKey, field: FieldTag, taking: &mut Pending) -> Result<(), LocalError> {
+    fn take_over(
+        &mut self,
+        rival: RowKey,
+        field: FieldTag,
+        taking: &mut Pending,
+        mirror: Option<&Row>,
+    ) -> Result<(), LocalError> {
         let Some(held) = self.tables.mirror(rival)?.filter(|held| held.row.is_live()) else { return Ok(()) };
-        let wanted = taking.fields.get(&field).map(|edit| &edit.value);
+        // A restored or moved row brings what it had along.
+        let wanted = taking.fields.get(&field).map(|edit| &edit.value).or(mirror.map(|row| row.value(field)));
         if Some(held.row.value(field)) != wanted {
             return Ok(());
         }
@@ -301,7 +308,7 @@ impl Step<'_, '_> {
                 if let Some((rival, field)) = rival
                     && let Some(next) = &mut entry.next
                 {
-                    self.take_over(rival, field, next)?;
+                    self.take_over(rival, field, next, mirror.as_ref())?;
                 }
             }
             // What was refused, or is offered again: mine sends it again, the server's gives it up.

@@ -8,7 +8,7 @@ use tombolo_protocol::cursor::Advance;
 use tombolo_protocol::ids::{PushNo, RowKey, Section, Seq};
 use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX};
 use tombolo_protocol::message::{CaughtUp, Delta, Outcome, WantedRow};
-use tombolo_protocol::outbox::{Pending, Review, Sent, expand_as_sent, settle};
+use tombolo_protocol::outbox::{Pending, Review, Sent, SentBefore, expand_as_sent, settle, squash};
 use tombolo_protocol::row::{RowName, RowState};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -93,9 +93,11 @@ impl Step<'_, '_> {
         let pending = entry.sent.as_ref().map(|sent| sent.pending.clone());
         let Some(table) = self.schema.table(key.table) else {
             // The table left the schema: what was sent cannot be merged any more, and is not lost.
-            let sent = entry.sent.take().map(|sent| sent.pending);
-            entry.next =
-                entry.next.or(sent).map(|next| Pending { review: Some(Review::Refused(Refusal::UnknownTable)), ..next });
+            if let Some(sent) = entry.sent.take() {
+                let sent = Pending { sent_before: sent.pending.sent_before.max(SentBefore::Frozen), ..sent.pending };
+                entry.next = squash(None, sent, entry.next.take())
+                    .map(|next| Pending { review: Some(Review::Refused(Refusal::UnknownTable)), ..next });
+            }
             self.tables.put_entry(&entry)?;
             return Ok(None);
         };

@@ -102,9 +102,9 @@ impl Step<'_, '_> {
     fn joined(&self, key: RowKey, layers: impl Iterator<Item = Pending>) -> Option<Pending> {
         let mut joined: Option<Pending> = None;
         for layer in layers {
-            joined = match (joined, self.schema.table(key.table)) {
-                (Some(older), Some(table)) => squash(table, older, Some(layer)),
-                (None, _) | (Some(_), None) => Some(layer),
+            joined = match joined {
+                Some(older) => squash(self.schema.table(key.table), older, Some(layer)),
+                None => Some(layer),
             };
         }
         joined

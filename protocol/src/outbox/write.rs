@@ -153,7 +153,7 @@ fn create(ground: &Ground<'_>, entry: &mut Entry, fields: BTreeMap<FieldTag, Val
     match &entry.next {
         // Delete and create again: an update of the fields that the app knows (O3).
         Some(pending) if pending.op == Op::Delete => {
-            undelete(entry);
+            undelete(ground, entry);
             let displayed = shown(ground.mirror, Some(entry)).unwrap_or_default();
             update(ground, entry, &displayed, of_all());
         }
@@ -323,7 +323,7 @@ fn oldest_base(pending: &Pending) -> Seq {
 
 fn restore(ground: &Ground<'_>, entry: &mut Entry) -> Result<(), WriteError> {
     if entry.next.as_ref().is_some_and(|pending| pending.op == Op::Delete) {
-        undelete(entry);
+        undelete(ground, entry);
         return Ok(());
     }
     let in_flight = entry.sent.as_ref().is_some_and(|sent| sent.pending.op == Op::Delete);
@@ -339,10 +339,18 @@ fn restore(ground: &Ground<'_>, entry: &mut Entry) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// Delete and restore: the swallowed fields as an update, or nothing (O3); a restore where the delete may have arrived.
-fn undelete(entry: &mut Entry) {
+/// Delete and restore: the swallowed fields as an update, or nothing (O3); a restore where the delete may have arrived; a create
+/// again where no server ever had the row.
+fn undelete(ground: &Ground<'_>, entry: &mut Entry) {
+    let never_there = ground.mirror.is_none() && entry.kept.is_none();
     entry.next = entry.next.take().and_then(|pending| {
-        let op = if pending.sent_before == SentBefore::Never { Op::Update } else { Op::Restore };
+        let op = if never_there && pending.swallowed_create() {
+            Op::Create
+        } else if pending.sent_before == SentBefore::Never {
+            Op::Update
+        } else {
+            Op::Restore
+        };
         Pending { op, ..pending }.tidied()
     });
 }

@@ -49,7 +49,7 @@ impl Step<'_, '_> {
                 }
                 self.keep_acknowledged(outcome, acknowledged)?;
             }
-            None => self.thaw_void(push.number, &push.rows.iter().map(|(key, _)| *key).collect::<Vec<_>>())?,
+            None => self.thaw_void(push.number, &push.rows)?,
         }
         self.tables.remove_frozen(push.number)?;
         if push.number > self.state.applied.0 {
@@ -133,18 +133,33 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    /// A voided push is given up under its number and goes again in halves; a change that fails alone waits for a person (P6).
-    fn thaw_void(&mut self, number: PushNo, rows: &[RowKey]) -> Result<(), StoreError> {
-        self.thaw(number, rows)?;
-        if let [key] = rows
-            && let Some(mut entry) = self.tables.entry(*key)?
-        {
-            if let Some(next) = &mut entry.next {
-                next.review = Some(Review::Refused(Refusal::Undeliverable));
+    /// A voided push is given up under its number and goes again in halves; what fails alone, a change or changes that must go
+    /// together, waits for a person (P6).
+    fn thaw_void(&mut self, number: PushNo, rows: &[(RowKey, Option<u16>)]) -> Result<(), StoreError> {
+        let keys: Vec<RowKey> = rows.iter().map(|(key, _)| *key).collect();
+        self.thaw(number, &keys)?;
+        let alone = |rows: &[(RowKey, Option<u16>)]| match rows {
+            [_] => true,
+            [(_, group), others @ ..] => group.is_some() && others.iter().all(|(_, other)| other == group),
+            [] => false,
+        };
+        if alone(rows) {
+            for key in keys {
+                self.undeliverable(key)?;
             }
-            self.tables.put_entry(&entry)?;
         }
         self.state.push_changes_max = (rows.len() / 2).max(1);
+        Ok(())
+    }
+
+    /// Sending a change is given up: it waits for a person.
+    pub fn undeliverable(&mut self, key: RowKey) -> Result<(), StoreError> {
+        if let Some(mut entry) = self.tables.entry(key)?
+            && let Some(next) = &mut entry.next
+        {
+            next.review = Some(Review::Refused(Refusal::Undeliverable));
+            self.tables.put_entry(&entry)?;
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use crate::step::{Step, StepError};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use thiserror::Error;
+use tombolo_protocol::change::Refusal;
 use tombolo_protocol::ids::{FieldTag, GroupId, RowKey};
 use tombolo_protocol::limits::{PUSH_BYTES_MAX, PUSH_CHANGES_MAX, ROW_BYTES_MAX};
 use tombolo_protocol::outbox::{
@@ -175,8 +176,8 @@ impl Step<'_, '_> {
         let mirror = self.tables.mirror(key)?.map(|held| held.row);
         let mut entry = self.entry_or_new(key)?;
         let settled = self.tables.settled(key)?;
-        write(table, &mut entry, mirror.as_ref(), what, seen.as_ref(), settled.as_ref(), self.now_ms)?;
         let seen = seen.map(|seen| seen.within(self.state.recovery_copies));
+        write(table, &mut entry, mirror.as_ref(), what, seen.as_ref(), settled.as_ref(), self.now_ms)?;
         entry.generation = self.next_generation();
         let before = entry.next.as_ref().and_then(|next| next.group);
         if let (Some(next), Some(group)) = (&mut entry.next, group) {
@@ -325,14 +326,18 @@ impl Step<'_, '_> {
         entry.generation = self.next_generation();
         self.touched.insert(key);
         self.tables.put_entry(&entry)?;
-        if let (Some(group), Resolution::AllServer) = (group, resolution) {
-            // Giving up one member gives up the group: half of it was never meant.
-            for mut member in self.members(group)?.into_iter().filter(|member| member.key != key) {
-                member.next = None;
-                member.generation = self.next_generation();
-                self.touched.insert(member.key);
-                self.tables.put_entry(&member)?;
+        let Some(group) = group else { return Ok(()) };
+        for mut member in self.members(group)?.into_iter().filter(|member| member.key != key) {
+            match (resolution, &mut member.next) {
+                // Giving up one member gives up the group: half of it was never meant.
+                (Resolution::AllServer, next) => *next = None,
+                // What could only not be delivered together goes again together.
+                (_, Some(next)) if next.review == Some(Review::Refused(Refusal::Undeliverable)) => next.review = None,
+                _ => continue,
             }
+            member.generation = self.next_generation();
+            self.touched.insert(member.key);
+            self.tables.put_entry(&member)?;
         }
         Ok(())
     }

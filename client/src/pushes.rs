@@ -5,10 +5,10 @@ use crate::step::Step;
 use crate::store::{FrozenPush, ReadTables, StoreError};
 use redb::ReadableTable;
 use std::collections::{BTreeMap, BTreeSet};
-use tombolo_protocol::change::{Push, Refusal};
+use tombolo_protocol::change::Push;
 use tombolo_protocol::ids::{Hash16, RowKey};
 use tombolo_protocol::limits::{PUSH_CHANGES_MAX, PUSH_WINDOW_MAX};
-use tombolo_protocol::outbox::{Review, Sent};
+use tombolo_protocol::outbox::Sent;
 use tombolo_protocol::schema::Schema;
 
 /// How much is frozen.
@@ -52,7 +52,7 @@ impl Step<'_, '_> {
         let pushes = self.tables.all_frozen()?;
         let (frozen, in_flight) = (pushes.len(), pushes.iter().map(|push| push.rows.len() as u64).sum::<u64>());
         // Each look reads the whole outbox: only when half the window is free, and something is not in flight.
-        if frozen > window / 2 || self.tables.entry_count()? <= in_flight {
+        if frozen > window / 2 || (self.tables.entry_count()? <= in_flight && frozen > 0) {
             return Ok(());
         }
         let candidates = candidates(self.tables)?;
@@ -62,8 +62,13 @@ impl Step<'_, '_> {
         };
         let planned = plan(self.schema, &self.cursors, &candidates, only, changes_max);
         let (too_large, planned): (Vec<_>, Vec<_>) = planned.into_iter().partition(Planned::is_too_large);
-        for push in too_large {
-            self.give_up(&push)?;
+        // Changes that must go together and are too many for any push wait for a person.
+        for row in too_large.iter().flat_map(|push| &push.rows) {
+            self.undeliverable(row.change.key)?;
+        }
+        if pushes.is_empty() && planned.is_empty() {
+            // Everything that had to go in halves went through.
+            self.state.push_changes_max = 0;
         }
         planned.into_iter().take(window - frozen).try_for_each(|push| self.freeze_push(push))
     }
@@ -86,18 +91,6 @@ impl Step<'_, '_> {
         }
         self.tables.put_frozen(&FrozenPush { number, hash, schema: planned.schema, rows, failed_sessions: 0 })?;
         self.state.frozen = (number, hash);
-        Ok(())
-    }
-
-    /// Changes that must go together and are too many for any push wait for a person.
-    fn give_up(&mut self, planned: &Planned) -> Result<(), StoreError> {
-        for row in &planned.rows {
-            let mut entry = self.entry_or_new(row.change.key)?;
-            if let Some(next) = &mut entry.next {
-                next.review = Some(Review::Refused(Refusal::Undeliverable));
-            }
-            self.tables.put_entry(&entry)?;
-        }
         Ok(())
     }
 }

@@ -92,9 +92,6 @@ impl Engine {
         }
         match sync.caught_up {
             Some(head) if head.seq >= self.state.result_seq => {
-                if self.state.push_changes_max != 0 {
-                    self.write_state(|state| state.push_changes_max = 0)?;
-                }
                 let report = self.sync.take().map(|sync| sync.report).unwrap_or_default();
                 self.events.push_back(Event::Synced(SyncReport { head: head.seq, ..report }));
             }

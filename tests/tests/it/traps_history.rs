@@ -209,6 +209,47 @@ fn t24_the_operator_chooses_whether_lost_edits_are_offered_again() -> Result<()>
 }
 
 #[test]
+fn t24_what_is_to_be_asked_is_asked_also_where_something_newer_is_pending() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let row = c.known_patient(&[0, a])?;
+    let backup = c.world.backup();
+    c.world.update(a, row, &[("phone", "lost")])?;
+    c.world.sync(a)?;
+    c.world.update(a, row, &[("village", "pending")])?;
+    c.world.put_back(&backup)?;
+    c.world.restore_commit(Offer::Ask)?;
+    c.world.sync(a)?;
+    c.world.sync(a)?;
+    assert_eq!(c.world.server_field(row, "phone")?, "1", "sent again unasked");
+    let pending = c.world.pending(a)?;
+    assert_eq!((pending.len(), &pending[0].change.review), (1, &Some(Review::Offered)));
+    assert_eq!(c.world.field(a, row, "village")?, "pending");
+    c.world.resolve(a, row, &Resolution::AllMine)?;
+    c.world.sync(a)?;
+    assert_eq!((c.world.server_field(row, "phone")?, c.world.server_field(row, "village")?), ("lost".into(), "pending".into()));
+    Ok(())
+}
+
+#[test]
+fn one_decision_is_enough_for_a_deletion_that_is_offered_again_and_asked() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let row = c.known_patient(&[0, a])?;
+    let backup = c.world.backup();
+    c.world.delete(a, row)?;
+    c.world.sync(a)?;
+    c.world.put_back(&backup)?;
+    c.world.restore_commit(Offer::Ask)?;
+    c.world.sync(a)?;
+    c.world.sync(a)?;
+    c.world.resolve(a, row, &Resolution::AllMine)?;
+    c.world.sync(a)?;
+    assert_eq!(c.world.server_field(row, "phone")?, "-");
+    Ok(())
+}
+
+#[test]
 fn t38_nothing_of_the_lost_history_stays_in_the_mirror() -> Result<()> {
     let mut c = clinic()?;
     let a = c.device()?;

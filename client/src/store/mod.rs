@@ -2,6 +2,7 @@
 //! read from one snapshot ([`Store::read`]).
 
 mod access;
+mod pairs;
 mod records;
 pub mod tables;
 

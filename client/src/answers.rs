@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tombolo_protocol::change::{Op, Refusal, Verdict};
 use tombolo_protocol::cursor::Advance;
 use tombolo_protocol::ids::{PushNo, RowKey, Section, Seq};
-use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX};
+use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX, SETTLED_MAX};
 use tombolo_protocol::message::{CaughtUp, Delta, Outcome, WantedRow};
 use tombolo_protocol::outbox::{Pending, Review, Sent, SentBefore, expand_as_sent, settle, squash};
 use tombolo_protocol::row::{RowName, RowState};
@@ -98,12 +98,12 @@ impl Step<'_, '_> {
                 entry.next = squash(None, sent, entry.next.take())
                     .map(|next| Pending { review: Some(Review::Refused(Refusal::UnknownTable)), ..next });
             }
-            self.tables.put_entry(&entry)?;
+            self.put_entry(&entry)?;
             return Ok(None);
         };
         let settled = settle(table, &mut entry, verdict, seq, state);
         if let Some(settled) = &settled {
-            self.tables.put_settled(key, settled)?;
+            self.tables.put_settled(key, settled, SETTLED_MAX)?;
             tally.pushed += 1;
         }
         match verdict {
@@ -118,7 +118,12 @@ impl Step<'_, '_> {
             _ => {}
         }
         self.touched.insert(key);
-        self.tables.put_entry(&entry)?;
+        if entry.is_empty() && pending.as_ref().is_some_and(|pending| pending.group.is_none()) {
+            // What was in flight alone held nobody.
+            self.tables.put_entry(&entry)?;
+        } else {
+            self.put_entry(&entry)?;
+        }
         Ok(pending.filter(|_| settled.is_some()))
     }
 
@@ -158,7 +163,7 @@ impl Step<'_, '_> {
             && let Some(next) = &mut entry.next
         {
             next.review = Some(Review::Refused(Refusal::Undeliverable));
-            self.tables.put_entry(&entry)?;
+            self.put_entry(&entry)?;
         }
         Ok(())
     }
@@ -184,10 +189,11 @@ impl Step<'_, '_> {
             let Some(reference) = reference else { continue };
             let parent = RowKey { table: reference.table, id: *parent };
             let there = self.tables.mirror(parent)?.is_some_and(|held| held.row.is_live());
-            let coming = self.tables.entry(parent)?.and_then(|entry| entry.next).is_some_and(|next| next.op == Op::Create);
+            let brings = |next: &Pending| matches!(next.op, Op::Create | Op::Restore);
+            let coming = self.tables.entry(parent)?.and_then(|entry| entry.next).is_some_and(|next| brings(&next));
             if there || coming {
                 next.review = None;
-                self.tables.put_entry(&entry)?;
+                self.put_entry(&entry)?;
             }
         }
         Ok(())

@@ -1,16 +1,15 @@
 //! Local writes: one durable transaction that touches no network (O1, O7, O9), decisions and discards.
 
+mod decide;
+
 use crate::engine::Engine;
 use crate::step::{Step, StepError};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use thiserror::Error;
-use tombolo_protocol::change::Refusal;
 use tombolo_protocol::ids::{FieldTag, GroupId, RowKey};
 use tombolo_protocol::limits::{PUSH_BYTES_MAX, PUSH_CHANGES_MAX, ROW_BYTES_MAX};
-use tombolo_protocol::outbox::{
-    Choice, Pending, Resolution, ResolveError, Review, Seen, Write, WriteError, change_of, conflict, resolve, write,
-};
+use tombolo_protocol::outbox::{Pending, Resolution, ResolveError, Seen, Write, WriteError, change_of, write};
 use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::{Kind, Schema};
 use tombolo_protocol::value::Value;
@@ -133,7 +132,7 @@ impl Engine {
         self.local(now_ms, |step| {
             let mut entry = step.tables.entry(key)?.ok_or(LocalError::NothingPending)?;
             entry.next.as_mut().ok_or(LocalError::NothingPending)?.group = None;
-            Ok(step.tables.put_entry(&entry)?)
+            Ok(step.put_entry(&entry)?)
         })
     }
 
@@ -189,7 +188,7 @@ impl Step<'_, '_> {
             return Err(LocalError::RowTooLarge);
         }
         self.touched.insert(key);
-        self.tables.put_entry(&entry)?;
+        self.put_entry(&entry)?;
         match (before, group) {
             // Groups that share an entry are one.
             (Some(before), Some(group)) if before != group => self.merge_groups(before, group),
@@ -210,7 +209,7 @@ impl Step<'_, '_> {
             if let Some(next) = &mut entry.next {
                 next.group = Some(to);
             }
-            self.tables.put_entry(&entry)?;
+            self.put_entry(&entry)?;
         }
         Ok(())
     }
@@ -240,7 +239,7 @@ impl Step<'_, '_> {
             entry.next = None;
             entry.generation = self.next_generation();
             self.touched.insert(entry.key);
-            self.tables.put_entry(&entry)?;
+            self.put_entry(&entry)?;
         }
         Ok(())
     }
@@ -259,99 +258,8 @@ impl Step<'_, '_> {
         entry.next = without_emptiness(next);
         entry.generation = self.next_generation();
         self.touched.insert(key);
-        Ok(self.tables.put_entry(&entry)?)
+        Ok(self.put_entry(&entry)?)
     }
-
-    /// A unique value changes hands: the row that has it gives it up, in one group with the row that takes it (P7).
-    fn take_over(
-        &mut self,
-        rival: RowKey,
-        field: FieldTag,
-        taking: &mut Pending,
-        mirror: Option<&Row>,
-    ) -> Result<(), LocalError> {
-        let Some(held) = self.tables.mirror(rival)?.filter(|held| held.row.is_live()) else { return Ok(()) };
-        // A restored or moved row brings what it had along.
-        let wanted = taking.fields.get(&field).map(|edit| &edit.value).or(mirror.map(|row| row.value(field)));
-        if Some(held.row.value(field)) != wanted {
-            return Ok(());
-        }
-        let required = self.schema.table(rival.table).and_then(|table| table.field(field)).is_some_and(|field| field.required);
-        if required {
-            return Err(ResolveError::Taken.into());
-        }
-        let group = *taking.group.get_or_insert(GroupId(rival.id.0));
-        let release = Write::Update(BTreeMap::from([(field, Value::Null)]));
-        self.write_row(LocalWrite { key: rival, write: release, seen: None }, Some(group))
-    }
-
-    fn resolve_row(&mut self, key: RowKey, shown: Option<&Row>, resolution: &Resolution) -> Result<(), LocalError> {
-        let table = self.schema.table(key.table).ok_or(LocalError::UnknownTable)?;
-        let mut entry = self.tables.entry(key)?.ok_or(ResolveError::NoConflict)?;
-        if entry.sent.is_some() {
-            return Err(LocalError::InFlight);
-        }
-        let mirror = self.tables.mirror(key)?.map(|held| held.row);
-        // Newer deltas may have come; a row that the dialog showed of another history is no base for anything (H3).
-        if let Some(shown) = shown
-            && !self.tables.mirror(shown.key)?.is_some_and(|held| held.row.follows(shown))
-        {
-            return Err(ResolveError::Moved.into());
-        }
-        // A clash shows the other row.
-        let server = shown.filter(|shown| shown.key == key).or(mirror.as_ref());
-        let next = entry.next.as_mut().ok_or(ResolveError::NoConflict)?;
-        let group = next.group;
-        match conflict(table, next, server) {
-            Some(conflict) => {
-                let rival = rival(next, resolution, key);
-                resolve(table, &mut entry, &conflict, server, resolution, self.now_ms)?;
-                if let Some((rival, field)) = rival
-                    && let Some(next) = &mut entry.next
-                {
-                    self.take_over(rival, field, next, mirror.as_ref())?;
-                }
-            }
-            // What was refused, or is offered again: mine sends it again, the server's gives it up.
-            None if next.review.is_some() => match resolution {
-                Resolution::AllMine => {
-                    next.review = None;
-                    next.rounds = 0;
-                }
-                Resolution::AllServer => entry.next = None,
-                Resolution::Fields(_) => return Err(ResolveError::WholeRow.into()),
-            },
-            None => return Err(ResolveError::NoConflict.into()),
-        }
-        entry.generation = self.next_generation();
-        self.touched.insert(key);
-        self.tables.put_entry(&entry)?;
-        let Some(group) = group else { return Ok(()) };
-        for mut member in self.members(group)?.into_iter().filter(|member| member.key != key) {
-            match (resolution, &mut member.next) {
-                // Giving up one member gives up the group: half of it was never meant.
-                (Resolution::AllServer, next) => *next = None,
-                // What could only not be delivered together goes again together.
-                (_, Some(next)) if next.review == Some(Review::Refused(Refusal::Undeliverable)) => next.review = None,
-                _ => continue,
-            }
-            member.generation = self.next_generation();
-            self.touched.insert(member.key);
-            self.tables.put_entry(&member)?;
-        }
-        Ok(())
-    }
-}
-
-/// The row that a decision for mine takes a unique value from.
-fn rival(next: &Pending, resolution: &Resolution, key: RowKey) -> Option<(RowKey, FieldTag)> {
-    let Some(Review::Clash { field, with: Some(other) }) = &next.review else { return None };
-    let mine = match resolution {
-        Resolution::AllMine => true,
-        Resolution::AllServer => false,
-        Resolution::Fields(choices) => choices.get(field) == Some(&Choice::Mine),
-    };
-    mine.then_some((RowKey { table: key.table, id: *other }, *field))
 }
 
 /// A change from which a field was taken: nothing where nothing is left of it.

@@ -1,14 +1,15 @@
 //! Freezing: what is ready becomes numbered pushes with chained hashes, durable before the first byte leaves (O5, P1).
 
-use crate::freeze::{Candidate, Planned, Standing, plan, standings};
-use crate::step::Step;
-use crate::store::{FrozenPush, ReadTables, StoreError};
+use crate::freeze::{Outline, Own, Planned, Standing, frozen, own_standing, plan};
+use crate::step::{Moved, Step};
+use crate::store::{FrozenPush, ReadTables, StoreError, Tables};
 use redb::ReadableTable;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tombolo_protocol::change::Push;
+use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::ids::{Hash16, RowKey};
 use tombolo_protocol::limits::{PUSH_CHANGES_MAX, PUSH_WINDOW_MAX};
-use tombolo_protocol::outbox::Sent;
+use tombolo_protocol::outbox::{Entry, Sent};
 use tombolo_protocol::schema::Schema;
 
 /// How much is frozen.
@@ -26,71 +27,140 @@ impl Default for PushLimits {
     }
 }
 
-/// Every entry with its mirror row.
-pub(crate) fn candidates<T: ReadableTable<&'static [u8], &'static [u8]>>(
-    tables: &crate::store::Tables<T>,
-) -> Result<BTreeMap<RowKey, Candidate>, StoreError> {
-    tables
-        .entries()?
-        .map(|entry| {
-            let entry = entry?;
-            let mirror = tables.mirror(entry.key)?.map(|held| held.row);
-            Ok((entry.key, Candidate { entry, mirror }))
-        })
-        .collect()
+/// What is left of the newest look at the outbox: the pushes that follow those in the window. A look reads the whole outbox, so
+/// there is one only where something may go that is not planned, or something that is planned may not.
+#[derive(Default)]
+pub(crate) struct Plan {
+    pushes: VecDeque<Planned>,
+    /// The outbox was looked at, and nothing came since that may go.
+    is_complete: bool,
+    /// What is planned is as it was when it was planned.
+    is_true: bool,
+    /// What came back too often in the sync before is tried again (C6).
+    of_new_sync: bool,
+}
+
+impl Plan {
+    /// Of a sync that begins.
+    pub fn of_new_sync() -> Self {
+        Self { of_new_sync: true, ..Self::default() }
+    }
+
+    /// Entries moved.
+    pub fn moved(&mut self, moved: Moved) {
+        self.is_true &= !moved.any;
+        self.is_complete &= !moved.may_go;
+    }
+
+    /// Whether there is nothing to freeze, as far as can be told without looking.
+    pub fn is_done(&self) -> bool {
+        self.is_complete && self.pushes.is_empty()
+    }
+
+    fn is_good(&self) -> bool {
+        self.is_complete && (self.is_true || self.pushes.is_empty())
+    }
+}
+
+fn outline<T: ReadableTable<&'static [u8], &'static [u8]>>(
+    tables: &Tables<T>,
+    schema: &Schema,
+    cursors: &Cursors,
+) -> Result<Outline, StoreError> {
+    let entries = tables.entries()?.map(|entry| {
+        let entry = entry?;
+        let mirror = tables.mirror(entry.key)?.map(|held| held.row);
+        Ok((entry, mirror))
+    });
+    Outline::of(schema, cursors, entries)
 }
 
 /// Why each pending change is where it is.
 pub(crate) fn all_standings(tables: &ReadTables, schema: &Schema) -> Result<BTreeMap<RowKey, Standing>, StoreError> {
-    Ok(standings(schema, &tables.cursors()?, &candidates(tables)?))
+    Ok(outline(tables, schema, &tables.cursors()?)?.standings())
 }
 
 impl Step<'_, '_> {
-    /// Freezes what is ready; with `only`, of these rows and their groups.
-    pub fn freeze(&mut self, only: Option<&BTreeSet<RowKey>>, limits: PushLimits) -> Result<(), StoreError> {
-        let PushLimits { window, changes } = limits;
-        let pushes = self.tables.all_frozen()?;
-        let (frozen, in_flight) = (pushes.len(), pushes.iter().map(|push| push.rows.len() as u64).sum::<u64>());
-        // Each look reads the whole outbox: only when half the window is free, and something is not in flight.
-        if frozen > window / 2 || (self.tables.entry_count()? <= in_flight && frozen > 0) {
-            return Ok(());
+    /// Freezes what is ready, as much as the window holds; with `only`, of these rows and what must go with them.
+    pub fn freeze(&mut self, plan: &mut Plan, only: Option<&BTreeSet<RowKey>>, limits: PushLimits) -> Result<(), StoreError> {
+        let room = limits.window.saturating_sub(self.tables.frozen_count()?);
+        if !plan.is_good() {
+            *plan = self.look(plan.of_new_sync, only, limits.changes)?;
         }
-        let candidates = candidates(self.tables)?;
+        for _ in 0..room {
+            let Some(planned) = plan.pushes.pop_front() else { break };
+            if !self.freeze_push(&planned)? {
+                // It is looked at again with the next step.
+                *plan = Plan::default();
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans everything that is ready.
+    fn look(&mut self, of_new_sync: bool, only: Option<&BTreeSet<RowKey>>, changes: usize) -> Result<Plan, StoreError> {
+        if of_new_sync {
+            self.begin_rounds_again()?;
+        }
         let changes_max = match self.state.push_changes_max {
             0 => changes,
             max => max.min(changes),
         };
-        let planned = plan(self.schema, &self.cursors, &candidates, only, changes_max);
-        let (too_large, planned): (Vec<_>, Vec<_>) = planned.into_iter().partition(Planned::is_too_large);
-        // Changes that must go together and are too many for any push wait for a person.
-        for row in too_large.iter().flat_map(|push| &push.rows) {
-            self.undeliverable(row.change.key)?;
+        loop {
+            let outline = outline(self.tables, self.schema, &self.cursors)?;
+            let (too_large, pushes): (Vec<_>, Vec<_>) =
+                plan(&outline, only, changes_max).into_iter().partition(Planned::is_too_large);
+            if too_large.is_empty() {
+                return Ok(Plan { pushes: pushes.into(), is_complete: true, is_true: true, of_new_sync: false });
+            }
+            // They wait for a person. What depends on them is held now, so it is planned again.
+            for (key, _) in too_large.iter().flat_map(|push| &push.rows) {
+                self.undeliverable(*key)?;
+            }
         }
-        if pushes.is_empty() && planned.is_empty() {
-            // Everything that had to go in halves went through.
-            self.state.push_changes_max = 0;
-        }
-        planned.into_iter().take(window - frozen).try_for_each(|push| self.freeze_push(push))
     }
 
-    fn freeze_push(&mut self, planned: Planned) -> Result<(), StoreError> {
+    fn begin_rounds_again(&mut self) -> Result<(), StoreError> {
+        let tired = |entry: &Entry| entry.next.as_ref().is_some_and(|next| next.rounds > 0);
+        let tired: Vec<Entry> =
+            self.tables.entries()?.filter(|entry| entry.as_ref().map_or(true, tired)).collect::<Result<_, _>>()?;
+        for mut entry in tired {
+            if let Some(next) = &mut entry.next {
+                next.rounds = 0;
+            }
+            self.tables.put_entry(&entry)?;
+        }
+        Ok(())
+    }
+
+    /// Freezes a planned push. False where something in it does not go any more: nothing was done then.
+    fn freeze_push(&mut self, planned: &Planned) -> Result<bool, StoreError> {
         let (last, previous) = self.state.frozen;
         let number = last.next();
-        let changes = planned.rows.iter().map(|row| row.change.clone()).collect();
-        let push = Push { number, hash: Hash16::default(), schema: planned.schema, changes };
-        let hash = push.compute_hash(previous);
-        let mut rows = Vec::with_capacity(planned.rows.len());
-        for row in planned.rows {
-            let key = row.change.key;
-            let mut entry = self.entry_or_new(key)?;
-            entry.next = None;
-            let (generation, view_base) = (entry.generation, row.change.view_base);
-            entry.sent = Some(Sent { number, generation, view_base, pending: row.pending });
-            self.tables.put_entry(&entry)?;
-            rows.push((key, row.change.group));
+        let (mut entries, mut changes) = (Vec::new(), Vec::new());
+        for (key, group) in &planned.rows {
+            let entry = self.tables.entry(*key)?;
+            let mirror = self.tables.mirror(*key)?.map(|held| held.row);
+            let Some(mut entry) =
+                entry.filter(|entry| own_standing(self.schema, &self.cursors, entry, mirror.as_ref()) == Own::Ready)
+            else {
+                return Ok(false);
+            };
+            let Some(next) = entry.next.take() else { return Ok(false) };
+            let (pending, change) = frozen(self.schema, &self.cursors, *key, next, mirror.as_ref(), *group);
+            entry.sent = Some(Sent { number, generation: entry.generation, view_base: change.view_base, pending });
+            entries.push(entry);
+            changes.push(change);
         }
-        self.tables.put_frozen(&FrozenPush { number, hash, schema: planned.schema, rows, failed_sessions: 0 })?;
+        let schema = entries.iter().map(|entry| entry.schema).min().unwrap_or_default();
+        let push = Push { number, hash: Hash16::default(), schema, changes };
+        let hash = push.compute_hash(previous);
+        for entry in entries {
+            self.tables.put_entry(&entry)?;
+        }
+        self.tables.put_frozen(&FrozenPush { number, hash, schema, rows: planned.rows.clone(), failed_sessions: 0 })?;
         self.state.frozen = (number, hash);
-        Ok(())
+        Ok(true)
     }
 }

@@ -24,7 +24,7 @@ impl Step<'_, '_> {
                 let sent = entry.sent.take().map(|sent| as_sent_before(sent.pending, SentBefore::Frozen));
                 entry.next = self.joined(*key, sent.into_iter().chain(entry.next.take()));
                 self.touched.insert(*key);
-                self.tables.put_entry(&entry)?;
+                self.put_entry(&entry)?;
             }
         }
         Ok(())
@@ -59,7 +59,7 @@ impl Step<'_, '_> {
         self.set_mirror_aside(common.seq, offer, offered)?;
         let entries: Vec<Entry> = self.tables.entries()?.collect::<Result<_, _>>()?;
         for entry in entries {
-            self.tables.put_entry(&lowered(entry, common.seq))?;
+            self.put_entry(&lowered(entry, common.seq))?;
         }
         self.tables.drop_pairs_above(common.seq)?;
         self.tables.drop_authors_above(common.seq)?;
@@ -93,7 +93,7 @@ impl Step<'_, '_> {
                 }
             }
             self.touched.insert(key);
-            self.tables.put_entry(&entry)?;
+            self.put_entry(&entry)?;
         }
         Ok(offered)
     }
@@ -137,7 +137,7 @@ impl Step<'_, '_> {
     fn keep_beside_entry(&mut self, row: &Row) -> Result<(), StoreError> {
         if let Some(mut entry) = self.tables.entry(row.key)? {
             entry.kept = Some(row.clone());
-            self.tables.put_entry(&entry)?;
+            self.put_entry(&entry)?;
         }
         Ok(())
     }

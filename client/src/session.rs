@@ -9,6 +9,9 @@ pub const PING_AFTER_MS: i64 = 25_000;
 /// Silence after which the link is taken for dead.
 pub const DEAD_AFTER_MS: i64 = 45_000;
 
+/// A rate is measured over no less than this many bytes.
+const RATE_BYTES_MIN: u64 = 16 * 1024;
+
 /// Where a session stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Phase {
@@ -52,6 +55,38 @@ pub(crate) struct Session {
     ping: Option<(u32, PushNo)>,
     /// The newest push that was surely read by the server: a pong came to a ping sent behind it.
     pub read_by_server: PushNo,
+    /// Everything that the server had came once.
+    pub caught_up: bool,
+    pub rate: RateMeter,
+}
+
+/// Measures the rate of the link: the bytes of deltas that follow another one, and the time that each took to follow.
+#[derive(Default)]
+pub(crate) struct RateMeter {
+    bytes: u64,
+    took_ms: i64,
+    last_ms: Option<i64>,
+}
+
+impl RateMeter {
+    /// A delta of so many bytes on the wire came.
+    pub fn delta(&mut self, bytes: usize, now_ms: i64) {
+        if let Some(last_ms) = self.last_ms.replace(now_ms) {
+            self.bytes += bytes as u64;
+            self.took_ms += (now_ms - last_ms).max(0);
+        }
+    }
+
+    /// Nothing more is coming by itself: the next delta follows none.
+    pub fn pause(&mut self) {
+        self.last_ms = None;
+    }
+
+    /// Bytes a second, if enough came to tell.
+    pub fn rate(&self) -> Option<u32> {
+        let rate = self.bytes.saturating_mul(1000) / u64::try_from(self.took_ms.max(1)).unwrap_or(1);
+        (self.bytes >= RATE_BYTES_MIN).then_some(u32::try_from(rate.max(1)).unwrap_or(u32::MAX))
+    }
 }
 
 impl Session {

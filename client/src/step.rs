@@ -1,6 +1,7 @@
 //! One durable step of the client: a transaction with what every part of it needs. What the server says of rows is applied
 //! to the mirror here, by the protocol's one apply function (S2, S3).
 
+use crate::freeze::{Own, own_standing};
 use crate::store::{AuthorRecord, MirrorRow, StoreError, SyncState, WriteTables};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -35,6 +36,9 @@ pub(crate) struct Step<'a, 'txn> {
     pub touched: BTreeSet<RowKey>,
     /// Rows applied from what the server said.
     pub applied: u64,
+    /// What became of the outbox, for those who plan pushes.
+    moved: Moved,
+    was_filling: bool,
     /// Digests that changed; written at the end, once each.
     digests: BTreeMap<Section, Digest>,
 }
@@ -42,7 +46,19 @@ pub(crate) struct Step<'a, 'txn> {
 impl<'a, 'txn> Step<'a, 'txn> {
     pub fn begin(tables: &'a mut WriteTables<'txn>, schema: &'a Schema, now_ms: i64) -> Result<Self, StoreError> {
         let (cursors, state) = (tables.cursors()?, tables.sync_state()?);
-        Ok(Self { tables, schema, cursors, state, now_ms, touched: BTreeSet::new(), applied: 0, digests: BTreeMap::new() })
+        let was_filling = cursors.are_filling();
+        Ok(Self {
+            tables,
+            schema,
+            cursors,
+            state,
+            now_ms,
+            touched: BTreeSet::new(),
+            applied: 0,
+            moved: Moved::default(),
+            was_filling,
+            digests: BTreeMap::new(),
+        })
     }
 
     /// Writes back cursors and state; the caller's transaction makes it durable.
@@ -52,12 +68,24 @@ impl<'a, 'txn> Step<'a, 'txn> {
         }
         self.tables.set_cursors(&self.cursors)?;
         self.tables.set_sync_state(&self.state)?;
-        Ok(Ended { cursors: self.cursors, state: self.state, touched: self.touched, applied: self.applied })
+        // A row that is not here is judged otherwise when no fill can bring it any more.
+        let filled = self.was_filling != self.cursors.are_filling();
+        let moved = Moved { any: self.moved.any || filled, may_go: self.moved.may_go || filled };
+        Ok(Ended { cursors: self.cursors, state: self.state, touched: self.touched, applied: self.applied, moved })
     }
 
     /// The entry of a row; an empty one where there is none.
     pub fn entry_or_new(&self, key: RowKey) -> Result<Entry, StoreError> {
         Ok(self.tables.entry(key)?.unwrap_or_else(|| Entry::new(key, self.state.schema)))
+    }
+
+    /// Stores an entry that may stand otherwise than before, or on another mirror row.
+    pub fn put_entry(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        let mirror = self.tables.mirror(entry.key)?.map(|held| held.row);
+        let ready = own_standing(self.schema, &self.cursors, entry, mirror.as_ref()) == Own::Ready;
+        // What leaves the outbox may have held others.
+        self.moved = Moved { any: true, may_go: self.moved.may_go || ready || entry.is_empty() };
+        self.tables.put_entry(entry)
     }
 
     pub fn next_generation(&mut self) -> Generation {
@@ -147,8 +175,9 @@ impl<'a, 'txn> Step<'a, 'txn> {
         self.applied += 1;
         self.tables.remove_want(WantedRow { table: row.key.table, name: RowName::Id(row.key.id, Default::default()) })?;
         self.tables.remove_want(WantedRow { table: row.key.table, name: RowName::No(row.no) })?;
-        self.meet_entry(&row, held.as_ref().map(|held| &held.row))?;
-        self.tables.put_mirror(&MirrorRow { row, refetch })
+        let row = MirrorRow { row, refetch };
+        self.tables.put_mirror(&row)?;
+        self.meet_entry(&row.row, held.as_ref().map(|held| &held.row))
     }
 
     /// A row that comes back makes its entry ready again; one whose values are purged stays beside its entry (O10, section 9).
@@ -164,7 +193,11 @@ impl<'a, 'txn> Step<'a, 'txn> {
             next.review = None;
             next.rounds = 0;
         }
-        self.tables.put_entry(&entry)
+        if entry.sent.is_some() {
+            // What is in flight is judged by its answer alone.
+            return self.tables.put_entry(&entry);
+        }
+        self.put_entry(&entry)
     }
 
     /// Drops a row from the mirror; its entry keeps it, and what is pending waits for a person (O10, section 9).
@@ -178,7 +211,7 @@ impl<'a, 'txn> Step<'a, 'txn> {
         if let Some(next) = &mut entry.next {
             next.review.get_or_insert(Review::Left);
         }
-        self.tables.put_entry(&entry)
+        self.put_entry(&entry)
     }
 
     /// The digest of a section over the mirror's rows.
@@ -237,12 +270,22 @@ impl<'a, 'txn> Step<'a, 'txn> {
     }
 }
 
+/// What became of the outbox in a step.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Moved {
+    /// Something in it changed, or a mirror row under it.
+    pub any: bool,
+    /// Something may go that could not before.
+    pub may_go: bool,
+}
+
 /// What a step left behind.
 pub(crate) struct Ended {
     pub cursors: Cursors,
     pub state: SyncState,
     pub touched: BTreeSet<RowKey>,
     pub applied: u64,
+    pub moved: Moved,
 }
 
 #[cfg(test)]
@@ -344,6 +387,7 @@ mod tests {
         let ready = store.read().unwrap().entry(key()).unwrap().unwrap();
         assert_eq!((ready.kept, ready.next.unwrap().review), (None, None));
     }
+
     #[test]
     fn what_waits_for_another_reason_waits_on_when_its_row_leaves_and_comes_back() {
         let store = Store::with_backend(InMemoryBackend::new()).unwrap();

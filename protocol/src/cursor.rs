@@ -86,6 +86,11 @@ impl Cursors {
         self.sections.contains(section).then_some(self.main.complete)
     }
 
+    /// Whether rows may still come with a fill: until then, a row that is not here is not missing.
+    pub fn are_filling(&self) -> bool {
+        !self.fills.is_empty() || self.sections.is_empty()
+    }
+
     /// Whether rows of a section may be stored now: not before its fill has a durable head (S4, T39).
     pub fn may_store(&self, section: &Section) -> bool {
         self.sections.contains(section) || self.fills.get(section).is_some_and(|fill| fill.head.is_some())

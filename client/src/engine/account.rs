@@ -4,7 +4,7 @@ use super::Engine;
 use crate::step::StepError;
 use crate::store::{Account, StoreError};
 use std::sync::Arc;
-use tombolo_protocol::ids::{PushNo, Seq};
+use tombolo_protocol::ids::Seq;
 use tombolo_protocol::schema::Schema;
 
 impl Engine {
@@ -51,7 +51,6 @@ impl Engine {
         self.account = Some(account);
         if new_device {
             self.step(0, |step| Ok(step.new_life()?)).map_err(LoginError::from)?;
-            self.handed_out = PushNo(0);
             self.write_state(|state| state.needs_device = false)?;
         }
         Ok(())

@@ -17,7 +17,7 @@ mod tests;
 pub use account::LoginError;
 
 use crate::event::Event;
-use crate::pushes::PushLimits;
+use crate::pushes::{Plan, PushLimits};
 use crate::session::{Hangup, Phase, Session};
 use crate::step::{Step, StepError};
 use crate::store::{Account, Store, StoreError, SyncState};
@@ -26,7 +26,6 @@ use std::sync::Arc;
 use sync::SyncRun;
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::frame::encode_up;
-use tombolo_protocol::ids::PushNo;
 use tombolo_protocol::message::{Hello, Up};
 use tombolo_protocol::schema::Schema;
 use tombolo_protocol::version::{PROTOCOL, PROTOCOL_LOWEST};
@@ -38,14 +37,15 @@ pub struct Engine {
     account: Option<Account>,
     cursors: Cursors,
     state: SyncState,
+    /// The last measured rate of the link, as Hello says it.
+    rate: u32,
     session: Session,
     process: u64,
     connections: u32,
-    /// The newest push that was ever given to a link, as far as this process can know: those after it follow Hello at once.
-    handed_out: PushNo,
     /// Whether local writes are pushed as soon as they can be.
     automatic: bool,
     push_limits: PushLimits,
+    plan: Plan,
     sync: Option<SyncRun>,
     /// Rows that the last step applied from what the server said.
     applied: u64,
@@ -66,20 +66,21 @@ impl Engine {
             Some(text) => Some(Arc::new(Schema::parse(&text).map_err(|e| StoreError::Damaged(e.to_string()))?)),
             None => None,
         };
-        let (account, cursors) = (tables.account()?, tables.cursors()?);
+        let (account, cursors, rate) = (tables.account()?, tables.cursors()?, tables.rate()?);
         drop(tables);
         Ok(Self {
-            handed_out: state.frozen.0,
             store,
             schema,
             account,
             cursors,
             state,
+            rate,
             session: Session::default(),
             process,
             connections: 0,
             automatic: false,
             push_limits: PushLimits::default(),
+            plan: Plan::default(),
             sync: None,
             applied: 0,
             frames: VecDeque::new(),
@@ -126,6 +127,7 @@ impl Engine {
     /// Sets how much is frozen at a time; a simulator sets it to silly values.
     pub fn set_push_limits(&mut self, limits: PushLimits) {
         self.push_limits = limits;
+        self.plan = Plan::default();
     }
 
     /// Whether there is a sync under way.
@@ -138,7 +140,7 @@ impl Engine {
     /// # Errors
     /// [`StoreError`] when the disk fails.
     pub fn has_frozen(&self) -> Result<bool, StoreError> {
-        Ok(!self.store.read()?.all_frozen()?.is_empty())
+        Ok(self.store.read()?.frozen_count()? > 0)
     }
 
     fn write_state(&mut self, change: impl FnOnce(&mut SyncState)) -> Result<(), StoreError> {
@@ -163,6 +165,7 @@ impl Engine {
         })?;
         (self.cursors, self.state) = (ended.cursors, ended.state);
         self.applied = ended.applied;
+        self.plan.moved(ended.moved);
         if !ended.touched.is_empty() {
             self.events.push_back(Event::RowsChanged(ended.touched.into_iter().collect()));
         }
@@ -196,12 +199,8 @@ impl Engine {
             witness: self.state.witness,
             applied: self.state.applied,
             frozen: frozen.iter().map(|push| (push.number, push.hash)).collect(),
-            rate: 0,
+            rate: self.rate,
         };
-        // What was never sent follows at once; what may have arrived waits for Welcome (P8).
-        if frozen.first().is_some_and(|push| push.number > self.handed_out) {
-            self.send_pushes()?;
-        }
         Ok(Some(Up::Hello(Box::new(hello))))
     }
 
@@ -222,9 +221,21 @@ impl Engine {
             push.failed_sessions += 1;
             self.store.write(|tables| tables.put_frozen(&push))?;
         }
+        if self.session.phase == Phase::Live && !self.session.caught_up {
+            // The server sizes its first chunk by the rate: one of a better link might never arrive over this one.
+            self.keep_rate(self.session.rate.rate().unwrap_or(0))?;
+        }
         self.session.begin(Phase::Down, 0);
         self.session.phase = Phase::Down;
         self.frames.clear();
+        Ok(())
+    }
+
+    fn keep_rate(&mut self, rate: u32) -> Result<(), StoreError> {
+        if rate != self.rate {
+            self.store.write(|tables| tables.set_rate(rate))?;
+            self.rate = rate;
+        }
         Ok(())
     }
 

@@ -3,13 +3,14 @@
 use super::Engine;
 use crate::answers::Tally;
 use crate::event::Event;
+use crate::pushes::Plan;
 use crate::session::{Hangup, Phase};
 use crate::step::{Step, StepError};
 use crate::store::StoreError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tombolo_protocol::frame::decode_down;
-use tombolo_protocol::ids::{DeviceId, Mark, PushNo, Section, Seq};
+use tombolo_protocol::ids::{DeviceId, Mark, Section, Seq};
 use tombolo_protocol::message::{Authors, CaughtUp, CloseReason, Copied, Diverged, Down, Outcome, Up, Welcome};
 use tombolo_protocol::schema::Schema;
 
@@ -45,6 +46,7 @@ impl Engine {
                 self.answered(snapshot, &[*outcome], &authors, now_ms, |_| Ok(()))?;
             }
             Down::Delta(delta) => {
+                self.session.rate.delta(frame.len(), now_ms);
                 self.step(now_ms, |step| step.delta(&delta))?;
                 self.count_pulled();
                 self.send(&Up::AckDelta);
@@ -163,7 +165,6 @@ impl Engine {
     }
 
     fn begin_again(&mut self, event: Event) {
-        self.handed_out = PushNo(0);
         self.events.push_back(event);
         self.hangup = Some(Hangup::Reconnect);
     }
@@ -221,13 +222,21 @@ impl Engine {
             Ok(())
         })?;
         self.schema = Some(Arc::new(schema));
+        self.plan = Plan::default();
         self.events.push_back(Event::SchemaChanged);
         Ok(())
     }
 
     fn caught_up(&mut self, caught_up: &CaughtUp, now_ms: i64) -> Result<(), StepError> {
         self.session.asked_caught_up = false;
-        let differing = self.step(now_ms, |step| Ok(step.caught_up(caught_up)?))?;
+        let rate = self.session.rate.rate().unwrap_or(self.rate);
+        let differing = self.step(now_ms, |step| {
+            step.tables.set_rate(rate)?;
+            Ok(step.caught_up(caught_up)?)
+        })?;
+        self.rate = rate;
+        self.session.caught_up = true;
+        self.session.rate.pause();
         if !differing.is_empty() {
             let refetching = self.cursors.fills.values().any(|fill| fill.head.is_none());
             self.events.push_back(Event::DigestMismatch { sections: differing.len(), refetching });

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::event::{Event, SyncReport};
+use crate::pushes::Plan;
 use crate::session::Phase;
 use crate::step::StepError;
 use crate::store::{FrozenPush, ReadTables, StoreError};
@@ -22,35 +23,31 @@ pub(super) struct SyncRun {
 }
 
 impl Engine {
-    /// A person asks for a sync: what is ready is frozen and pushed, and everything is pulled. With `only`, of what is pending
-    /// only these rows (with their groups) go. The end is told by [`Event::Synced`].
+    /// A person asks for a sync: what is ready is frozen and pushed once the server has answered, and everything is pulled. With
+    /// `only`, of what is pending only these rows go, with their groups and with what must go before them: the new rows that
+    /// they refer to. The end is told by [`Event::Synced`].
     ///
     /// # Errors
     /// [`StoreError`] when the disk fails.
     pub fn sync(&mut self, only: Option<BTreeSet<RowKey>>, now_ms: i64) -> Result<(), StepError> {
         self.sync = Some(SyncRun { only, report: SyncReport::default(), caught_up: None });
         self.session.asked_caught_up = false;
-        self.step(now_ms, |step| {
-            let entries: Vec<_> = step.tables.entries()?.collect::<Result<_, _>>()?;
-            for mut entry in entries {
-                if let Some(next) = &mut entry.next
-                    && next.rounds > 0
-                {
-                    next.rounds = 0;
-                    step.tables.put_entry(&entry)?;
-                }
-            }
-            Ok(())
-        })?;
-        if self.session.phase == Phase::Down {
-            self.freeze(now_ms)?;
-        }
+        self.plan = Plan::of_new_sync();
         self.go_on(now_ms)
     }
 
     /// Gives up waiting for a sync; nothing that is pending changes.
     pub fn cancel_sync(&mut self) -> Option<SyncReport> {
-        self.sync.take().map(|sync| sync.report)
+        self.take_sync().map(|sync| sync.report)
+    }
+
+    fn take_sync(&mut self) -> Option<SyncRun> {
+        let sync = self.sync.take();
+        if sync.as_ref().is_some_and(|sync| sync.only.is_some()) {
+            // From now on everything may go again.
+            self.plan = Plan::default();
+        }
+        sync
     }
 
     /// Asks for the history of a row; it comes as [`Event::History`].
@@ -83,7 +80,7 @@ impl Engine {
             return Ok(());
         }
         let tables = self.store.read()?;
-        let waiting = !tables.all_frozen()?.is_empty() || !tables.wants()?.is_empty();
+        let waiting = tables.frozen_count()? > 0 || !tables.wants()?.is_empty();
         drop(tables);
         let Some(sync) = &mut self.sync else { return Ok(()) };
         if waiting {
@@ -92,7 +89,7 @@ impl Engine {
         }
         match sync.caught_up {
             Some(head) if head.seq >= self.state.result_seq => {
-                let report = self.sync.take().map(|sync| sync.report).unwrap_or_default();
+                let report = self.take_sync().map(|sync| sync.report).unwrap_or_default();
                 self.events.push_back(Event::Synced(SyncReport { head: head.seq, ..report }));
             }
             _ if !self.session.asked_caught_up => {
@@ -123,10 +120,29 @@ impl Engine {
     /// Freezes what is ready into pushes, as many as the window holds: content, number and hash are durable before the first
     /// byte leaves (O5).
     fn freeze(&mut self, now_ms: i64) -> Result<(), StepError> {
-        let only = self.sync.as_ref().and_then(|sync| sync.only.clone());
         let limits = self.push_limits;
+        if self.plan.is_done() {
+            return self.end_halving();
+        }
+        // The window is filled again when half of it is free.
+        if self.store.read()?.frozen_count()? > limits.window / 2 {
+            return Ok(());
+        }
+        let only = self.sync.as_ref().and_then(|sync| sync.only.clone());
+        // If the step fails, nothing is known of the outbox any more.
+        let mut plan = std::mem::take(&mut self.plan);
         // Without a sync, automatic pushing sends whatever is ready.
-        self.step(now_ms, |step| Ok(step.freeze(only.as_ref(), limits)?))
+        self.step(now_ms, |step| Ok(step.freeze(&mut plan, only.as_ref(), limits)?))?;
+        self.plan = plan;
+        Ok(())
+    }
+
+    /// Once everything that had to go in halves went through, pushes are whole again (P6).
+    fn end_halving(&mut self) -> Result<(), StepError> {
+        if self.state.push_changes_max != 0 && self.store.read()?.frozen_count()? == 0 {
+            self.write_state(|state| state.push_changes_max = 0)?;
+        }
+        Ok(())
     }
 
     /// Sends the frozen pushes that this session has not sent yet, in order.
@@ -134,12 +150,8 @@ impl Engine {
         let mut messages = Vec::new();
         {
             let tables = self.store.read()?;
-            for push in tables.all_frozen()? {
-                if push.number <= self.session.sent {
-                    continue;
-                }
+            for push in tables.frozen_after(self.session.sent)? {
                 self.session.sent = push.number;
-                self.handed_out = self.handed_out.max(push.number);
                 let given_up = push.failed_sessions >= PUSH_FAILED_SESSIONS_MAX;
                 messages.push(if given_up {
                     Up::Void { number: push.number, hash: push.hash }

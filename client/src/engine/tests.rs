@@ -8,7 +8,7 @@ use tombolo_protocol::batch::RowBatch;
 use tombolo_protocol::change::{Verdict, VerdictRuns};
 use tombolo_protocol::frame::{decode_up, encode_down};
 use tombolo_protocol::ids::{
-    DeviceId, FieldTag, Hash16, Mark, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, Version, WorkspaceId,
+    DeviceId, FieldTag, Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, Version, WorkspaceId,
 };
 use tombolo_protocol::message::{Authors, Down, Outcome, Welcome};
 use tombolo_protocol::outbox::Write;
@@ -128,4 +128,72 @@ fn silence_is_pinged_and_then_taken_for_a_dead_link() {
     assert!(matches!(ping, Some(Up::Ping { .. })), "{ping:?}");
     engine.handle_timeout(45_001);
     assert_eq!(engine.poll_hangup(), Some(Hangup::Reconnect));
+}
+
+#[test]
+fn the_rate_of_the_link_is_measured_and_said_in_the_next_hello() {
+    use tombolo_protocol::cursor::CursorName;
+    use tombolo_protocol::ids::Position;
+    use tombolo_protocol::message::{CaughtUp, Delta};
+    let mut engine = welcomed();
+    let rate = |engine: &mut Engine| match engine.connect(1).unwrap() {
+        Some(Up::Hello(hello)) => hello.rate,
+        other => panic!("Hello was expected, not {other:?}"),
+    };
+    let mut from = engine.cursors().scanned(CursorName::Fill(SITES)).unwrap();
+    let mut bytes = 0;
+    for (n, at_ms) in [(1u8, 1_000), (2, 3_000), (3, 5_000)] {
+        // Names that cannot be compressed.
+        let name: String = (0..12_000u32).map(|i| char::from(b'!' + (scrambled(n, i) % 90))).collect();
+        let row = Row {
+            key: RowKey { table: SITES.table, id: RowId::from_bytes([n; 16]) },
+            no: RowNo(n.into()),
+            seq: Seq(n.into()),
+            ordinal: 0,
+            version: Version(1),
+            since: Seq(n.into()),
+            life: Life::Live,
+            fields: [(FieldTag(1), Stamped { value: Value::text(&name), stamp: Seq(n.into()) })].into(),
+        };
+        let to = Position::end_of(Seq(n.into()));
+        let delta = Delta {
+            cursor: CursorName::Fill(SITES),
+            from,
+            to,
+            complete: None,
+            snapshot: mark(5),
+            rows: RowBatch(vec![row.since_base(Seq(0))]),
+            authors: Authors::default(),
+        };
+        let frame = encode_down(&Down::Delta(Box::new(delta)));
+        engine.handle_frame(&frame, at_ms).unwrap();
+        // The first one tells nothing: it is not known when it was sent.
+        bytes += if n == 1 { 0 } else { frame.len() as u32 };
+        from = to;
+    }
+    let caught_up = CaughtUp { head: mark(5), safe: Seq(0), schema: Seq(2), digests: Vec::new() };
+    engine.handle_frame(&encode_down(&Down::CaughtUp(Box::new(caught_up))), 9_000).unwrap();
+    assert!(bytes > 16 * 1024, "{bytes}");
+    assert_eq!(rate(&mut engine), bytes / 4);
+    assert_eq!(engine.store().read().unwrap().rate().unwrap(), bytes / 4, "the next process says it too");
+    // A session that broke before anything came says that the link is another one now.
+    let welcome = Welcome {
+        protocol: 1,
+        server_ms: 1,
+        snapshot: mark(5),
+        last: Default::default(),
+        outcomes: Vec::new(),
+        sections: None,
+        authors: Authors::default(),
+    };
+    hears(&mut engine, Down::Welcome(Box::new(welcome))).unwrap();
+    engine.disconnected(false).unwrap();
+    assert_eq!(rate(&mut engine), 0);
+}
+
+fn scrambled(n: u8, i: u32) -> u8 {
+    let mut state = u64::from(n) << 32 | u64::from(i);
+    state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (state >> 56) as u8
 }

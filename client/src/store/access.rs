@@ -97,6 +97,11 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         Ok(self.meta(records::SYNC)?.unwrap_or_default())
     }
 
+    /// The last measured rate of the link, in bytes a second; zero where it is not known.
+    pub fn rate(&self) -> Result<u32, StoreError> {
+        Ok(self.meta(records::RATE)?.unwrap_or_default())
+    }
+
     /// Whom the store belongs to.
     pub fn account(&self) -> Result<Option<super::Account>, StoreError> {
         self.meta(records::ACCOUNT)
@@ -163,6 +168,20 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     /// The frozen pushes, ascending.
     pub fn all_frozen(&self) -> Result<Vec<FrozenPush>, StoreError> {
         all(&self.frozen)
+    }
+
+    /// The frozen pushes behind a number, ascending.
+    pub fn frozen_after(&self, number: PushNo) -> Result<Vec<FrozenPush>, StoreError> {
+        let bounds = (number.next().0.to_be_bytes().to_vec(), vec![0xff; 9]);
+        range(&self.frozen, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))).collect()
+    }
+
+    /// How many pushes have no answer yet.
+    pub fn frozen_count(&self) -> Result<usize, StoreError>
+    where
+        T: ReadableTableMetadata,
+    {
+        Ok(usize::try_from(self.frozen.len()?).unwrap_or(usize::MAX))
     }
 
     /// The acknowledged pushes above a seq, oldest first.
@@ -243,6 +262,10 @@ impl Tables<Table<'_, Bytes, Bytes>> {
 
     pub(crate) fn set_sync_state(&mut self, state: &SyncState) -> Result<(), StoreError> {
         self.set_meta(records::SYNC, state)
+    }
+
+    pub(crate) fn set_rate(&mut self, rate: u32) -> Result<(), StoreError> {
+        self.set_meta(records::RATE, &rate)
     }
 
     pub(crate) fn set_account(&mut self, account: &super::Account) -> Result<(), StoreError> {
@@ -372,8 +395,19 @@ impl Tables<Table<'_, Bytes, Bytes>> {
         Ok(())
     }
 
-    pub(crate) fn put_settled(&mut self, key: RowKey, settled: &Settled) -> Result<(), StoreError> {
-        put(&mut self.settled, &row_key(key), settled)
+    /// Keeps a confirmation. When there are twice `max` of them, the newest `max` stay, so that looking at all of them costs each
+    /// little. Without its confirmation a view is an old one: its writer is asked, and overwrites nothing.
+    pub(crate) fn put_settled(&mut self, key: RowKey, settled: &Settled, max: usize) -> Result<(), StoreError> {
+        put(&mut self.settled, &row_key(key), settled)?;
+        if self.settled.len()? < 2 * max as u64 {
+            return Ok(());
+        }
+        let mut seqs: Vec<Seq> =
+            self.settled.iter()?.map(|item| Ok(decode::<Settled>(item?.1.value())?.seq)).collect::<Result<_, StoreError>>()?;
+        seqs.sort_unstable();
+        let oldest = seqs[seqs.len() - max];
+        self.settled.retain(|_, value| decode::<Settled>(value).is_ok_and(|settled| settled.seq >= oldest))?;
+        Ok(())
     }
 
     pub(crate) fn clear_settled(&mut self) -> Result<(), StoreError> {
@@ -444,4 +478,29 @@ fn all<R: DeserializeOwned>(table: &impl ReadableTable<Bytes, Bytes>) -> Result<
 fn put<R: Serialize>(table: &mut Table<'_, Bytes, Bytes>, key: &[u8], value: &R) -> Result<(), StoreError> {
     table.insert(key, encode(value).as_slice())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use redb::backends::InMemoryBackend;
+    use tombolo_protocol::ids::Generation;
+
+    #[test]
+    fn of_the_confirmations_the_newest_stay() {
+        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+        let key = |n: u8| RowKey { table: TableTag(1), id: RowId::from_bytes([n; 16]) };
+        let settled =
+            |seq: u64| Settled { generation: Generation(seq), seq: Seq(seq), fields: [].into(), whole: false, row_base: None };
+        // The ids run against the seqs, two to a commit.
+        let put = |n: u8| store.write(|tables| tables.put_settled(key(200 - n), &settled(u64::from(n / 2)), 10)).unwrap();
+        let kept = |n: u8| store.read().unwrap().settled(key(200 - n)).unwrap().is_some();
+        (0..19).for_each(put);
+        assert!((0..19).all(kept));
+        put(19);
+        assert!((0..10).all(|n| !kept(n)) && (10..20).all(kept));
+        (20..100).for_each(put);
+        assert!((90..100).all(kept) && (0..100).filter(|n| kept(*n)).count() < 20);
+    }
 }

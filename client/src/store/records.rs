@@ -14,6 +14,8 @@ pub(crate) const ACCOUNT: &str = "account";
 pub(crate) const CURSORS: &str = "cursors";
 /// META: [`SyncState`].
 pub(crate) const SYNC: &str = "sync";
+/// META: the rate of the link when it was last caught up over, in bytes a second (u32); zero where it is not known.
+pub(crate) const RATE: &str = "rate";
 
 /// Whom the store belongs to, learnt at login.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

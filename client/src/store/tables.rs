@@ -23,7 +23,8 @@ pub const PAIRS: Definition = TableDefinition::new("pairs.1");
 pub const WANTS: Definition = TableDefinition::new("wants.1");
 /// Key: seq (u64). Value: [`super::AuthorRecord`].
 pub const AUTHORS: Definition = TableDefinition::new("authors.1");
-/// Key: table tag (u16), row id (16 bytes). Value: `outbox::Settled`. The newest confirmation of each row's edits (T41).
+/// Key: table tag (u16), row id (16 bytes). Value: `outbox::Settled`. The newest confirmation of each row's edits (T41);
+/// the newest `SETTLED_MAX` at least.
 pub const SETTLED: Definition = TableDefinition::new("settled.1");
 /// Key: an encoded `Section`. Value: its digest (16 bytes) over the mirror's rows.
 pub const DIGESTS: Definition = TableDefinition::new("digests.1");

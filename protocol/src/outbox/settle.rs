@@ -57,10 +57,12 @@ pub fn settle(table: &Table, entry: &mut Entry, verdict: &Verdict, seq: Seq, sta
         Verdict::Conflict | Verdict::Clash { .. } | Verdict::Refused(_) | Verdict::Held { .. } => {
             let edited_meanwhile = entry.next.is_some();
             let older = Pending { sent_before: sent.pending.sent_before.max(SentBefore::Frozen), ..sent.pending };
-            let rounds = older.rounds;
+            // What is held is no reason to try less often: whoever holds it counts, or waits for a person (O8).
+            let came_back = u8::from(!matches!(verdict, Verdict::Held { .. }));
+            let rounds = older.rounds.saturating_add(came_back);
             entry.next = squash(Some(table), older, entry.next.take()).map(|mut pending| {
                 pending.review = if edited_meanwhile { None } else { review(verdict) };
-                pending.rounds = if edited_meanwhile { 0 } else { rounds.saturating_add(1) };
+                pending.rounds = if edited_meanwhile { 0 } else { rounds };
                 pending
             });
             None

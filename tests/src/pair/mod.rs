@@ -7,9 +7,8 @@
 mod people;
 
 use crate::disk::Disk;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::VecDeque;
-use tombolo_client::Hangup;
 use tombolo_client::engine::Engine;
 use tombolo_client::event::{Event, SyncReport};
 use tombolo_client::protocol::commit::{AccessChange, Grant};
@@ -17,6 +16,7 @@ use tombolo_client::protocol::frame::{decode_up, encode_down};
 use tombolo_client::protocol::ids::{DeviceId, RowId, UserId, WorkspaceId};
 use tombolo_client::protocol::schema::Role;
 use tombolo_client::store::{Account, Store};
+use tombolo_client::{Hangup, Phase};
 use tombolo_server::session::{Output, Registry, Session, SessionConfig, SessionId};
 use tombolo_server::snapshot::Identity;
 use tombolo_server::store::Store as ServerStore;
@@ -394,11 +394,27 @@ impl World {
         report.with_context(|| format!("the sync of device {at} did not end: {:?}", &self.devices[at].events[seen..]))
     }
 
-    /// Freezes what is ready at a device that has no link, as the beginning of a sync does.
+    /// A person at a device asks for a sync; nothing travels by itself.
     pub fn begin_sync(&mut self, at: usize) -> Result<()> {
         let now_ms = self.now_ms;
         self.devices[at].engine.sync(None, now_ms)?;
         self.drain_client(at);
         Ok(())
+    }
+
+    /// Connects a device as far as Welcome: what is ready is frozen then, and under way.
+    pub fn greet(&mut self, at: usize) -> Result<()> {
+        self.connect(at)?;
+        self.up(at)?;
+        while self.devices[at].engine.phase() == Phase::Greeting && self.down(at)? {}
+        ensure!(self.devices[at].engine.phase() == Phase::Live, "device {at} was not welcomed");
+        Ok(())
+    }
+
+    /// A person asks for a sync, and the link breaks before a byte of what is frozen then arrives.
+    pub fn freeze(&mut self, at: usize) -> Result<()> {
+        self.begin_sync(at)?;
+        self.greet(at)?;
+        self.cut(at)
     }
 }

@@ -3,9 +3,13 @@
 
 use crate::worlds::clinic;
 use anyhow::Result;
+use std::collections::BTreeMap;
 use tombolo_client::Standing;
 use tombolo_client::protocol::change::{Op, Refusal};
+use tombolo_client::protocol::commit::Grant;
 use tombolo_client::protocol::outbox::{Choice, ConflictKind, Resolution, Review, Write};
+use tombolo_client::protocol::schema::{CLINIC, Role};
+use tombolo_tests::pair::World;
 
 #[test]
 fn edits_of_different_fields_merge_without_a_question() -> Result<()> {
@@ -226,33 +230,59 @@ fn a_clash_of_a_unique_value_shows_the_other_row_and_can_be_settled_both_ways() 
 }
 
 #[test]
-fn a_unique_value_is_taken_over_unless_the_other_row_must_have_one() -> Result<()> {
+fn a_unique_value_is_taken_over_and_the_other_row_lets_go_of_it() -> Result<()> {
+    let optional = CLINIC.replace("required = true\nunique = true", "unique = true");
+    for (schema, left) in [(CLINIC, "Lamu (3)"), (optional.as_str(), "")] {
+        let mut c = clinic()?;
+        let (a, b) = (0, c.device()?);
+        c.world.schema(schema)?;
+        let theirs = c.world.create(a, "sites", &[("name", "Lamu")])?;
+        c.world.create(a, "sites", &[("name", "Lamu (2)")])?;
+        c.world.sync(a)?;
+        let mine = c.world.create(b, "sites", &[("name", "Lamu")])?;
+        c.world.sync(b)?;
+        assert_eq!(c.world.conflicts(b)?.len(), 1);
+        c.world.resolve(b, mine, &Resolution::AllMine)?;
+        // The decision is seen before it is sent: two changes, admitted together or not at all.
+        let pending = c.world.pending(b)?;
+        assert_eq!(
+            pending.iter().map(|view| (view.key, view.standing)).collect::<BTreeMap<_, _>>(),
+            [(mine, Standing::Ready), (theirs, Standing::Ready)].into()
+        );
+        assert!(pending[0].change.group.is_some() && pending[0].change.group == pending[1].change.group);
+        assert_eq!(c.world.field(b, theirs, "name")?, left);
+        c.world.sync(b)?;
+        assert!(c.world.pending(b)?.is_empty(), "{:?}", c.world.pending(b)?);
+        assert_eq!((c.world.server_field(mine, "name")?, c.world.server_field(theirs, "name")?), ("Lamu".into(), left.into()));
+        c.world.assert_equal(b)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_unique_value_is_not_taken_where_the_other_row_can_have_no_other() -> Result<()> {
     use tombolo_client::LocalError;
     use tombolo_client::protocol::outbox::ResolveError;
-    let mut c = clinic()?;
-    let (a, b) = (0, c.device()?);
-    c.world.create(a, "sites", &[("name", "Lamu")])?;
-    c.world.sync(a)?;
-    let mine = c.world.create(b, "sites", &[("name", "Lamu")])?;
-    c.world.sync(b)?;
-    let refused = c.world.resolve(b, mine, &Resolution::AllMine);
+    let short = CLINIC.replace("unique = true\nmax_length = 120", "unique = true\nmax_length = 4");
+    assert_ne!(short, CLINIC);
+    let mut world = World::new(&short)?;
+    let user = world.user("ada", Role::Admin, Grant::All)?;
+    let (a, b) = (world.device(user)?, world.device(user)?);
+    world.create(a, "sites", &[("name", "Lamu")])?;
+    world.sync(a)?;
+    let mine = world.create(b, "sites", &[("name", "Lamu")])?;
+    world.sync(b)?;
+    let refused = world.resolve(b, mine, &Resolution::AllMine);
     assert!(matches!(refused, Err(LocalError::Resolve(ResolveError::Taken))), "{refused:?}");
-    // With a unique field that may be empty, the value changes hands.
-    let schema = tombolo_client::protocol::schema::CLINIC.replace("required = true\nunique = true", "unique = true");
-    c.world.schema(&schema)?;
-    c.world.sync(b)?;
-    c.world.resolve(b, mine, &Resolution::AllMine)?;
-    c.world.sync(b)?;
-    assert_eq!(c.world.server_field(mine, "name")?, "Lamu");
-    assert!(c.world.pending(b)?.is_empty(), "{:?}", c.world.pending(b)?);
-    c.world.assert_equal(b)
+    assert_eq!(world.pending(b)?.len(), 1, "nothing was decided");
+    Ok(())
 }
 
 #[test]
 fn a_row_that_is_restored_takes_its_unique_value_over_from_the_row_that_has_it_now() -> Result<()> {
     for (mine, expected) in [(true, ("Lamu", "")), (false, ("-", "Lamu"))] {
         let mut c = clinic()?;
-        c.world.schema(&tombolo_client::protocol::schema::CLINIC.replace("required = true\nunique = true", "unique = true"))?;
+        c.world.schema(&CLINIC.replace("required = true\nunique = true", "unique = true"))?;
         let (a, b) = (0, c.device()?);
         let old = c.world.create(a, "sites", &[("name", "Lamu")])?;
         c.world.sync(a)?;
@@ -334,6 +364,48 @@ fn children_go_after_their_parents_and_wait_for_one_that_is_refused() -> Result<
     c.world.sync(a)?;
     assert!(c.world.pending(a)?.is_empty(), "{:?}", c.world.pending(a)?);
     assert_eq!(c.world.server_field(visit, "reason")?, "x");
+    Ok(())
+}
+
+#[test]
+fn a_child_that_is_asked_for_takes_its_new_parent_along_and_nothing_else() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let (parent, other) = (c.patient(a, "Amina")?, c.patient(a, "Zawadi")?);
+    let (of, site) = (parent.id.to_string(), c.site.id.to_string());
+    let visit = c.world.create(a, "visits", &[("patient", &of), ("date", "2026-01-02"), ("reason", "x"), ("site", &site)])?;
+    let head = c.world.head();
+    c.world.sync_only(a, [visit].into())?;
+    assert_eq!(c.world.head().0, head.0 + 1, "one push, and none in vain");
+    assert_eq!((c.world.server_field(parent, "name")?, c.world.server_field(visit, "reason")?), ("Amina".into(), "x".into()));
+    let left = c.world.pending(a)?;
+    assert_eq!(left.iter().map(|view| (view.key, view.standing)).collect::<Vec<_>>(), [(other, Standing::Ready)]);
+    // Without the choice, everything goes.
+    c.world.sync(a)?;
+    assert!(c.world.pending(a)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_child_that_is_asked_for_stays_with_a_parent_that_waits_for_a_person() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let site = c.site.id.to_string();
+    let nameless = c.world.create(a, "patients", &[("phone", "1"), ("site", &site)])?;
+    let of = nameless.id.to_string();
+    let visit = c.world.create(a, "visits", &[("patient", &of), ("date", "2026-01-02"), ("reason", "x"), ("site", &site)])?;
+    c.world.sync_only(a, [visit].into())?;
+    let head = c.world.head();
+    c.world.sync_only(a, [visit].into())?;
+    assert_eq!(c.world.head(), head, "nothing is pushed in vain");
+    let standing = |c: &crate::worlds::Clinic| {
+        c.world.pending(a).map(|all| all.into_iter().find(|view| view.key == visit).map(|view| view.standing))
+    };
+    assert_eq!(standing(&c)?, Some(Standing::Waiting { on: nameless }));
+    c.world.update(a, nameless, &[("name", "Zawadi")])?;
+    assert_eq!(standing(&c)?, Some(Standing::Ready));
+    c.world.sync(a)?;
+    assert!(c.world.pending(a)?.is_empty());
     Ok(())
 }
 

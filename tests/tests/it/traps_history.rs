@@ -17,7 +17,7 @@ fn t5_acknowledged_edits_that_the_server_lost_are_offered_again() -> Result<()> 
     c.world.update(a, row, &[("phone", "acknowledged")])?;
     // Only the result arrives, then the link is cut.
     c.world.begin_sync(a)?;
-    c.world.connect(a)?;
+    c.world.greet(a)?;
     while c.world.up(a)? {}
     while c.world.down(a)? && !c.world.pending(a)?.is_empty() {}
     c.world.cut(a)?;
@@ -275,7 +275,7 @@ fn t37_a_row_read_newer_than_its_answer_is_covered_by_the_witness() -> Result<()
     let row = c.known_patient(&[0, a])?;
     c.world.update(a, row, &[("phone", "mine")])?;
     c.world.begin_sync(a)?;
-    c.world.connect(a)?;
+    c.world.greet(a)?;
     while c.world.up(a)? {}
     c.world.cut(a)?;
     let backup = c.world.backup();

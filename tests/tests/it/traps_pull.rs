@@ -57,8 +57,8 @@ fn t2_a_result_leaves_the_row_complete_even_if_the_link_is_cut_behind_it() -> Re
     c.world.sync(b)?;
     c.world.update(a, row, &[("phone", "mine")])?;
     c.world.begin_sync(a)?;
-    c.world.connect(a)?;
-    // Hello and push arrive; of what comes back only Welcome and the result.
+    c.world.greet(a)?;
+    // The push arrives; of what comes back nothing behind the result.
     while c.world.up(a)? {}
     while c.world.down(a)? && c.world.mirror(a, row)?.is_some_and(|held| held.version.0 < 3) {}
     c.world.cut(a)?;
@@ -83,7 +83,7 @@ fn t2_other_peoples_changes_in_my_own_commits_row_still_come() -> Result<()> {
     c.world.sync(b)?;
     // The answer is lost; the recorded outcome comes with the next Welcome.
     c.world.begin_sync(a)?;
-    c.world.connect(a)?;
+    c.world.greet(a)?;
     while c.world.up(a)? {}
     c.world.cut(a)?;
     c.world.sync(a)?;

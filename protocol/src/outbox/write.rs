@@ -1,6 +1,6 @@
 //! Local writes on an entry (O2, O3): the base is what was displayed.
 
-use super::{Edit, Entry, Pending, SentBefore, Settled, conflict};
+use super::{Edit, Entry, Pending, SentBefore, Settled, conflict, squash};
 use crate::change::Op;
 use crate::ids::{FieldTag, Generation, Seq};
 use crate::row::{Life, Row};
@@ -167,7 +167,7 @@ fn create(ground: &Ground<'_>, entry: &mut Entry, fields: BTreeMap<FieldTag, Val
                     (field, Edit { value, base_value, base })
                 })
                 .collect();
-            entry.next = Some(pending);
+            add(ground, entry, pending);
         }
         _ => {
             let mut pending = Pending::new(Op::Create, Seq(0), ground.now_ms);
@@ -176,9 +176,17 @@ fn create(ground: &Ground<'_>, entry: &mut Entry, fields: BTreeMap<FieldTag, Val
                 .filter(|(_, value)| !value.is_null())
                 .map(|(field, value)| (field, Edit { value, base_value: None, base: Seq(0) }))
                 .collect();
-            entry.next = Some(pending);
+            add(ground, entry, pending);
         }
     }
+}
+
+/// Begins a change where the row is not shown. A decision that is not sent yet goes with it, and the values that lost in it.
+fn add(ground: &Ground<'_>, entry: &mut Entry, pending: Pending) {
+    entry.next = match entry.next.take() {
+        Some(decision) => squash(Some(ground.table), decision, Some(pending)),
+        None => Some(pending),
+    };
 }
 
 fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag, Value>, fields: BTreeMap<FieldTag, Value>) {
@@ -336,7 +344,8 @@ fn restore(ground: &Ground<'_>, entry: &mut Entry) -> Result<(), WriteError> {
     }
     // A delete in flight swallowed edits; they come back with the row.
     let fields = entry.sent.as_ref().filter(|_| in_flight).map(|sent| sent.pending.fields.clone()).unwrap_or_default();
-    entry.next = Some(Pending { fields, ..Pending::new(Op::Restore, row_base(ground, entry), ground.now_ms) });
+    let pending = Pending { fields, ..Pending::new(Op::Restore, row_base(ground, entry), ground.now_ms) };
+    add(ground, entry, pending);
     Ok(())
 }
 

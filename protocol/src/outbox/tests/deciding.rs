@@ -124,6 +124,21 @@ fn a_refused_new_row_that_was_deleted_and_is_wanted_again_is_a_create() {
 }
 
 #[test]
+fn what_lost_in_a_decision_goes_with_a_restore_or_create_that_comes_behind_it() {
+    // Seed 71226: the deletion was accepted and the row restored before the decision was sent.
+    for again in [Write::Restore, Write::Create(set(&[(NOTES, "anew")]))] {
+        let mut story = Story::new(medications(), Some(row("a", "n", 5)));
+        story.update(&[(NAME, "mine")]);
+        story.mirror = Some(Row { life: crate::row::Life::Deleted, seq: Seq(9), ..row("a", "n", 5) });
+        decide(&mut story, &Resolution::AllServer).unwrap();
+        assert_eq!(story.next().op, Op::Decide);
+        story.write(again).unwrap();
+        assert_eq!((story.next().op, story.next().row_base), (Op::Restore, Seq(9)));
+        assert_eq!(story.next().lost, [LostValue { field: NAME, value: text("mine") }]);
+    }
+}
+
+#[test]
 fn the_row_base_does_not_follow_a_result_that_does_not_bring_the_row() {
     // T35: nobody can say whether something else came in between.
     let mut story = Story::new(medications(), Some(row("a", "n", 40)));

@@ -8,7 +8,7 @@ use tombolo_protocol::cursor::Advance;
 use tombolo_protocol::ids::{PushNo, RowKey, Section, Seq};
 use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX, SETTLED_MAX};
 use tombolo_protocol::message::{CaughtUp, Delta, Outcome, WantedRow};
-use tombolo_protocol::outbox::{Pending, Review, Sent, expand_as_sent, settle};
+use tombolo_protocol::outbox::{Pending, Review, Sent, SentBefore, expand_as_sent, settle, squash};
 use tombolo_protocol::row::{RowName, RowState};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -49,7 +49,7 @@ impl Step<'_, '_> {
                 }
                 self.keep_acknowledged(outcome, acknowledged)?;
             }
-            None => self.thaw_void(push.number, &push.rows.iter().map(|(key, _)| *key).collect::<Vec<_>>())?,
+            None => self.thaw_void(push.number, &push.rows)?,
         }
         self.tables.remove_frozen(push.number)?;
         if push.number > self.state.applied.0 {
@@ -93,9 +93,11 @@ impl Step<'_, '_> {
         let pending = entry.sent.as_ref().map(|sent| sent.pending.clone());
         let Some(table) = self.schema.table(key.table) else {
             // The table left the schema: what was sent cannot be merged any more, and is not lost.
-            let sent = entry.sent.take().map(|sent| sent.pending);
-            entry.next =
-                entry.next.or(sent).map(|next| Pending { review: Some(Review::Refused(Refusal::UnknownTable)), ..next });
+            if let Some(sent) = entry.sent.take() {
+                let sent = Pending { sent_before: sent.pending.sent_before.max(SentBefore::Frozen), ..sent.pending };
+                entry.next = squash(None, sent, entry.next.take())
+                    .map(|next| Pending { review: Some(Review::Refused(Refusal::UnknownTable)), ..next });
+            }
             self.put_entry(&entry)?;
             return Ok(None);
         };
@@ -141,18 +143,33 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    /// A voided push is given up under its number and goes again in halves; a change that fails alone waits for a person (P6).
-    fn thaw_void(&mut self, number: PushNo, rows: &[RowKey]) -> Result<(), StoreError> {
-        self.thaw(number, rows)?;
-        if let [key] = rows
-            && let Some(mut entry) = self.tables.entry(*key)?
-        {
-            if let Some(next) = &mut entry.next {
-                next.review = Some(Review::Refused(Refusal::Undeliverable));
+    /// A voided push is given up under its number and goes again in halves; what fails alone, a change or changes that must go
+    /// together, waits for a person (P6).
+    fn thaw_void(&mut self, number: PushNo, rows: &[(RowKey, Option<u16>)]) -> Result<(), StoreError> {
+        let keys: Vec<RowKey> = rows.iter().map(|(key, _)| *key).collect();
+        self.thaw(number, &keys)?;
+        let alone = |rows: &[(RowKey, Option<u16>)]| match rows {
+            [_] => true,
+            [(_, group), others @ ..] => group.is_some() && others.iter().all(|(_, other)| other == group),
+            [] => false,
+        };
+        if alone(rows) {
+            for key in keys {
+                self.undeliverable(key)?;
             }
-            self.put_entry(&entry)?;
         }
         self.state.push_changes_max = (rows.len() / 2).max(1);
+        Ok(())
+    }
+
+    /// Sending a change is given up: it waits for a person.
+    pub fn undeliverable(&mut self, key: RowKey) -> Result<(), StoreError> {
+        if let Some(mut entry) = self.tables.entry(key)?
+            && let Some(next) = &mut entry.next
+        {
+            next.review = Some(Review::Refused(Refusal::Undeliverable));
+            self.put_entry(&entry)?;
+        }
         Ok(())
     }
 

@@ -136,7 +136,8 @@ impl Engine {
         })
     }
 
-    /// Applies a person's decision. `shown` is the server's row as the dialog showed it; without it, the mirror of the moment.
+    /// Applies a person's decision. `shown` is the server's row as the dialog showed it (for a unique clash, the other row);
+    /// without it, the mirror of the moment.
     ///
     /// # Errors
     /// [`LocalError`]; nothing was decided.
@@ -174,6 +175,7 @@ impl Step<'_, '_> {
         let mirror = self.tables.mirror(key)?.map(|held| held.row);
         let mut entry = self.entry_or_new(key)?;
         let settled = self.tables.settled(key)?;
+        let seen = seen.map(|seen| seen.within(self.state.recovery_copies));
         write(table, &mut entry, mirror.as_ref(), what, seen.as_ref(), settled.as_ref(), self.now_ms)?;
         entry.generation = self.next_generation();
         let before = entry.next.as_ref().and_then(|next| next.group);

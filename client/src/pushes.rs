@@ -5,11 +5,11 @@ use crate::step::{Moved, Step};
 use crate::store::{FrozenPush, ReadTables, StoreError, Tables};
 use redb::ReadableTable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use tombolo_protocol::change::{Push, Refusal};
+use tombolo_protocol::change::Push;
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::ids::{Hash16, RowKey};
 use tombolo_protocol::limits::{PUSH_CHANGES_MAX, PUSH_WINDOW_MAX};
-use tombolo_protocol::outbox::{Entry, Review, Sent};
+use tombolo_protocol::outbox::{Entry, Sent};
 use tombolo_protocol::schema::Schema;
 
 /// How much is frozen.
@@ -114,8 +114,10 @@ impl Step<'_, '_> {
             if too_large.is_empty() {
                 return Ok(Plan { pushes: pushes.into(), is_complete: true, is_true: true, of_new_sync: false });
             }
-            // What depends on them is held now, so it is planned again.
-            too_large.iter().try_for_each(|push| self.give_up(push))?;
+            // They wait for a person. What depends on them is held now, so it is planned again.
+            for (key, _) in too_large.iter().flat_map(|push| &push.rows) {
+                self.undeliverable(*key)?;
+            }
         }
     }
 
@@ -160,17 +162,5 @@ impl Step<'_, '_> {
         self.tables.put_frozen(&FrozenPush { number, hash, schema, rows: planned.rows.clone(), failed_sessions: 0 })?;
         self.state.frozen = (number, hash);
         Ok(true)
-    }
-
-    /// Changes that must go together and are too many for any push wait for a person.
-    fn give_up(&mut self, planned: &Planned) -> Result<(), StoreError> {
-        for (key, _) in &planned.rows {
-            let mut entry = self.entry_or_new(*key)?;
-            if let Some(next) = &mut entry.next {
-                next.review = Some(Review::Refused(Refusal::Undeliverable));
-            }
-            self.tables.put_entry(&entry)?;
-        }
-        Ok(())
     }
 }

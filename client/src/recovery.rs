@@ -86,13 +86,13 @@ impl Step<'_, '_> {
         let mut offered = 0;
         for (key, layers) in by_row {
             let mut entry = self.entry_or_new(key)?;
-            let pending_before = entry.next.is_some();
             entry.next = self.joined(key, layers.into_iter().chain(entry.next.take()));
             entry.generation = self.next_generation();
             // A decision changes no row: the values that lost go back into the history, and nobody is asked.
             if let Some(next) = entry.next.as_mut().filter(|next| next.op != Op::Decide) {
                 offered += 1;
-                if offer == Offer::Ask && !pending_before {
+                // Also where something newer is pending: it would take the lost part along unasked.
+                if offer == Offer::Ask {
                     next.review = Some(Review::Offered);
                 }
             }
@@ -106,9 +106,9 @@ impl Step<'_, '_> {
     fn joined(&self, key: RowKey, layers: impl Iterator<Item = Pending>) -> Option<Pending> {
         let mut joined: Option<Pending> = None;
         for layer in layers {
-            joined = match (joined, self.schema.table(key.table)) {
-                (Some(older), Some(table)) => squash(table, older, Some(layer)),
-                (None, _) | (Some(_), None) => Some(layer),
+            joined = match joined {
+                Some(older) => squash(self.schema.table(key.table), older, Some(layer)),
+                None => Some(layer),
             };
         }
         joined

@@ -207,8 +207,9 @@ impl<'a, 'txn> Step<'a, 'txn> {
         self.touched.insert(row.key);
         let Some(mut entry) = self.tables.entry(row.key)? else { return Ok(()) };
         entry.kept = Some(row.clone());
+        // What waits for another reason does not become ready because the row comes back.
         if let Some(next) = &mut entry.next {
-            next.review = Some(Review::Left);
+            next.review.get_or_insert(Review::Left);
         }
         self.put_entry(&entry)
     }
@@ -385,5 +386,21 @@ mod tests {
         put(&store, &complete(), &[RowState { since: Seq(12), ..site("a", 12) }]);
         let ready = store.read().unwrap().entry(key()).unwrap().unwrap();
         assert_eq!((ready.kept, ready.next.unwrap().review), (None, None));
+    }
+
+    #[test]
+    fn what_waits_for_another_reason_waits_on_when_its_row_leaves_and_comes_back() {
+        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+        put(&store, &complete(), &[site("a", 9)]).unwrap();
+        let mut entry = Entry::new(key(), Seq(2));
+        let mut pending = tombolo_protocol::outbox::Pending::new(tombolo_protocol::change::Op::Delete, Seq(9), 0);
+        pending.review = Some(Review::Offered);
+        entry.next = Some(pending);
+        store.write(|tables| tables.put_entry(&entry)).unwrap();
+        let exit = RowState { kind: StateKind::Exited, fields: Vec::new(), whole: false, ..site("", 11) };
+        put(&store, &complete(), &[exit]);
+        put(&store, &complete(), &[RowState { since: Seq(12), ..site("a", 12) }]);
+        let waiting = store.read().unwrap().entry(key()).unwrap().unwrap();
+        assert_eq!(waiting.next.unwrap().review, Some(Review::Offered));
     }
 }

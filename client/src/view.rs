@@ -114,7 +114,7 @@ pub fn check<'a>(table: &'a Table, values: &BTreeMap<FieldTag, Value>, new: bool
         .collect()
 }
 
-fn view(table: &Table, key: RowKey, mirror: Option<&Row>, entry: Option<&Entry>) -> Option<RowView> {
+fn view(table: &Table, key: RowKey, history: u32, mirror: Option<&Row>, entry: Option<&Entry>) -> Option<RowView> {
     let values = shown(mirror, entry)?;
     let row = mirror.or(entry.and_then(|entry| entry.kept.as_ref()));
     let of_mirror = row.map(|row| row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())).collect());
@@ -122,6 +122,7 @@ fn view(table: &Table, key: RowKey, mirror: Option<&Row>, entry: Option<&Entry>)
         key,
         version: mirror.map_or(Version(0), |row| row.version),
         seen: Seen {
+            history,
             seq: row.map(|row| row.seq).unwrap_or_default(),
             generation: entry.map(|entry| entry.generation).unwrap_or_default(),
             values: Some(of_mirror.unwrap_or_default()),
@@ -146,7 +147,8 @@ fn standing(table: &Table, mirror: Option<&Row>, entry: &Entry) -> RowStanding {
 pub fn get(tables: &ReadTables, schema: &Schema, key: RowKey) -> Result<Option<RowView>, StoreError> {
     let Some(table) = schema.table(key.table) else { return Ok(None) };
     let mirror = tables.mirror(key)?.map(|held| held.row);
-    Ok(view(table, key, mirror.as_ref(), tables.entry(key)?.as_ref()))
+    let history = tables.sync_state()?.recovery_copies;
+    Ok(view(table, key, history, mirror.as_ref(), tables.entry(key)?.as_ref()))
 }
 
 /// The rows of a table as they are shown.
@@ -254,6 +256,7 @@ type Beside = (RowId, Option<Row>, Option<Entry>);
 struct Overlay<'a> {
     table: &'a Table,
     tag: TableTag,
+    history: u32,
     mirror: std::iter::Peekable<Box<dyn Iterator<Item = Result<MirrorRow, StoreError>> + 'a>>,
     entries: std::iter::Peekable<Box<dyn Iterator<Item = Result<Entry, StoreError>> + 'a>>,
 }
@@ -262,7 +265,8 @@ impl<'a> Overlay<'a> {
     fn new(tables: &'a ReadTables, table: &'a Table) -> Result<Self, StoreError> {
         let mirror: Box<dyn Iterator<Item = _>> = Box::new(tables.mirror_rows(table.tag, None)?);
         let entries: Box<dyn Iterator<Item = _>> = Box::new(tables.entries_of(table.tag, None)?);
-        Ok(Self { table, tag: table.tag, mirror: mirror.peekable(), entries: entries.peekable() })
+        let history = tables.sync_state()?.recovery_copies;
+        Ok(Self { table, tag: table.tag, history, mirror: mirror.peekable(), entries: entries.peekable() })
     }
 
     fn step(&mut self) -> Result<Option<Beside>, StoreError> {
@@ -295,7 +299,7 @@ impl Iterator for Overlay<'_> {
                 Ok(None) => return None,
                 Ok(Some((id, mirror, entry))) => {
                     let key = RowKey { table: self.tag, id };
-                    if let Some(row) = view(self.table, key, mirror.as_ref(), entry.as_ref()) {
+                    if let Some(row) = view(self.table, key, self.history, mirror.as_ref(), entry.as_ref()) {
                         return Some(Ok(row));
                     }
                 }

@@ -71,6 +71,15 @@ impl Row {
         table.section(|field| Some(self.value(field).clone()))
     }
 
+    /// Whether `earlier` can be this row as it was before in the same history: whatever is not newer than it is as it was there.
+    pub fn follows(&self, earlier: &Row) -> bool {
+        let was = |field: &FieldTag| earlier.fields.get(field).filter(|stamped| !stamped.value.is_null());
+        let is = |field: &FieldTag| self.fields.get(field).filter(|stamped| !stamped.value.is_null());
+        let kept = |field: &FieldTag| self.stamp(*field) > earlier.seq || is(field) == was(field);
+        let not_older = self.seq > earlier.seq || (self.seq == earlier.seq && self.life == earlier.life);
+        not_older && self.fields.keys().chain(earlier.fields.keys()).all(kept)
+    }
+
     /// What a reader needs who holds the row as it was at `base`: the fields newer than that, or the whole row where it came
     /// into its section later, is a tombstone, or `base` is zero (S1, P5).
     pub fn since_base(&self, base: Seq) -> RowState {
@@ -251,6 +260,16 @@ mod tests {
         match apply(key(), held, state) {
             Applied::Store(row) => row,
             other => panic!("stored was expected, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_row_follows_what_it_was_and_not_what_it_was_in_another_history() {
+        let earlier = row(("a", 5), ("b", 20));
+        assert!(earlier.follows(&earlier) && row(("c", 25), ("b", 20)).follows(&earlier));
+        // Older, equal stamps with other values, and a change at a seq that `earlier` would have had.
+        for other in [row(("a", 5), ("b", 9)), row(("x", 5), ("b", 20)), row(("x", 12), ("b", 25))] {
+            assert!(!other.follows(&earlier), "{other:?}");
         }
     }
 

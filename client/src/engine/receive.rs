@@ -155,8 +155,7 @@ impl Engine {
     }
 
     fn which_common(&mut self) -> Result<(), StepError> {
-        // The beginning is common to everything in one workspace, whose id the server has checked.
-        let pairs = self.store.read()?.pairs()?.into_iter().chain([Mark::default()]).collect();
+        let pairs = self.store.read()?.common_pairs()?;
         self.send(&Up::CommonPairs { pairs });
         Ok(())
     }

@@ -89,10 +89,6 @@ impl Engine {
         }
         match sync.caught_up {
             Some(head) if head.seq >= self.state.result_seq => {
-                if self.state.push_changes_max != 0 {
-                    self.write_state(|state| state.push_changes_max = 0)?;
-                    self.plan = Plan::default();
-                }
                 let report = self.take_sync().map(|sync| sync.report).unwrap_or_default();
                 self.events.push_back(Event::Synced(SyncReport { head: head.seq, ..report }));
             }
@@ -125,8 +121,11 @@ impl Engine {
     /// byte leaves (O5).
     fn freeze(&mut self, now_ms: i64) -> Result<(), StepError> {
         let limits = self.push_limits;
+        if self.plan.is_done() {
+            return self.end_halving();
+        }
         // The window is filled again when half of it is free.
-        if self.plan.is_done() || self.store.read()?.frozen_count()? > limits.window / 2 {
+        if self.store.read()?.frozen_count()? > limits.window / 2 {
             return Ok(());
         }
         let only = self.sync.as_ref().and_then(|sync| sync.only.clone());
@@ -135,6 +134,14 @@ impl Engine {
         // Without a sync, automatic pushing sends whatever is ready.
         self.step(now_ms, |step| Ok(step.freeze(&mut plan, only.as_ref(), limits)?))?;
         self.plan = plan;
+        Ok(())
+    }
+
+    /// Once everything that had to go in halves went through, pushes are whole again (P6).
+    fn end_halving(&mut self) -> Result<(), StepError> {
+        if self.state.push_changes_max != 0 && self.store.read()?.frozen_count()? == 0 {
+            self.write_state(|state| state.push_changes_max = 0)?;
+        }
         Ok(())
     }
 

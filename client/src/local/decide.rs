@@ -4,6 +4,7 @@ use super::{LocalError, LocalWrite};
 use crate::step::Step;
 use crate::store::StoreError;
 use std::collections::{BTreeMap, BTreeSet};
+use tombolo_protocol::change::Refusal;
 use tombolo_protocol::ids::{FieldTag, GroupId, RowKey};
 use tombolo_protocol::outbox::{Choice, Pending, Resolution, ResolveError, Review, Write, conflict, resolve, shown};
 use tombolo_protocol::row::Row;
@@ -14,10 +15,11 @@ impl Step<'_, '_> {
     /// A unique value changes hands: the row that has it gives it up, in one group with the row that takes it (P7). Where it
     /// may be empty, it becomes empty; a required text becomes "VALUE (2)", or the next number that no row here has; anything
     /// else cannot be taken.
-    fn take_over(&mut self, rival: RowKey, field: FieldTag, taking: &mut Pending) -> Result<(), LocalError> {
+    fn take_over(&mut self, rival: RowKey, field: FieldTag, taking: &mut Pending, own: Option<&Row>) -> Result<(), LocalError> {
         let mirror = self.tables.mirror(rival)?.map(|held| held.row);
         let has = shown(mirror.as_ref(), self.tables.entry(rival)?.as_ref()).and_then(|mut values| values.remove(&field));
-        let wanted = taking.fields.get(&field).map(|edit| &edit.value);
+        // A restored or moved row brings what it had along.
+        let wanted = taking.fields.get(&field).map(|edit| &edit.value).or(own.map(|row| row.value(field)));
         // It may have let go of it meanwhile, here or at the server.
         if has.is_none() || has.as_ref() != wanted {
             return Ok(());
@@ -64,7 +66,14 @@ impl Step<'_, '_> {
             return Err(LocalError::InFlight);
         }
         let mirror = self.tables.mirror(key)?.map(|held| held.row);
-        let server = shown.or(mirror.as_ref());
+        // Newer deltas may have come; a row that the dialog showed of another history is no base for anything (H3).
+        if let Some(shown) = shown
+            && !self.tables.mirror(shown.key)?.is_some_and(|held| held.row.follows(shown))
+        {
+            return Err(ResolveError::Moved.into());
+        }
+        // A clash shows the other row.
+        let server = shown.filter(|shown| shown.key == key).or(mirror.as_ref());
         let next = entry.next.as_mut().ok_or(ResolveError::NoConflict)?;
         let group = next.group;
         match conflict(table, next, server) {
@@ -74,7 +83,7 @@ impl Step<'_, '_> {
                 if let Some((rival, field)) = rival
                     && let Some(next) = &mut entry.next
                 {
-                    self.take_over(rival, field, next)?;
+                    self.take_over(rival, field, next, mirror.as_ref())?;
                 }
             }
             // What was refused, or is offered again: mine sends it again, the server's gives it up.
@@ -94,14 +103,18 @@ impl Step<'_, '_> {
         if let Some(group) = entry.next.as_ref().and_then(|next| next.group) {
             self.check_group(group)?;
         }
-        if let (Some(group), Resolution::AllServer) = (group, resolution) {
-            // Giving up one member gives up the group: half of it was never meant.
-            for mut member in self.members(group)?.into_iter().filter(|member| member.key != key) {
-                member.next = None;
-                member.generation = self.next_generation();
-                self.touched.insert(member.key);
-                self.put_entry(&member)?;
+        let Some(group) = group else { return Ok(()) };
+        for mut member in self.members(group)?.into_iter().filter(|member| member.key != key) {
+            match (resolution, &mut member.next) {
+                // Giving up one member gives up the group: half of it was never meant.
+                (Resolution::AllServer, next) => *next = None,
+                // What could only not be delivered together goes again together.
+                (_, Some(next)) if next.review == Some(Review::Refused(Refusal::Undeliverable)) => next.review = None,
+                _ => continue,
             }
+            member.generation = self.next_generation();
+            self.touched.insert(member.key);
+            self.put_entry(&member)?;
         }
         Ok(())
     }

@@ -1,13 +1,16 @@
 //! Typed access to the tables, the same for snapshots and transactions.
 
+use super::pairs::spare;
 use super::{AcknowledgedPush, AuthorRecord, FrozenPush, MirrorRow, RecoveryCopy, StoreError, SyncState, records, tables as t};
 use redb::{ReadableTable, ReadableTableMetadata, Table};
 use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use tombolo_protocol::codec::store::{decode, encode};
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag};
+use tombolo_protocol::limits::COMMON_PAIRS_MAX;
 use tombolo_protocol::message::WantedRow;
 use tombolo_protocol::outbox::{Entry, Settled};
 use tombolo_protocol::row::Row;
@@ -31,6 +34,9 @@ pub struct Tables<T> {
 }
 
 type Bytes = &'static [u8];
+
+/// Pairs that are kept; one place is left for the beginning.
+const PAIRS_MAX: usize = COMMON_PAIRS_MAX - 1;
 
 /// The key of a row: table tag and id.
 pub(crate) fn row_key(key: RowKey) -> [u8; 18] {
@@ -181,7 +187,7 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
 
     /// The acknowledged pushes above a seq, oldest first.
     pub fn acknowledged_above(&self, seq: Seq) -> Result<Vec<AcknowledgedPush>, StoreError> {
-        let bounds = ((seq.0 + 1).to_be_bytes().to_vec(), vec![0xff; 17]);
+        let bounds = (seq.0.saturating_add(1).to_be_bytes().to_vec(), vec![0xff; 17]);
         range(&self.acknowledged, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))).collect()
     }
 
@@ -193,13 +199,22 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         }
     }
 
-    /// The (seq, hash) pairs that may be common with a server, newest first.
-    pub fn pairs(&self) -> Result<Vec<Mark>, StoreError> {
+    /// The (seq, hash) pairs that may be common with a server, newest first: of what any message gave, of the acknowledged
+    /// pushes, and the beginning, which is common to everything in one workspace.
+    pub fn common_pairs(&self) -> Result<Vec<Mark>, StoreError> {
         let mut pairs = range(&self.pairs, (Vec::new(), vec![0xff; 9]))?
-            .map(|item| item.and_then(|(key, value)| Ok(Mark { seq: Seq(number_of(&key)?), hash: hash_of(&value)? })))
-            .collect::<Result<Vec<_>, _>>()?;
-        pairs.reverse();
-        Ok(pairs)
+            .map(|item| item.and_then(|(key, value)| Ok((number_of(&key)?, hash_of(&value)?))))
+            .collect::<Result<BTreeMap<u64, Hash16>, _>>()?;
+        for push in self.acknowledged_above(Seq(0))? {
+            pairs.insert(push.commit.seq.0, push.commit.hash);
+            if pairs.len() > PAIRS_MAX
+                && let Some(spare) = spare(&pairs.keys().copied().collect::<Vec<_>>())
+            {
+                pairs.remove(&spare);
+            }
+        }
+        let newest_first = pairs.into_iter().rev().map(|(seq, hash)| Mark { seq: Seq(seq), hash });
+        Ok(newest_first.chain([Mark::default()]).collect())
     }
 
     /// Rows of which only a part came.
@@ -317,13 +332,13 @@ impl Tables<Table<'_, Bytes, Bytes>> {
 
     /// Drops acknowledged pushes at or below a seq.
     pub(crate) fn drop_acknowledged(&mut self, seq: Seq) -> Result<(), StoreError> {
-        let end = (seq.0 + 1).to_be_bytes();
+        let end = seq.0.saturating_add(1).to_be_bytes();
         self.drop_acknowledged_in(..end.as_slice())
     }
 
     /// Drops acknowledged pushes above a seq.
     pub(crate) fn drop_acknowledged_above(&mut self, seq: Seq) -> Result<(), StoreError> {
-        let begin = (seq.0 + 1).to_be_bytes();
+        let begin = seq.0.saturating_add(1).to_be_bytes();
         self.drop_acknowledged_in(begin.as_slice()..)
     }
 
@@ -360,22 +375,21 @@ impl Tables<Table<'_, Bytes, Bytes>> {
         Ok(dropped)
     }
 
-    /// Keeps a pair: the oldest one is kept for ever, of the others the newest.
+    /// Keeps a pair; where there are too many, the one that is missed least goes.
     pub(crate) fn put_pair(&mut self, mark: Mark) -> Result<(), StoreError> {
-        // One place is left for the beginning, which is common to everything in a workspace.
-        let max = tombolo_protocol::limits::COMMON_PAIRS_MAX as u64 - 1;
         self.pairs.insert(mark.seq.0.to_be_bytes().as_slice(), mark.hash.0.as_slice())?;
-        while self.pairs.len()? > max {
-            let second = self.pairs.iter()?.nth(1).transpose()?.map(|(key, _)| key.value().to_vec());
-            let Some(second) = second else { break };
-            self.pairs.remove(second.as_slice())?;
+        if self.pairs.len()? > PAIRS_MAX as u64 {
+            let seqs = self.pairs.iter()?.map(|item| number_of(item?.0.value())).collect::<Result<Vec<_>, _>>()?;
+            if let Some(spare) = spare(&seqs) {
+                self.pairs.remove(spare.to_be_bytes().as_slice())?;
+            }
         }
         Ok(())
     }
 
     /// Forgets pairs above a seq.
     pub(crate) fn drop_pairs_above(&mut self, seq: Seq) -> Result<(), StoreError> {
-        let begin = (seq.0 + 1).to_be_bytes();
+        let begin = seq.0.saturating_add(1).to_be_bytes();
         self.pairs.retain_in(begin.as_slice().., |_, _| false)?;
         Ok(())
     }
@@ -396,7 +410,7 @@ impl Tables<Table<'_, Bytes, Bytes>> {
 
     /// Forgets who made the commits above a seq.
     pub(crate) fn drop_authors_above(&mut self, seq: Seq) -> Result<(), StoreError> {
-        let begin = (seq.0 + 1).to_be_bytes();
+        let begin = seq.0.saturating_add(1).to_be_bytes();
         self.authors.retain_in(begin.as_slice().., |_, _| false)?;
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 mod access;
 mod guard;
+mod pairs;
 mod records;
 pub mod tables;
 

@@ -65,7 +65,7 @@ pub struct SyncState {
     pub other_server: Option<WorkspaceId>,
     /// Some change may wait for a row that it refers to; looked for only then (T19).
     pub awaits_parents: bool,
-    /// Counts the recovery copies.
+    /// Counts the recovery copies, and so the histories that the mirror was of: one is made at each divergence.
     pub recovery_copies: u32,
     /// Changes that go into one push while a voided one is sent again in halves (P6); zero where nothing limits them.
     pub push_changes_max: usize,

@@ -137,6 +137,12 @@ impl Pending {
         }
     }
 
+    /// Whether a delete swallowed a create of which no device saw that it was accepted: nothing in it has a base.
+    fn swallowed_create(&self) -> bool {
+        let without_base = |edit: &Edit| edit.base_value.is_none() && edit.base == Seq(0);
+        self.row_base == Seq(0) && !self.fields.is_empty() && self.fields.values().all(without_base)
+    }
+
     /// What is left when there is neither field nor decision in an update: nothing; with a decision alone: a decide.
     fn tidied(mut self) -> Option<Self> {
         if self.op == Op::Update && self.fields.is_empty() {

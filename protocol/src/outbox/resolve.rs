@@ -26,7 +26,7 @@ pub enum Choice {
 pub enum Resolution {
     /// Mine in everything: keep my edit, delete anyway, restore with my edit.
     AllMine,
-    /// The server's in everything: drop my edit, keep the row, accept the deletion.
+    /// The server's in everything: drop my edit, keep the row, accept the deletion, give up a new row that clashes.
     AllServer,
     /// By field; every conflicting field is named.
     Fields(BTreeMap<FieldTag, Choice>),
@@ -47,8 +47,8 @@ pub enum ResolveError {
         /// The first such field.
         field: FieldTag,
     },
-    /// The row was deleted, or came back, while the dialog was open.
-    #[error("the row was deleted or restored meanwhile; look at it again")]
+    /// The row was deleted, or came back, while the dialog was open; or the server's history is another one since (H3).
+    #[error("the row was deleted, restored or put back meanwhile; look at it again")]
     Moved,
     /// The row as such is the question; there is no field to choose.
     #[error("this is about the whole row: choose mine or the server's")]
@@ -85,8 +85,10 @@ pub fn resolve(
     let mut pending = entry.next.clone().ok_or(ResolveError::NoConflict)?;
     pending.edited_at_ms = now_ms;
     pending.rounds = 0;
+    // One decision is enough, also for what was refused or is offered again as well.
+    pending.review = None;
     if conflict.kind == ConflictKind::Unique {
-        entry.next = resolve_clash(pending, conflict, server, resolution)?;
+        entry.next = resolve_clash(table, pending, conflict, server, resolution)?;
         return Ok(());
     }
     let server = server.ok_or(ResolveError::NoConflict)?;
@@ -235,37 +237,68 @@ fn names(table: &Table, unit: &[FieldTag]) -> String {
 }
 
 /// Unique clash: another value, or give mine up. Keeping mine means trying again: the other row may have let go of it, or the
-/// caller makes it.
+/// caller makes it. Giving up a new row leaves nothing of it, not even in the history: there is no row to record it with.
 fn resolve_clash(
+    table: &Table,
     mut pending: Pending,
     conflict: &Conflict,
     server: Option<&Row>,
     resolution: &Resolution,
 ) -> Result<Option<Pending>, ResolveError> {
-    pending.review = None;
     let field = *conflict.fields.first().ok_or(ResolveError::NoConflict)?;
     match resolution {
         Resolution::AllMine => Ok(Some(pending)),
         Resolution::AllServer if pending.op == Op::Create => Ok(None),
-        Resolution::AllServer => {
-            if let Some(edit) = pending.fields.remove(&field) {
-                pending.lost.push(LostValue { field, value: edit.value });
-            }
-            Ok(pending.tidied())
-        }
+        Resolution::AllServer if pending.op == Op::Restore => Ok(give_up(pending).tidied()),
+        Resolution::AllServer => Ok(without_value(pending, field, table.scope).tidied()),
         Resolution::Fields(choices) => match choices.get(&field) {
             Some(Choice::Value(value)) => {
-                let base_value = server.map(|row| row.value(field).clone());
-                let base = server.map_or_else(Default::default, |row| row.seq);
-                let edit = pending.fields.entry(field).or_insert(Edit { value: Value::Null, base_value, base });
-                edit.value = value.clone();
+                set_value(&mut pending, field, value.clone(), server);
                 Ok(Some(pending))
             }
             Some(Choice::Mine) => Ok(Some(pending)),
-            Some(Choice::Server) => resolve_clash(pending, conflict, server, &Resolution::AllServer),
+            Some(Choice::Server) if matches!(pending.op, Op::Create | Op::Restore) => {
+                yield_value(table, pending, field, server)
+            }
+            Some(Choice::Server) => resolve_clash(table, pending, conflict, server, &Resolution::AllServer),
             None => Err(ResolveError::Undecided { field }),
         },
     }
+}
+
+/// The row as such stays and leaves the value to the other row: it keeps what it was deleted with, or has none where it may.
+fn yield_value(
+    table: &Table,
+    mut pending: Pending,
+    field: FieldTag,
+    server: Option<&Row>,
+) -> Result<Option<Pending>, ResolveError> {
+    let before = server.filter(|_| pending.op == Op::Restore).map(|row| row.value(field).clone()).unwrap_or_default();
+    let mine = pending.fields.get(&field).map_or(&before, |edit| &edit.value).clone();
+    let left = if mine == before { Value::Null } else { before };
+    if left.is_null() && table.field(field).is_none_or(|field| field.required) {
+        return Err(ResolveError::WholeRow);
+    }
+    pending.lost.push(LostValue { field, value: mine });
+    if pending.op == Op::Create {
+        pending.fields.remove(&field);
+    } else {
+        set_value(&mut pending, field, left, server);
+    }
+    Ok(Some(pending))
+}
+
+/// Takes back the edit of a field; where the change does not touch it, that of the scope, in which the value is taken.
+fn without_value(mut pending: Pending, field: FieldTag, scope: Option<FieldTag>) -> Pending {
+    let given_up = pending.fields.remove_entry(&field).or_else(|| pending.fields.remove_entry(&scope?));
+    pending.lost.extend(given_up.map(|(field, edit)| LostValue { field, value: edit.value }));
+    pending
+}
+
+fn set_value(pending: &mut Pending, field: FieldTag, value: Value, server: Option<&Row>) {
+    let base_value = server.map(|row| row.value(field).clone());
+    let base = server.map_or_else(Default::default, |row| row.seq);
+    pending.fields.entry(field).or_insert(Edit { value: Value::Null, base_value, base }).value = value;
 }
 
 fn rebase_on(edit: &mut Edit, server: &Row, field: FieldTag) {

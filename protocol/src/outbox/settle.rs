@@ -61,7 +61,7 @@ pub fn settle(table: &Table, entry: &mut Entry, verdict: &Verdict, seq: Seq, sta
             // What is held is no reason to try less often: whoever holds it counts, or waits for a person (O8).
             let came_back = u8::from(!matches!(verdict, Verdict::Held { .. }));
             let rounds = older.rounds.saturating_add(came_back);
-            entry.next = squash(table, older, entry.next.take()).map(|mut pending| {
+            entry.next = squash(Some(table), older, entry.next.take()).map(|mut pending| {
                 pending.review = if edited_meanwhile { None } else { review(verdict) };
                 pending.rounds = if edited_meanwhile { 0 } else { rounds };
                 pending
@@ -79,13 +79,13 @@ fn review(verdict: &Verdict) -> Option<Review> {
     }
 }
 
-/// The row base follows only if the result brings the row, and in it no stamp and no `since` of another commit newer than it: else the
-/// person has not seen that change, and the question is asked (T35).
+/// The row base follows only if the result brings the row with no stamp and no `since` of another commit that is newer than it:
+/// else there may be a change that the person has not seen, and the question is asked (T35).
 fn confirmation(sent: &Pending, generation: Generation, next: Option<&Pending>, seq: Seq, state: Option<&RowState>) -> Settled {
     let of_sent = if sent.op == Op::Restore || sent.op == Op::Create { sent.row_base } else { Seq(0) };
     let base = next.map_or(sent.row_base, |next| next.row_base).max(of_sent);
     let foreign = |stamp: Seq| stamp > base && stamp < seq;
-    let unseen = state.is_none_or(|state| foreign(state.since) || state.fields.iter().any(|field| foreign(field.stamp)));
+    let seen = state.is_some_and(|state| !foreign(state.since) && !state.fields.iter().any(|field| foreign(field.stamp)));
     // What a delete swallowed was not sent, and is not confirmed.
     let sent_fields = if sent.op == Op::Delete { None } else { Some(&sent.fields) };
     Settled {
@@ -93,7 +93,7 @@ fn confirmation(sent: &Pending, generation: Generation, next: Option<&Pending>, 
         seq,
         fields: sent_fields.into_iter().flatten().map(|(field, edit)| (*field, edit.value.clone())).collect(),
         whole: sent.op == Op::Create,
-        row_base: (!unseen).then_some(seq),
+        row_base: seen.then_some(seq),
     }
 }
 

@@ -9,8 +9,9 @@ use crate::ids::{FieldTag, Seq};
 use crate::schema::Table;
 use std::collections::BTreeMap;
 
-/// The change that has the effect of `older` and then `newer`; `None` where nothing is left.
-pub fn squash(table: &Table, older: Pending, newer: Option<Pending>) -> Option<Pending> {
+/// The change that has the effect of `older` and then `newer`; `None` where nothing is left. Of a table that left the schema no
+/// field groups are known: what is back at its base stays in an update then.
+pub fn squash(table: Option<&Table>, older: Pending, newer: Option<Pending>) -> Option<Pending> {
     let Some(newer) = newer else { return Some(older) };
     let mut lost = older.lost.clone();
     lost.extend(newer.lost.iter().cloned());
@@ -35,6 +36,13 @@ pub fn squash(table: &Table, older: Pending, newer: Option<Pending>) -> Option<P
             ..joined
         }),
         (_, Op::Delete) => Some(Pending { fields: merge_fields(older.fields, newer.fields), ..joined }),
+        // Undone before a server ever had the row: it is new again, and asked about where somebody made it all the same.
+        (Op::Delete, Op::Restore | Op::Update | Op::Create) if older.swallowed_create() => Some(Pending {
+            op: Op::Create,
+            row_base: Seq(0),
+            fields: as_new(merge_fields(older.fields, newer.fields)),
+            ..joined
+        }),
         (Op::Delete, Op::Restore | Op::Update | Op::Create) => {
             let fields = merge_fields(older.fields, newer.fields);
             // Sent once, the row may be gone: the wish to have it back stays.
@@ -42,12 +50,7 @@ pub fn squash(table: &Table, older: Pending, newer: Option<Pending>) -> Option<P
             set_back(table, Pending { op, fields, ..joined })
         }
         (Op::Create, _) => {
-            let mut fields = merge_fields(older.fields, newer.fields);
-            for edit in fields.values_mut() {
-                edit.base_value = None;
-                edit.base = Seq(0);
-            }
-            fields.retain(|_, edit| !edit.value.is_null());
+            let fields = as_new(merge_fields(older.fields, newer.fields));
             Some(Pending { op: Op::Create, row_base: older.row_base, fields, ..joined })
         }
         (Op::Restore, Op::Restore) => Some(Pending {
@@ -88,12 +91,16 @@ fn merge_fields(older: BTreeMap<FieldTag, Edit>, newer: BTreeMap<FieldTag, Edit>
     fields
 }
 
+/// The fields of a create: they have no base.
+fn as_new(fields: BTreeMap<FieldTag, Edit>) -> BTreeMap<FieldTag, Edit> {
+    let set = fields.into_iter().filter(|(_, edit)| !edit.value.is_null());
+    set.map(|(field, edit)| (field, Edit { value: edit.value, base_value: None, base: Seq(0) })).collect()
+}
+
 /// Units that are back at their base leave an update. In a restore they stay: they say that what a delete before it swallowed
 /// was taken back.
-fn set_back(table: &Table, mut pending: Pending) -> Option<Pending> {
-    if pending.op != Op::Update {
-        return Some(pending);
-    }
+fn set_back(table: Option<&Table>, mut pending: Pending) -> Option<Pending> {
+    let Some(table) = table.filter(|_| pending.op == Op::Update) else { return Some(pending) };
     let at_base = |fields: &BTreeMap<_, Edit>, member| {
         fields.get(member).is_none_or(|edit: &Edit| edit.base_value.as_ref() == Some(&edit.value))
     };

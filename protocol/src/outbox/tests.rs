@@ -7,6 +7,8 @@ use crate::schema::Table;
 use crate::testing::{key, live_row, medications, stock};
 use std::collections::BTreeMap;
 
+mod deciding;
+
 const NAME: FieldTag = FieldTag(1);
 const DOSE: FieldTag = FieldTag(2);
 const UNIT: FieldTag = FieldTag(3);
@@ -85,7 +87,7 @@ impl Story {
 }
 
 fn seen(seq: u64, generation: u64) -> Option<Seen> {
-    Some(Seen { seq: Seq(seq), generation: Generation(generation), values: None })
+    Some(Seen { history: 0, seq: Seq(seq), generation: Generation(generation), values: None })
 }
 
 #[test]
@@ -194,10 +196,40 @@ fn a_view_of_a_pending_value_that_was_confirmed_meanwhile_is_no_old_view() {
 }
 
 #[test]
-fn a_view_from_before_a_divergence_is_worth_no_more_than_the_mirror() {
+fn a_view_that_cannot_be_is_worth_no_more_than_the_mirror() {
     let mut story = Story::new(medications(), Some(row("a", "n", 10)));
     story.write_seen(Write::Update(set(&[(NAME, "b")])), seen(500, 0)).unwrap();
     assert_eq!(story.next().fields[&NAME].base, Seq(10));
+}
+
+#[test]
+fn a_view_of_another_history_has_seen_nothing_of_this_one_but_its_values() {
+    let foreign = |values| Some(Seen { history: 0, seq: Seq(10), generation: Generation(3), values }.within(1));
+    let mut story = Story::new(medications(), Some(row("new history", "n", 10)));
+    for values in [None, Some(set(&[(NAME, "lost"), (NOTES, "n")]))] {
+        story.entry = Entry::new(key(), Seq(2));
+        story.write_seen(Write::Update(set(&[(NAME, "mine")])), foreign(values.clone())).unwrap();
+        assert_eq!((story.next().fields[&NAME].base, story.next().row_base), (Seq(0), Seq(0)));
+        assert_eq!(story.conflict(), Some(ConflictKind::UpdateUpdate));
+        story.entry = Entry::new(key(), Seq(2));
+        story.write_seen(Write::Delete, foreign(values)).unwrap();
+        assert_eq!(story.conflict(), Some(ConflictKind::DeleteUpdate));
+    }
+    // What still is as it was shown is no question.
+    story.entry = Entry::new(key(), Seq(2));
+    story.write_seen(Write::Update(set(&[(NOTES, "mine")])), foreign(Some(set(&[(NAME, "lost"), (NOTES, "n")])))).unwrap();
+    assert_eq!(story.conflict(), None);
+}
+
+#[test]
+fn a_view_is_one_word_that_older_programs_wrote_shorter() {
+    for (text, history, seq, generation) in [("17", 0, 17, 0), ("17.4", 0, 17, 4), ("17.0.2", 2, 17, 0), ("17.4.2", 2, 17, 4)] {
+        let view = Seen { history, seq: Seq(seq), generation: Generation(generation), values: None };
+        assert_eq!((text.parse(), view.to_string().as_str()), (Ok(view), text));
+    }
+    for wrong in ["", "17.", "a", "1.2.3.4", "-1"] {
+        assert!(wrong.parse::<Seen>().is_err(), "{wrong}");
+    }
 }
 
 #[test]
@@ -320,10 +352,10 @@ fn a_create_sent_once_and_deleted_keeps_the_delete() {
     let mut create = Pending::new(Op::Create, Seq(0), 0);
     create.sent_before = SentBefore::Frozen;
     let delete = Pending::new(Op::Delete, Seq(0), 1);
-    let joined = squash(&medications(), create.clone(), Some(delete.clone())).unwrap();
+    let joined = squash(Some(&medications()), create.clone(), Some(delete.clone())).unwrap();
     assert_eq!(joined.op, Op::Delete);
     create.sent_before = SentBefore::Never;
-    assert_eq!(squash(&medications(), create, Some(delete)), None);
+    assert_eq!(squash(Some(&medications()), create, Some(delete)), None);
 }
 
 #[test]
@@ -485,7 +517,7 @@ mod laws {
             if let [a, b, c] = layers.as_slice() {
                 let table = medications();
                 let join = |a: Option<Pending>, b: Option<Pending>| match a {
-                    Some(a) => squash(&table, a, b),
+                    Some(a) => squash(Some(&table), a, b),
                     None => b,
                 };
                 let left = join(join(Some(a.clone()), Some(b.clone())), Some(c.clone()));

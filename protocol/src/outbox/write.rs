@@ -1,6 +1,6 @@
 //! Local writes on an entry (O2, O3): the base is what was displayed.
 
-use super::{Edit, Entry, Pending, SentBefore, Settled, conflict};
+use super::{Edit, Entry, Pending, SentBefore, Settled, conflict, squash};
 use crate::change::Op;
 use crate::ids::{FieldTag, Generation, Seq};
 use crate::row::{Life, Row};
@@ -12,6 +12,8 @@ use thiserror::Error;
 /// What a person saw of a row: reads return it, writes give it back (O2).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Seen {
+    /// The history that it was seen in: the store counts its divergences, and seqs of one history say nothing in another (H3).
+    pub history: u32,
     /// The mirror row's seq; zero where the mirror did not hold the row.
     pub seq: Seq,
     /// The entry's generation; zero where there was no entry.
@@ -20,17 +22,31 @@ pub struct Seen {
     pub values: Option<BTreeMap<FieldTag, Value>>,
 }
 
+impl Seen {
+    /// What the view is worth in a history: one of another history has seen nothing of this one but the values that it keeps.
+    pub fn within(self, history: u32) -> Self {
+        if self.history == history { self } else { Self { history, values: self.values, ..Self::default() } }
+    }
+}
+
+/// `seq.generation.history` in one word; what is zero at the end is left out.
 impl std::fmt::Display for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.generation == Generation(0) { write!(f, "{}", self.seq) } else { write!(f, "{}.{}", self.seq, self.generation) }
+        match (self.generation, self.history) {
+            (Generation(0), 0) => write!(f, "{}", self.seq),
+            (generation, 0) => write!(f, "{}.{generation}", self.seq),
+            (generation, history) => write!(f, "{}.{generation}.{history}", self.seq),
+        }
     }
 }
 
 impl std::str::FromStr for Seen {
     type Err = std::num::ParseIntError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (seq, generation) = text.split_once('.').unwrap_or((text, "0"));
-        Ok(Self { seq: Seq(seq.parse()?), generation: Generation(generation.parse()?), values: None })
+        let mut parts = text.splitn(3, '.');
+        let mut next = || parts.next().unwrap_or("0");
+        let (seq, generation, history) = (next().parse()?, next().parse()?, next().parse()?);
+        Ok(Self { history, seq: Seq(seq), generation: Generation(generation), values: None })
     }
 }
 
@@ -137,7 +153,7 @@ fn create(ground: &Ground<'_>, entry: &mut Entry, fields: BTreeMap<FieldTag, Val
     match &entry.next {
         // Delete and create again: an update of the fields that the app knows (O3).
         Some(pending) if pending.op == Op::Delete => {
-            undelete(entry);
+            undelete(ground, entry);
             let displayed = shown(ground.mirror, Some(entry)).unwrap_or_default();
             update(ground, entry, &displayed, of_all());
         }
@@ -151,7 +167,7 @@ fn create(ground: &Ground<'_>, entry: &mut Entry, fields: BTreeMap<FieldTag, Val
                     (field, Edit { value, base_value, base })
                 })
                 .collect();
-            entry.next = Some(pending);
+            add(ground, entry, pending);
         }
         _ => {
             let mut pending = Pending::new(Op::Create, Seq(0), ground.now_ms);
@@ -160,9 +176,17 @@ fn create(ground: &Ground<'_>, entry: &mut Entry, fields: BTreeMap<FieldTag, Val
                 .filter(|(_, value)| !value.is_null())
                 .map(|(field, value)| (field, Edit { value, base_value: None, base: Seq(0) }))
                 .collect();
-            entry.next = Some(pending);
+            add(ground, entry, pending);
         }
     }
+}
+
+/// Begins a change where the row is not shown. A decision that is not sent yet goes with it, and the values that lost in it.
+fn add(ground: &Ground<'_>, entry: &mut Entry, pending: Pending) {
+    entry.next = match entry.next.take() {
+        Some(decision) => squash(Some(ground.table), decision, Some(pending)),
+        None => Some(pending),
+    };
 }
 
 fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag, Value>, fields: BTreeMap<FieldTag, Value>) {
@@ -261,8 +285,7 @@ fn settled_view<'a>(ground: &Ground<'a>) -> Option<&'a Settled> {
     ground.settled.filter(|settled| settled.generation <= seen.generation && settled.seq > seen.seq)
 }
 
-/// The row's seq that the person saw: never newer than the mirror's, so that a view from before a divergence (H3) cannot
-/// pass for one of rows that nobody has shown.
+/// The row's seq that the person saw: never newer than the mirror's, since no view of this history is.
 fn seen_seq(ground: &Ground<'_>, row: Option<&Row>) -> Seq {
     let of_mirror = row.map_or(Seq(0), |row| row.seq);
     ground.seen.map_or(of_mirror, |seen| seen.seq.min(of_mirror))
@@ -309,7 +332,7 @@ fn oldest_base(pending: &Pending) -> Seq {
 
 fn restore(ground: &Ground<'_>, entry: &mut Entry) -> Result<(), WriteError> {
     if entry.next.as_ref().is_some_and(|pending| pending.op == Op::Delete) {
-        undelete(entry);
+        undelete(ground, entry);
         return Ok(());
     }
     let in_flight = entry.sent.as_ref().is_some_and(|sent| sent.pending.op == Op::Delete);
@@ -321,14 +344,23 @@ fn restore(ground: &Ground<'_>, entry: &mut Entry) -> Result<(), WriteError> {
     }
     // A delete in flight swallowed edits; they come back with the row.
     let fields = entry.sent.as_ref().filter(|_| in_flight).map(|sent| sent.pending.fields.clone()).unwrap_or_default();
-    entry.next = Some(Pending { fields, ..Pending::new(Op::Restore, row_base(ground, entry), ground.now_ms) });
+    let pending = Pending { fields, ..Pending::new(Op::Restore, row_base(ground, entry), ground.now_ms) };
+    add(ground, entry, pending);
     Ok(())
 }
 
-/// Delete and restore: the swallowed fields as an update, or nothing (O3); a restore where the delete may have arrived.
-fn undelete(entry: &mut Entry) {
+/// Delete and restore: the swallowed fields as an update, or nothing (O3); a restore where the delete may have arrived; a create
+/// again where no server ever had the row.
+fn undelete(ground: &Ground<'_>, entry: &mut Entry) {
+    let never_there = ground.mirror.is_none() && entry.kept.is_none();
     entry.next = entry.next.take().and_then(|pending| {
-        let op = if pending.sent_before == SentBefore::Never { Op::Update } else { Op::Restore };
+        let op = if never_there && pending.swallowed_create() {
+            Op::Create
+        } else if pending.sent_before == SentBefore::Never {
+            Op::Update
+        } else {
+            Op::Restore
+        };
         Pending { op, ..pending }.tidied()
     });
 }

@@ -279,6 +279,47 @@ fn a_unique_value_is_not_taken_where_the_other_row_can_have_no_other() -> Result
 }
 
 #[test]
+fn a_row_that_is_restored_takes_its_unique_value_over_from_the_row_that_has_it_now() -> Result<()> {
+    for (mine, expected) in [(true, ("Lamu", "")), (false, ("-", "Lamu"))] {
+        let mut c = clinic()?;
+        c.world.schema(&CLINIC.replace("required = true\nunique = true", "unique = true"))?;
+        let (a, b) = (0, c.device()?);
+        let old = c.world.create(a, "sites", &[("name", "Lamu")])?;
+        c.world.sync(a)?;
+        c.world.delete(a, old)?;
+        c.world.sync(a)?;
+        c.world.sync(b)?;
+        let new = c.world.create(a, "sites", &[("name", "Lamu")])?;
+        c.world.sync(a)?;
+        c.world.restore(b, old)?;
+        c.world.sync(b)?;
+        assert_eq!(c.world.conflicts(b)?[0].conflict.kind, ConflictKind::Unique);
+        c.world.resolve(b, old, &if mine { Resolution::AllMine } else { Resolution::AllServer })?;
+        c.world.sync(b)?;
+        assert!(c.world.pending(b)?.is_empty(), "{:?}", c.world.pending(b)?);
+        assert_eq!((c.world.server_field(old, "name")?.as_str(), c.world.server_field(new, "name")?.as_str()), expected);
+        c.world.assert_equal(b)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_refused_new_row_that_was_deleted_and_is_restored_goes_through_once_it_is_mended() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let site = c.site.id.to_string();
+    let nameless = c.world.create(a, "patients", &[("phone", "1"), ("site", &site)])?;
+    c.world.sync(a)?;
+    c.world.delete(a, nameless)?;
+    c.world.restore(a, nameless)?;
+    c.world.update(a, nameless, &[("name", "Rose")])?;
+    c.world.sync(a)?;
+    assert_eq!(c.world.server_field(nameless, "name")?, "Rose");
+    assert!(c.world.pending(a)?.is_empty());
+    c.world.assert_equal(a)
+}
+
+#[test]
 fn a_refused_change_is_kept_with_its_reason_and_the_others_go_through() -> Result<()> {
     let mut c = clinic()?;
     let a = c.device()?;

@@ -2,11 +2,11 @@
 
 use crate::worlds::clinic;
 use anyhow::Result;
-use tombolo_client::Standing;
 use tombolo_client::event::Event;
 use tombolo_client::protocol::commit::Offer;
-use tombolo_client::protocol::outbox::{ConflictKind, Resolution};
+use tombolo_client::protocol::outbox::{ConflictKind, Resolution, ResolveError, Review, Write};
 use tombolo_client::protocol::schema::CLINIC;
+use tombolo_client::{LocalError, Standing};
 
 #[test]
 fn t5_acknowledged_edits_that_the_server_lost_are_offered_again() -> Result<()> {
@@ -61,6 +61,82 @@ fn t6_a_base_of_the_lost_history_overwrites_nothing_of_the_new_one() -> Result<(
     c.world.resolve(a, row, &Resolution::AllMine)?;
     c.world.sync(a)?;
     assert_eq!(c.world.server_field(row, "phone")?, "mine");
+    Ok(())
+}
+
+#[test]
+fn t6_a_form_opened_before_a_divergence_overwrites_and_deletes_nothing_unasked() -> Result<()> {
+    for deletes in [false, true] {
+        let mut c = clinic()?;
+        let a = c.device()?;
+        let row = c.known_patient(&[0, a])?;
+        let backup = c.world.backup();
+        for village in ["Lamu", "Kisumu", "Old"] {
+            c.world.update(0, row, &[("village", village)])?;
+            c.world.sync(0)?;
+        }
+        c.world.sync(a)?;
+        let seen = c.world.shown(a, row)?.unwrap().seen;
+        c.world.put_back(&backup)?;
+        let fresh = c.device()?;
+        c.world.update(fresh, row, &[("phone", "new history")])?;
+        c.world.sync(fresh)?;
+        // The seqs that the form saw are taken by others.
+        while c.world.server_row(row)?.unwrap().seq <= seen.seq {
+            let village = c.world.head().0.to_string();
+            c.world.update(fresh, row, &[("village", &village)])?;
+            c.world.sync(fresh)?;
+        }
+        c.world.sync(a)?;
+        c.world.sync(a)?;
+        assert_eq!(c.world.field(a, row, "phone")?, "new history");
+        let what = if deletes { Write::Delete } else { Write::Update(c.world.values(a, "patients", &[("phone", "mine")])?) };
+        // As the command line gives it back.
+        let seen = seen.to_string().parse()?;
+        c.world.write(a, row, what, Some(seen))?;
+        c.world.sync(a)?;
+        assert_eq!(c.world.server_field(row, "phone")?, "new history");
+        assert_eq!(c.world.conflicts(a)?.len(), 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn t6_a_decision_about_a_row_of_the_lost_history_is_not_taken() -> Result<()> {
+    for overtaken in [false, true] {
+        let mut c = clinic()?;
+        let a = c.device()?;
+        let row = c.known_patient(&[0, a])?;
+        let backup = c.world.backup();
+        for village in ["Lamu", "Kisumu", "Old"] {
+            c.world.update(0, row, &[("phone", "theirs"), ("village", village)])?;
+            c.world.sync(0)?;
+        }
+        c.world.update(a, row, &[("phone", "mine")])?;
+        c.world.sync(a)?;
+        let shown = c.world.conflicts(a)?[0].server.clone().unwrap();
+        c.world.put_back(&backup)?;
+        let fresh = c.device()?;
+        c.world.update(fresh, row, &[("phone", "new history")])?;
+        c.world.sync(fresh)?;
+        while overtaken && c.world.server_row(row)?.unwrap().seq <= shown.seq {
+            let village = c.world.head().0.to_string();
+            c.world.update(fresh, row, &[("village", &village)])?;
+            c.world.sync(fresh)?;
+        }
+        c.world.sync(a)?;
+        c.world.sync(a)?;
+        let refused = c.world.devices[a].engine.resolve(row, Some(&shown), &Resolution::AllMine, 1);
+        assert!(matches!(refused, Err(LocalError::Resolve(ResolveError::Moved))), "{refused:?}");
+        // Looked at again, it is; what came in since is no reason to ask about the same again.
+        let shown = c.world.conflicts(a)?[0].server.clone().unwrap();
+        c.world.update(fresh, row, &[("village", "Mombasa")])?;
+        c.world.sync(fresh)?;
+        c.world.sync(a)?;
+        c.world.devices[a].engine.resolve(row, Some(&shown), &Resolution::AllMine, 1)?;
+        c.world.sync(a)?;
+        assert_eq!(c.world.server_field(row, "phone")?, "mine");
+    }
     Ok(())
 }
 
@@ -129,6 +205,47 @@ fn t24_the_operator_chooses_whether_lost_edits_are_offered_again() -> Result<()>
         assert_eq!(copies.len(), 1, "the old mirror is set aside");
         assert!(copies[0].1.rows > 0);
     }
+    Ok(())
+}
+
+#[test]
+fn t24_what_is_to_be_asked_is_asked_also_where_something_newer_is_pending() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let row = c.known_patient(&[0, a])?;
+    let backup = c.world.backup();
+    c.world.update(a, row, &[("phone", "lost")])?;
+    c.world.sync(a)?;
+    c.world.update(a, row, &[("village", "pending")])?;
+    c.world.put_back(&backup)?;
+    c.world.restore_commit(Offer::Ask)?;
+    c.world.sync(a)?;
+    c.world.sync(a)?;
+    assert_eq!(c.world.server_field(row, "phone")?, "1", "sent again unasked");
+    let pending = c.world.pending(a)?;
+    assert_eq!((pending.len(), &pending[0].change.review), (1, &Some(Review::Offered)));
+    assert_eq!(c.world.field(a, row, "village")?, "pending");
+    c.world.resolve(a, row, &Resolution::AllMine)?;
+    c.world.sync(a)?;
+    assert_eq!((c.world.server_field(row, "phone")?, c.world.server_field(row, "village")?), ("lost".into(), "pending".into()));
+    Ok(())
+}
+
+#[test]
+fn one_decision_is_enough_for_a_deletion_that_is_offered_again_and_asked() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let row = c.known_patient(&[0, a])?;
+    let backup = c.world.backup();
+    c.world.delete(a, row)?;
+    c.world.sync(a)?;
+    c.world.put_back(&backup)?;
+    c.world.restore_commit(Offer::Ask)?;
+    c.world.sync(a)?;
+    c.world.sync(a)?;
+    c.world.resolve(a, row, &Resolution::AllMine)?;
+    c.world.sync(a)?;
+    assert_eq!(c.world.server_field(row, "phone")?, "-");
     Ok(())
 }
 

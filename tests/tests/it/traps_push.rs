@@ -261,6 +261,54 @@ fn t14_a_push_that_ends_every_session_is_voided_and_goes_again() -> Result<()> {
 }
 
 #[test]
+fn t14_a_group_that_ends_every_session_waits_for_a_person_and_goes_again_whole() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let (one, two) = (c.known_patient(&[a])?, c.known_patient(&[a])?);
+    let values = c.world.values(a, "patients", &[("phone", "2")])?;
+    c.world.group(a, vec![(one, Write::Update(values.clone())), (two, Write::Update(values))])?;
+    for _ in 0..3 {
+        c.world.begin_sync(a)?;
+        c.world.connect(a)?;
+        c.world.up(a)?;
+        c.world.down(a)?;
+        c.world.cut_by_error(a)?;
+    }
+    c.world.sync(a)?;
+    c.world.sync(a)?;
+    assert_eq!(c.world.voids()?, 1);
+    let refused = |view: &tombolo_client::view::PendingView| view.standing == Standing::Refused;
+    assert_eq!(c.world.pending(a)?.iter().filter(|view| refused(view)).count(), 2, "{:?}", c.world.pending(a)?);
+    // One decision sends the group again.
+    c.world.resolve(a, one, &tombolo_client::protocol::outbox::Resolution::AllMine)?;
+    c.world.sync(a)?;
+    assert_eq!((c.world.server_field(one, "phone")?, c.world.server_field(two, "phone")?), ("2".into(), "2".into()));
+    assert_eq!(c.world.devices[a].engine.state().push_changes_max, 0);
+    Ok(())
+}
+
+#[test]
+fn t14_in_automatic_mode_too_pushes_are_whole_again_once_everything_went_through() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let (one, two) = (c.known_patient(&[a])?, c.known_patient(&[a])?);
+    c.world.devices[a].engine.set_automatic(true);
+    c.world.update(a, one, &[("phone", "2")])?;
+    c.world.update(a, two, &[("phone", "2")])?;
+    for _ in 0..3 {
+        c.world.connect(a)?;
+        c.world.up(a)?;
+        c.world.down(a)?;
+        c.world.cut_by_error(a)?;
+    }
+    c.world.connect(a)?;
+    c.world.settle(a)?;
+    assert_eq!((c.world.voids()?, c.world.server_field(two, "phone")?), (1, "2".into()));
+    assert_eq!(c.world.devices[a].engine.state().push_changes_max, 0);
+    Ok(())
+}
+
+#[test]
 fn t18_an_import_is_no_group_and_a_group_that_is_too_large_is_refused_at_once() -> Result<()> {
     let mut c = clinic()?;
     c.world.chunk_rows(1000);

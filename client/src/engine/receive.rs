@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tombolo_protocol::frame::decode_down;
-use tombolo_protocol::ids::{DeviceId, Mark, PushNo, Section, Seq};
+use tombolo_protocol::ids::{DeviceId, Mark, PushNo, Section, Seq, WorkspaceId};
 use tombolo_protocol::message::{Authors, CaughtUp, CloseReason, Copied, Diverged, Down, Outcome, Up, Welcome};
 use tombolo_protocol::schema::Schema;
 
@@ -37,7 +37,7 @@ impl Engine {
             Down::WhichCommon => self.which_common()?,
             Down::Diverged(diverged) => self.diverged(*diverged, now_ms)?,
             Down::OtherServer { workspace } => {
-                self.write_state(|state| state.other_server = Some(workspace))?;
+                self.met_other_server(workspace)?;
                 self.events.push_back(Event::OtherServer);
                 self.hangup = Some(Hangup::Stay);
             }
@@ -82,6 +82,11 @@ impl Engine {
         self.go_on(now_ms)
     }
 
+    /// Another workspace answers at the address: remembered until a person decides, or the right one is back (H2).
+    pub(crate) fn met_other_server(&mut self, workspace: WorkspaceId) -> Result<(), StoreError> {
+        self.write_state(|state| state.other_server = Some(workspace))
+    }
+
     /// Rows of deltas and of answers to wishes count as pulled; those of results are the push's own.
     fn count_pulled(&mut self) {
         if let Some(sync) = &mut self.sync {
@@ -94,6 +99,7 @@ impl Engine {
         self.answered(welcome.snapshot, &welcome.outcomes, &welcome.authors, now_ms, |step| {
             let named = step.cursors.sections.iter().chain(step.cursors.fills.keys());
             let listed = listed.unwrap_or_else(|| named.copied().collect());
+            step.state.other_server = None;
             step.relist(&listed, welcome.snapshot.seq)
         })?;
         self.session.phase = Phase::Live;
@@ -152,14 +158,14 @@ impl Engine {
 
     fn diverged(&mut self, diverged: Diverged, now_ms: i64) -> Result<(), StepError> {
         let Diverged { common, outcomes, authors, offer, .. } = diverged;
-        self.step(now_ms, |step| {
+        let lost = self.step(now_ms, |step| {
             // What is lost is taken first: the outcomes are of the new history, and acknowledged in it.
             let lost = step.take_lost(common.seq)?;
             step.keep_authors(&authors)?;
             outcomes.iter().try_for_each(|outcome| step.outcome(outcome).map(drop))?;
             Ok(step.diverged(common, offer, lost)?)
         })?;
-        self.begin_again(Event::Diverged { common: common.seq });
+        self.begin_again(Event::Diverged { common: common.seq, lost });
         Ok(())
     }
 

@@ -75,6 +75,7 @@ pub(crate) async fn run(socket: WebSocket, connection: Connection) {
         under_way: 0,
         greeted: false,
         issued: VecDeque::new(),
+        device,
         user,
         peer: connection.peer,
         limits: connection.limits,
@@ -167,6 +168,7 @@ struct Driver {
     greeted: bool,
     /// Tokens of devices that are being issued, in order.
     issued: VecDeque<String>,
+    device: DeviceId,
     user: UserId,
     hub: Arc<Hub>,
     peer: Arc<Peer>,
@@ -365,6 +367,7 @@ impl Driver {
         let hub = self.hub.clone();
         let now_ms = self.clock.now_ms();
         let greeted = std::mem::replace(&mut self.greeted, true);
+        let who = (self.device, self.user);
         let served = tokio::task::spawn_blocking(move || {
             let served = hub.snapshot().map_err(|unavailable| unavailable.to_string()).and_then(|snapshot| {
                 let served = match greeted {
@@ -376,7 +379,8 @@ impl Driver {
             if served.is_err() {
                 session.handle_trouble(TROUBLE_AFTER_MS);
             }
-            let ready: Vec<Ready> = std::iter::from_fn(|| session.poll_output()).map(Ready::from).collect();
+            let outputs = std::iter::from_fn(|| session.poll_output());
+            let ready: Vec<Ready> = outputs.inspect(|output| tell_divergence(&hub, who, output)).map(Ready::from).collect();
             (session, served, ready)
         });
         let Ok((session, served, ready)) = served.await else {
@@ -395,6 +399,19 @@ impl Driver {
             Over
         })
     }
+}
+
+/// An operator who put the server back wants to know who had more than it has now, and what becomes of that (H3, H4).
+fn tell_divergence(hub: &Hub, (device, user): (DeviceId, UserId), output: &Output) {
+    let Output::Frame(Down::Diverged(diverged)) = output else { return };
+    let name = hub.snapshot().ok().and_then(|snapshot| Some(snapshot.user(user).ok()??.name));
+    log::to_stderr(&format_args!(
+        "device {device} of {} knows commits that this server does not have: commit {} is the newest in common, {} of its \
+         unanswered pushes are known here. It sets aside what it holds, and offers again what was lost as far as the restore says",
+        name.unwrap_or_else(|| user.to_string()),
+        diverged.common.seq,
+        diverged.outcomes.len()
+    ));
 }
 
 /// An output whose frame is made already.

@@ -10,6 +10,7 @@ use crate::names::NameError;
 use crate::store::StoreError;
 use crate::url::UrlError;
 use std::io;
+use tombolo_protocol::outbox::ResolveError;
 
 /// How a command ends; scripts rely on the numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +59,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let exit = match &error {
             ClientError::Name(_) | ClientError::Value { .. } => Exit::Usage,
+            ClientError::Local(LocalError::Resolve(ResolveError::MixedGroup { .. })) => Exit::Usage,
             ClientError::Local(LocalError::NoSchema) => Exit::Login,
             _ => Exit::Failed,
         };

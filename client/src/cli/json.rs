@@ -94,8 +94,8 @@ pub(super) fn pending(schema: &Schema, view: &PendingView) -> Json {
         object.insert("sent_before".into(), json!(true));
     }
     let fields = view.change.fields.iter().map(|(field, edit)| {
-        let base = edit.base_value.as_ref().or_else(|| view.mirror.as_ref().map(|row| row.value(*field)));
-        let base = base.map_or(Json::Null, |value| plain(table, *field, value));
+        // Null where it is not known what the person saw: the mirror may have moved on.
+        let base = edit.base_value.as_ref().map_or(Json::Null, |value| plain(table, *field, value));
         (field_name(table, *field), json!({ "base": base, "mine": plain(table, *field, &edit.value) }))
     });
     object.insert("fields".into(), Json::Object(fields.collect()));
@@ -223,4 +223,34 @@ pub(super) fn history(table: &Table, entry: &HistoryEntry) -> Json {
         "fields": fields,
         "lost": lost,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tombolo_protocol::ids::{RowId, RowNo, Seq, TableTag, Version};
+    use tombolo_protocol::outbox::{Edit, Pending};
+    use tombolo_protocol::row::{Life, Stamped};
+    use tombolo_protocol::schema::CLINIC;
+
+    #[test]
+    fn a_base_that_is_not_known_is_null_and_not_the_servers_value() {
+        let phone = FieldTag(2);
+        let key = RowKey { table: TableTag(2), id: RowId::from_bytes([7; 16]) };
+        let mirror = Row {
+            key,
+            no: RowNo(1),
+            seq: Seq(50),
+            ordinal: 0,
+            version: Version(2),
+            since: Seq(40),
+            life: Life::Live,
+            fields: [(phone, Stamped { value: Value::text("theirs"), stamp: Seq(50) })].into(),
+        };
+        let mut change = Pending::new(Op::Update, Seq(40), 0);
+        change.fields.insert(phone, Edit { value: Value::text("mine"), base_value: None, base: Seq(40) });
+        let view = PendingView { key, change, standing: Standing::Conflict, mirror: Some(mirror) };
+        let shown = pending(&Schema::parse(CLINIC).unwrap(), &view);
+        assert_eq!(shown["fields"]["phone"], json!({ "base": null, "mine": "mine" }));
+    }
 }

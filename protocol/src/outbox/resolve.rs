@@ -53,6 +53,14 @@ pub enum ResolveError {
     /// The row as such is the question; there is no field to choose.
     #[error("this is about the whole row: choose mine or the server's")]
     WholeRow,
+    /// Different sides were chosen inside one group, which would make a pair that nobody wrote (C2).
+    #[error(
+        "{fields} belong together: choose mine for all of them or the server's for all of them. A value that you type may stand beside either. Nothing was decided"
+    )]
+    MixedGroup {
+        /// The members' names.
+        fields: String,
+    },
     /// The other row needs its value, so it cannot be taken over.
     #[error("the other row must have a value here and keeps it; choose another value, or the server's")]
     Taken,
@@ -196,25 +204,34 @@ fn complete_units(table: &Table, pending: &mut Pending, server: &Row) {
     }
 }
 
-/// A choice for every conflicting field. A group is decided as one: a side chosen for one member holds for the others.
+/// A choice for every field of every unit that is in conflict or named: a group is decided as one (C2), so the side chosen for
+/// a member holds for the others, and a typed value stands beside it. Where only values are typed, the rest stays mine.
 fn choices_of(table: &Table, conflict: &Conflict, resolution: &Resolution) -> Result<BTreeMap<FieldTag, Choice>, ResolveError> {
     let named = match resolution {
         Resolution::AllMine => return Ok(conflict.fields.iter().map(|field| (*field, Choice::Mine)).collect()),
         Resolution::AllServer => return Ok(conflict.fields.iter().map(|field| (*field, Choice::Server)).collect()),
         Resolution::Fields(named) => named,
     };
-    let mut choices = named.clone();
-    for field in &conflict.fields {
-        if choices.contains_key(field) {
-            continue;
-        }
-        let of_unit = table.unit(field).iter().find_map(|member| named.get(member));
-        let side = of_unit.ok_or(ResolveError::Undecided { field: *field })?;
-        // A typed value belongs to the field that it was typed for; the rest of the group stays mine.
-        let side = if matches!(side, Choice::Value(_)) { Choice::Mine } else { side.clone() };
-        choices.insert(*field, side);
+    let mut choices = BTreeMap::new();
+    for field in conflict.fields.iter().chain(named.keys()) {
+        let unit = table.unit(field);
+        let of_unit = || unit.iter().filter_map(|member| named.get(member));
+        let has = |side: Choice| of_unit().any(|choice| *choice == side);
+        let side = match (has(Choice::Mine), has(Choice::Server)) {
+            (true, true) => return Err(ResolveError::MixedGroup { fields: names(table, unit) }),
+            (false, true) => Choice::Server,
+            (true, false) => Choice::Mine,
+            (false, false) if of_unit().next().is_some() => Choice::Mine,
+            (false, false) => return Err(ResolveError::Undecided { field: *field }),
+        };
+        choices.extend(unit.iter().map(|member| (*member, named.get(member).unwrap_or(&side).clone())));
     }
     Ok(choices)
+}
+
+fn names(table: &Table, unit: &[FieldTag]) -> String {
+    let names = unit.iter().filter_map(|member| Some(table.field(*member)?.name.as_str()));
+    names.collect::<Vec<_>>().join(" and ")
 }
 
 /// Unique clash: another value, or give mine up. Keeping mine means trying again: the other row may have let go of it, or the
@@ -262,4 +279,41 @@ fn give_up(mut pending: Pending) -> Pending {
         std::mem::take(&mut pending.fields).into_iter().filter(|(_, edit)| edit.base_value.as_ref() != Some(&edit.value));
     pending.lost.extend(changed.map(|(field, edit)| LostValue { field, value: edit.value }));
     Pending { op: Op::Decide, ..pending }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::medications;
+
+    const NAME: FieldTag = FieldTag(1);
+    const DOSE: FieldTag = FieldTag(2);
+    const UNIT: FieldTag = FieldTag(3);
+
+    fn choices(named: &[(FieldTag, Choice)]) -> Result<BTreeMap<FieldTag, Choice>, ResolveError> {
+        let conflict = Conflict { kind: ConflictKind::UpdateUpdate, fields: vec![DOSE, UNIT] };
+        choices_of(&medications(), &conflict, &Resolution::Fields(named.iter().cloned().collect()))
+    }
+
+    #[test]
+    fn a_group_is_decided_as_one() {
+        let typed = Choice::Value(Value::text("g"));
+        let mixed = choices(&[(DOSE, Choice::Mine), (UNIT, Choice::Server)]);
+        assert_eq!(mixed, Err(ResolveError::MixedGroup { fields: "dose and unit".into() }));
+        assert_eq!(choices(&[(DOSE, Choice::Server)]), Ok([(DOSE, Choice::Server), (UNIT, Choice::Server)].into()));
+        // A typed value stands beside either side, and beside mine where no side is chosen.
+        for (side, rest) in [(Some(Choice::Server), Choice::Server), (Some(Choice::Mine), Choice::Mine), (None, Choice::Mine)] {
+            let named: Vec<_> = side.into_iter().map(|side| (UNIT, side)).chain([(DOSE, typed.clone())]).collect();
+            assert_eq!(choices(&named), Ok([(DOSE, typed.clone()), (UNIT, rest)].into()));
+        }
+        assert_eq!(choices(&[(NAME, Choice::Mine)]), Err(ResolveError::Undecided { field: DOSE }));
+    }
+
+    #[test]
+    fn a_group_without_conflict_is_not_torn_apart_by_naming_a_member() {
+        let conflict = Conflict { kind: ConflictKind::UpdateUpdate, fields: vec![NAME] };
+        let named = Resolution::Fields([(NAME, Choice::Mine), (UNIT, Choice::Server)].into());
+        let choices = choices_of(&medications(), &conflict, &named);
+        assert_eq!(choices, Ok([(NAME, Choice::Mine), (DOSE, Choice::Server), (UNIT, Choice::Server)].into()));
+    }
 }

@@ -172,6 +172,7 @@ fn the_base_is_what_was_displayed_and_not_what_the_mirror_has_at_saving() {
     // T17: the form opens with a@40, a delta brings x@50, the person saves b.
     let mut story = Story::new(medications(), Some(row("x", "n", 50)));
     story.write_seen(Write::Update(set(&[(NAME, "b")])), seen(40, 0)).unwrap();
+    assert_eq!(story.next().fields[&NAME].base_value, None, "the value that was seen is not known, and not the server's");
     assert_eq!(story.next().fields[&NAME].base, Seq(40));
     assert_eq!(story.conflict(), Some(ConflictKind::UpdateUpdate));
 }

@@ -231,7 +231,8 @@ fn set_field(
 }
 
 /// Base value and base of a field that is touched for the first time: what is in flight, else what the person saw, else the
-/// mirror of the moment.
+/// mirror of the moment. A view without values tells only how old it is: of a field that moved since, nobody knows the value
+/// that was seen, and the present one is never taken for it.
 fn base_of(ground: &Ground<'_>, entry: &Entry, field: FieldTag) -> (Option<Value>, Seq) {
     if let Some(sent) = &entry.sent {
         if let Some(edit) = sent.pending.fields.get(&field) {

@@ -278,8 +278,9 @@ impl<'a> Planner<'a> {
     ) -> Result<Option<ReadRow>, StoreError> {
         if record.len() != columns.len() {
             let (cells, named) = (record.len(), columns.len());
+            let columns = if named == 1 { "column" } else { "columns" };
             self.problems
-                .in_line(line, format!("has {cells} cells, but the first line names {named} columns; is a quote missing?"));
+                .in_line(line, format!("has {cells} cells, but the first line names {named} {columns}; is a quote missing?"));
             return Ok(None);
         }
         let mut row = ReadRow { line, id: None, values: for_all.clone(), told: self.told.clone() };

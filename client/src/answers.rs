@@ -99,7 +99,12 @@ impl Step<'_, '_> {
             self.tables.put_entry(&entry)?;
             return Ok(None);
         };
-        let settled = settle(table, &mut entry, verdict, seq, state);
+        // A row that the result could not hold came whole ahead of it, and is in the mirror.
+        let ahead = match (state, &entry.sent) {
+            (None, Some(sent)) => self.tables.mirror(key)?.map(|held| held.row.since_base(sent.view_base)),
+            _ => None,
+        };
+        let settled = settle(table, &mut entry, verdict, seq, state.or(ahead.as_ref()));
         if let Some(settled) = &settled {
             self.tables.put_settled(key, settled)?;
             tally.pushed += 1;

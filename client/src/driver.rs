@@ -197,7 +197,10 @@ impl Driver {
                 self.host.set_automatic(false);
                 self.trouble = None;
             }
-            Command::Reconsider => self.try_anew(),
+            Command::Reconsider => {
+                self.leave_old_token();
+                self.try_anew();
+            }
             Command::Sync(options, watch) => self.begin_sync(options, watch),
             Command::CancelSync => self.end_sync(Err(SyncError::Cancelled)),
             Command::History(job) => self.ask_history(job),
@@ -206,6 +209,16 @@ impl Driver {
                 let _ = reply.try_send(self.notices.subscribe());
             }
             Command::Stop => {}
+        }
+    }
+
+    /// A link that was opened with the token before the login ends; the server would end it, as if the new one were no good.
+    fn leave_old_token(&mut self) {
+        if let LinkState::Connecting { attempt, .. } = &self.link {
+            attempt.abort();
+        }
+        if let LinkState::Connecting { .. } | LinkState::Up(_) = self.link {
+            self.end_link(false, Some(0));
         }
     }
 

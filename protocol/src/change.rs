@@ -202,6 +202,12 @@ pub enum Refusal {
     /// 9: the push was voided and this change failed alone (P6).
     #[error("the server could not be given this change; tell your administrator")]
     Undeliverable,
+    /// 10: a new row of the scope table, where every section of a user with all rights must fit into one list.
+    #[error("there cannot be more than {most} of these, deleted ones included; tell your administrator")]
+    TooManyScopes {
+        /// How many there may be, under the present schema.
+        most: u32,
+    },
 }
 
 /// What an accepted change did to its row, as the log records it.

@@ -16,8 +16,9 @@ pub const FRAME_WIRE_BYTES_MAX: usize = 1024 * 1024;
 pub const FRAME_INFLATED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// First chunk of a session whose rate is not known yet, in inflated bytes.
 pub const CHUNK_BYTES_FIRST: usize = 16 * 1024;
-/// Largest chunk, in inflated bytes: a chunk's messages stay well under [`FRAME_INFLATED_BYTES_MAX`].
-pub const CHUNK_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Rows of the largest chunk and of any other message with rows, in inflated bytes, with the commits that they name. They may
+/// not compress at all, so this stays under [`FRAME_WIRE_BYTES_MAX`]; a quarter is left for names, sections and verdicts.
+pub const CHUNK_BYTES_MAX: usize = 768 * 1024;
 /// Rows in one chunk.
 pub const CHUNK_ROWS_MAX: usize = 16 * 1024;
 /// Delta chunks that may be unacknowledged (S9).
@@ -28,7 +29,8 @@ pub const HELLO_HEADER_BYTES_MAX: usize = 2 * 1024;
 pub const COMMON_PAIRS_MAX: usize = 64;
 /// Rows asked for in one WantRow.
 pub const WANT_ROWS_MAX: usize = 250;
-/// Sections of one user.
+/// Sections of one user. A user with all rights has one for each scope of each scoped table, and one for each other table: that
+/// bounds the scopes of a workspace, and a server refuses what would go beyond.
 pub const SECTIONS_MAX: usize = 4096;
 /// One record of an embedded store.
 pub const STORE_RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -58,5 +60,9 @@ pub const GROUP_COMMIT_CHANGES_MAX: usize = 1500;
 pub const UNAUTHENTICATED_BYTES_MAX: usize = 8 * 1024;
 /// Milliseconds that an unauthenticated peer has.
 pub const UNAUTHENTICATED_MS_MAX: u64 = 30_000;
+/// Milliseconds in which the checks of a session must have passed; the largest Hello takes half of them at 9.6 kbit/s.
+pub const CHECKS_MS_MAX: i64 = 60_000;
+/// Connections of one device at the same time: those that a bad link left behind die within a minute.
+pub const DEVICE_SESSIONS_MAX: usize = 16;
 /// Unauthenticated peers at the same time.
 pub const UNAUTHENTICATED_PEERS_MAX: usize = 1000;

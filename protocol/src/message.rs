@@ -78,7 +78,7 @@ pub enum Down {
         /// The workspace that answers.
         workspace: WorkspaceId,
     },
-    /// 6: the answer to a push; outside the credit window.
+    /// 6: the answer to a push; outside the credit window. Rows that it names and cannot hold came in [`Down::Rows`] ahead of it.
     Result {
         /// Where its rows were read.
         snapshot: Mark,
@@ -128,7 +128,7 @@ pub enum Down {
     },
     /// 15: the server closes behind this.
     Closed(CloseReason),
-    /// 16: the answer to [`Up::WantRow`].
+    /// 16: the answer to [`Up::WantRow`]; or rows of a result that one frame cannot hold, ahead of it.
     Rows {
         /// Where they were read.
         snapshot: Mark,
@@ -203,7 +203,8 @@ pub struct Welcome {
     pub snapshot: Mark,
     /// The device's last push number, with its hash.
     pub last: (PushNo, Hash16),
-    /// The recorded outcomes of pushes that Hello named.
+    /// The recorded outcomes of pushes that Hello named, up to the first that does not fit: the pushes from there on are sent again
+    /// and answered by results.
     pub outcomes: Vec<Outcome>,
     /// The user's sections, sorted; `None` where they are those of Hello's cursors.
     pub sections: Option<Vec<Section>>,
@@ -218,7 +219,8 @@ pub struct Copied {
     pub snapshot: Mark,
     /// The device's last push number, with its hash.
     pub last: (PushNo, Hash16),
-    /// The recorded outcomes of those frozen pushes whose hashes the client named.
+    /// The recorded outcomes of those frozen pushes whose hashes the client named; without rows where they do not fit. Deltas
+    /// bring those: to the new device no change is its own.
     pub outcomes: Vec<Outcome>,
     /// Who and when.
     pub authors: Authors,
@@ -231,9 +233,10 @@ pub struct Diverged {
     pub common: Mark,
     /// The head.
     pub snapshot: Mark,
-    /// The recorded outcomes, in the new history, of frozen pushes that the server has.
+    /// The recorded outcomes, in the new history, of frozen pushes that the server has; without rows, since every section is
+    /// filled anew.
     pub outcomes: Vec<Outcome>,
-    /// Who and when.
+    /// Who and when; empty, as there are no rows.
     pub authors: Authors,
     /// What the operator chose for edits that the restore lost (H4).
     pub offer: Offer,

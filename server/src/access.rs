@@ -9,6 +9,7 @@ use crate::store::{StoreError, tables::Tables};
 use std::collections::BTreeSet;
 use tombolo_protocol::commit::Grant;
 use tombolo_protocol::ids::{RowId, ScopeKey, Section, UserId};
+use tombolo_protocol::limits::SECTIONS_MAX;
 use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::{Role, Schema, Table};
 use tombolo_protocol::value::Value;
@@ -23,6 +24,13 @@ pub struct Rights {
     pub role: Role,
     /// The scopes of the user.
     pub grant: Grant,
+}
+
+/// How many scopes there may be, deleted ones included, so that the sections of a user with all rights fit into one list.
+pub fn scopes_max(schema: &Schema) -> usize {
+    let scoped = schema.tables.iter().filter(|table| table.scope.is_some()).count();
+    let others = schema.tables.len() - scoped;
+    SECTIONS_MAX.saturating_sub(others).checked_div(scoped).unwrap_or(usize::MAX)
 }
 
 impl Rights {

@@ -1,6 +1,7 @@
 //! The scan of the feed: bootstrap, catch-up and live are this one function (S1-S6).
 
 use crate::access::Rights;
+use crate::snapshot::commits_of;
 use crate::store::StoreError;
 use crate::store::read::Read;
 use crate::store::tables::Tables;
@@ -182,7 +183,7 @@ impl<'a> Merged<'a> {
 /// Rows gathered so far.
 struct Chunk {
     rows: Vec<RowState>,
-    bytes: usize,
+    load: Load,
     /// The position of the entry at hand.
     at: Position,
     /// The position before it, where the chunk can end without it.
@@ -195,7 +196,7 @@ struct Chunk {
 
 impl Chunk {
     fn new(from: Position) -> Self {
-        Self { rows: Vec::new(), bytes: 0, at: from, before: from, commit: (0, 0, from), added_at: None }
+        Self { rows: Vec::new(), load: Load::default(), at: from, before: from, commit: (0, 0, from), added_at: None }
     }
 
     fn begin(&mut self, at: Position) {
@@ -203,7 +204,7 @@ impl Chunk {
             return;
         }
         if at.seq != self.at.seq {
-            self.commit = (self.rows.len(), self.bytes, self.at);
+            self.commit = (self.rows.len(), self.load.bytes, self.at);
         }
         self.before = self.at;
         self.at = at;
@@ -218,12 +219,11 @@ impl Chunk {
     /// Adds a row, or says where the chunk ends because it is full. A commit that would fit into a chunk of its own is not
     /// split: what was added of it is taken out again (S2).
     fn add(&mut self, state: RowState, entry: Entry, budget: Budget) -> Option<Position> {
-        let bytes = estimate(&state);
-        let fits = self.rows.len() < budget.rows && self.bytes + bytes <= budget.bytes;
         // Entries at one position go together: the position could not say that one of them is missing.
-        if fits || self.rows.is_empty() || self.added_at.is_some() {
+        let must = self.rows.is_empty() || self.added_at.is_some();
+        let room = if must { usize::MAX } else { budget.bytes };
+        if (must || self.rows.len() < budget.rows) && self.load.try_add([&state], room) {
             self.rows.push(state);
-            self.bytes += bytes;
             self.added_at = Some(entry.row);
             return None;
         }
@@ -232,16 +232,50 @@ impl Chunk {
             return Some(self.before);
         }
         self.rows.truncate(rows);
-        self.bytes = bytes;
+        self.load.bytes = bytes;
         Some(end)
     }
 
     fn ended(self, to: Position, complete: Option<Seq>) -> Scanned {
-        Scanned { rows: self.rows, to, complete, bytes: self.bytes }
+        Scanned { rows: self.rows, to, complete, bytes: self.load.bytes }
+    }
+}
+
+/// A commit with its author and time, inflated.
+const COMMIT_BYTES: usize = 20;
+
+/// What rows take in a message, estimated: themselves, and who and when for each commit that they name (S2).
+#[derive(Default)]
+pub(crate) struct Load {
+    bytes: usize,
+    commits: BTreeSet<Seq>,
+}
+
+impl Load {
+    /// Something else is in the message too.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    /// Takes these rows if all of them fit into `most`; else nothing changes.
+    pub(crate) fn try_add<'r>(&mut self, rows: impl IntoIterator<Item = &'r RowState>, most: usize) -> bool {
+        let mut bytes = self.bytes;
+        let mut named = BTreeSet::new();
+        for row in rows {
+            bytes += estimate(row);
+            named.extend(commits_of(row).filter(|seq| !self.commits.contains(seq)));
+        }
+        bytes += COMMIT_BYTES * named.len();
+        if bytes > most {
+            return false;
+        }
+        self.bytes = bytes;
+        self.commits.extend(named);
+        true
     }
 }
 
 /// Roughly what a row takes inflated, and never much less than it weighs for the decoder.
-pub(crate) fn estimate(state: &RowState) -> usize {
+fn estimate(state: &RowState) -> usize {
     48 + state.fields.iter().map(|field| 6 + field.value.canonical_len()).sum::<usize>()
 }

@@ -1,7 +1,7 @@
 //! A small workspace in memory, for the tests of this crate.
 
 use crate::access::OPERATOR;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Identity, Snapshot};
 use crate::store::Store;
 use crate::workspace::{Init, Job, PushReply, Reply, Workspace};
 use std::collections::BTreeMap;
@@ -181,6 +181,11 @@ pub(crate) fn delete(key: RowKey, base: u64) -> Change {
     change(key, Op::Delete, base, &[])
 }
 
+/// Who a device is by the token that [`World::login`] gives it.
+pub(crate) fn identity(device: DeviceId, user: UserId) -> Identity {
+    Identity { device, user, token: tombolo_protocol::hash::long(device.bytes()), expires_at_ms: i64::MAX }
+}
+
 /// A device that counts and chains its pushes.
 #[derive(Clone, Copy)]
 pub(crate) struct Pusher {
@@ -283,7 +288,7 @@ impl World {
 
     /// Gives a device a token, as a login does.
     pub(crate) fn login(&mut self, device: DeviceId, user: UserId) {
-        let token = tombolo_protocol::hash::long(device.bytes());
+        let token = identity(device, user).token;
         let job = Job::IssueToken { user, device: None, fresh: device, token, expires_at_ms: i64::MAX };
         assert_eq!(self.apply(job), Reply::Token(Ok(device)));
     }

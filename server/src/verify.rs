@@ -95,16 +95,17 @@ impl fmt::Display for Report {
 /// every table, and computes the digests of all sections again.
 ///
 /// # Errors
-/// [`StoreError`] when a store cannot be read or written; what does not hold is in the report.
+/// [`StoreError`] when a store cannot be read or written, or a durable write of the server failed meanwhile (P9); what does not
+/// hold is in the report.
 pub fn verify(store: &Store, scratch: &Store, progress: &mut dyn FnMut(Progress)) -> Result<Report, StoreError> {
     let tables = store.read()?;
     let meta = tables.meta_record()?.ok_or(StoreError::NotInitialised)?;
     let mut report = Report { commits: meta.head.0, hash: meta.hash, ..Report::default() };
-    if let Some(problem) = replay(&tables, &meta, scratch, progress)? {
+    if let Some(problem) = replay(store, &tables, &meta, scratch, progress)? {
         report.problems.push(problem);
         return Ok(report);
     }
-    for (table, difference) in tables.compare(&scratch.read()?)? {
+    for (table, difference) in tables.compare(&scratch.read()?, &|| store.check())? {
         if let Some(difference) = difference.filter(|_| table != LOCAL) {
             report.problems.push(Problem::Fold { table, difference });
         }
@@ -120,7 +121,7 @@ pub fn verify(store: &Store, scratch: &Store, progress: &mut dyn FnMut(Progress)
 pub fn rebuild(from: &Store, into: &Store, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
     let tables = from.read()?;
     let meta = tables.meta_record()?.ok_or(StoreError::NotInitialised)?;
-    if let Some(problem) = replay(&tables, &meta, into, progress)? {
+    if let Some(problem) = replay(from, &tables, &meta, into, progress)? {
         return Err(StoreError::damaged(problem.to_string()));
     }
     let txn = into.write()?;
@@ -129,6 +130,7 @@ pub fn rebuild(from: &Store, into: &Store, progress: &mut dyn FnMut(Progress)) -
 }
 
 fn replay(
+    from: &Store,
     tables: &ReadTables,
     meta: &Meta,
     into: &Store,
@@ -137,6 +139,7 @@ fn replay(
     let mut hash = CommitHash::default();
     let mut next = Seq(1);
     while next <= meta.head {
+        from.check()?;
         let txn = into.write()?;
         {
             let mut folded = WriteTables::open(&txn)?;
@@ -188,6 +191,7 @@ fn check_digests(store: &Store, tables: &ReadTables, meta: &Meta, report: &mut R
     let schema = store.schema(tables, meta.schema)?;
     let mut sums: BTreeMap<Section, (Digest, u64)> = BTreeMap::new();
     for entry in tables.rows.iter()? {
+        store.check()?;
         let row: Row = codec::store::decode(entry?.1.value())?;
         report.rows += 1;
         let section = schema.table(row.key.table).and_then(|table| row.section(table));

@@ -36,7 +36,8 @@ impl Settled {
     }
 }
 
-/// Settles the sent part of an entry by its verdict. `state` is what the answer says of the row; `seq` the result's seq.
+/// Settles the sent part of an entry by its verdict. `state` is what the answer says of the row, or has said ahead of it;
+/// without one nobody knows what else changed. `seq` is the result's seq.
 ///
 /// Returns the confirmation, if it is one.
 ///
@@ -76,13 +77,13 @@ fn review(verdict: &Verdict) -> Option<Review> {
     }
 }
 
-/// The row base follows only if the result brings no stamp and no `since` of another commit that is newer than it: else the
+/// The row base follows only if the result brings the row, and in it no stamp and no `since` of another commit newer than it: else the
 /// person has not seen that change, and the question is asked (T35).
 fn confirmation(sent: &Pending, generation: Generation, next: Option<&Pending>, seq: Seq, state: Option<&RowState>) -> Settled {
     let of_sent = if sent.op == Op::Restore || sent.op == Op::Create { sent.row_base } else { Seq(0) };
     let base = next.map_or(sent.row_base, |next| next.row_base).max(of_sent);
     let foreign = |stamp: Seq| stamp > base && stamp < seq;
-    let unseen = state.is_some_and(|state| foreign(state.since) || state.fields.iter().any(|field| foreign(field.stamp)));
+    let unseen = state.is_none_or(|state| foreign(state.since) || state.fields.iter().any(|field| foreign(field.stamp)));
     // What a delete swallowed was not sent, and is not confirmed.
     let sent_fields = if sent.op == Op::Delete { None } else { Some(&sent.fields) };
     Settled {

@@ -5,7 +5,7 @@ use super::wire::{self, Part};
 use super::{Console, IMPORT_BYTES_MAX, carry_out};
 use crate::net::folder::Folder;
 use crate::net::hub::Hub;
-use crate::net::listener::told;
+use crate::net::listener::{ACCEPT_AGAIN_AFTER, told};
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsRawFd;
@@ -72,15 +72,22 @@ async fn accept(
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(COMMANDS_MAX));
+    let next = async || {
+        let place = places.clone().acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return Some((place, stream)),
+                Err(_) => tokio::time::sleep(ACCEPT_AGAIN_AFTER).await,
+            }
+        }
+    };
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => continue,
-            },
+        // Told also while all places are taken: a verification may last for hours.
+        let accepted = tokio::select! {
+            accepted = next() => accepted,
             () = told(&mut stop) => return,
         };
+        let Some((place, stream)) = accepted else { return };
         // The file's mode keeps others out; this also those who came before it was set.
         let may = stream.peer_cred().is_ok_and(|peer| peer.uid() == owner || peer.uid() == 0);
         let (hub, folder, busy) = (hub.clone(), folder.clone(), busy.clone());

@@ -1,10 +1,12 @@
 //! What needs other rows: references, uniqueness and deletions, on the state after all changes that still stand (P7, T20).
 
 use super::{Decider, Draft};
+use crate::access::scopes_max;
 use crate::fold::{references, unique_key};
 use crate::store::StoreError;
 use crate::store::read::{Read, UniqueKey};
 use crate::store::tables::Tables;
+use redb::ReadableTableMetadata;
 use std::collections::BTreeMap;
 use tombolo_protocol::change::{Op, Refusal, Verdict};
 use tombolo_protocol::ids::{FieldTag, RowKey};
@@ -26,6 +28,9 @@ struct Standing {
 impl<T: Tables> Decider<'_, T> {
     /// The first violation in push order.
     pub(super) fn first_violation(&self, draft: &Draft<'_>) -> Result<Option<Violation>, StoreError> {
+        if let Some(violation) = self.too_many_scopes(draft)? {
+            return Ok(Some(violation));
+        }
         let standing = self.standing(draft);
         for (index, drafted) in draft.states.iter().enumerate() {
             let Some(after) = drafted.standing_after() else { continue };
@@ -43,6 +48,20 @@ impl<T: Tables> Decider<'_, T> {
             }
         }
         Ok(None)
+    }
+
+    /// The last new row of the scope table, where there would be more scopes than a list of sections holds.
+    fn too_many_scopes(&self, draft: &Draft<'_>) -> Result<Option<Violation>, StoreError> {
+        let is_new_scope = |index: &usize| {
+            let effect = draft.states[*index].effect();
+            effect.is_some_and(|effect| effect.op == Op::Create && Some(effect.key.table) == self.schema.scope_table)
+        };
+        let new: Vec<usize> = (0..draft.states.len()).filter(is_new_scope).collect();
+        let Some(last) = new.last() else { return Ok(None) };
+        let most = scopes_max(self.schema);
+        let known = usize::try_from(self.tables.scopes().len()?).unwrap_or(usize::MAX);
+        let verdict = || Verdict::Refused(Refusal::TooManyScopes { most: u32::try_from(most).unwrap_or(u32::MAX) });
+        Ok((known.saturating_add(new.len()) > most).then(|| Violation { index: *last, verdict: verdict() }))
     }
 
     fn standing(&self, draft: &Draft<'_>) -> Standing {

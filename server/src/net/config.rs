@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use tombolo_protocol::limits::{UNAUTHENTICATED_BYTES_MAX, UNAUTHENTICATED_MS_MAX, UNAUTHENTICATED_PEERS_MAX};
+use tombolo_protocol::limits::{
+    DEVICE_SESSIONS_MAX, UNAUTHENTICATED_BYTES_MAX, UNAUTHENTICATED_MS_MAX, UNAUTHENTICATED_PEERS_MAX,
+};
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct Limits {
     pub stranger_time: Duration,
     /// Sessions at the same time.
     pub sessions_max: usize,
+    /// Of these, sessions of one device.
+    pub device_sessions_max: usize,
     /// A write fails when nothing was accepted for so long; it restarts with each byte.
     pub write_deadline: Duration,
     /// The sessions of a revoked device that take no last word are cut after this; it is to be below 5 s (section 9).
@@ -61,6 +65,7 @@ impl Default for Limits {
             stranger_bytes_max: UNAUTHENTICATED_BYTES_MAX,
             stranger_time: Duration::from_millis(UNAUTHENTICATED_MS_MAX),
             sessions_max: 10_000,
+            device_sessions_max: DEVICE_SESSIONS_MAX,
             write_deadline: Duration::from_secs(15),
             shut_out_after: Duration::from_secs(4),
             restart_after_ms: 1_000,

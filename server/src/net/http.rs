@@ -104,8 +104,23 @@ async fn sync(
     if app.hub.sessions() >= app.limits.sessions_max {
         return Err(HttpFailure::busy("All places of this server are taken. Try again in a while."));
     }
-    let connection =
-        Connection { hub: app.hub, peer: peer.clone(), identity, hello: hello(&headers), limits: app.limits, reads: app.reads };
+    let Some((place, heard)) = app.hub.enter(identity.device, app.limits.device_sessions_max) else {
+        return Err(HttpFailure::busy("This device has too many connections at the moment. Try again in a minute."));
+    };
+    // A revocation between the first look and the place rang no bell here.
+    if login::identify(&app.hub, &headers).await? != identity {
+        return Err(HttpFailure::busy("The login of this device changed at this moment. Try again."));
+    }
+    let connection = Connection {
+        hub: app.hub,
+        place,
+        heard,
+        peer: peer.clone(),
+        identity,
+        hello: hello(&headers),
+        limits: app.limits,
+        reads: app.reads,
+    };
     peer.is_known_now();
     let busy = app.busy;
     Ok(upgrade.on_upgrade(move |socket| async move {

@@ -71,6 +71,20 @@ pub(crate) struct Heard {
     pub(crate) shut_out: watch::Receiver<bool>,
 }
 
+/// A session's place; given back when it is dropped.
+pub(crate) struct Place {
+    hub: Arc<Hub>,
+    pub(crate) id: SessionId,
+    device: DeviceId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.hub.registry.leave(self.device, self.id);
+        self.hub.bells().remove(&self.id);
+    }
+}
+
 /// See the module.
 pub(crate) struct Hub {
     /// `None` while the store is being opened again, and after the end.
@@ -78,7 +92,7 @@ pub(crate) struct Hub {
     jobs: mpsc::Sender<Work>,
     head: watch::Sender<Mark>,
     health: watch::Sender<Health>,
-    registry: Mutex<Registry>,
+    registry: Registry,
     sessions: Mutex<BTreeMap<SessionId, Bell>>,
     last_session: AtomicU64,
 }
@@ -100,7 +114,7 @@ impl Hub {
             jobs,
             head: watch::Sender::new(workspace.head()),
             health: watch::Sender::new(Health::Serving(0)),
-            registry: Mutex::new(Registry::default()),
+            registry: Registry::default(),
             sessions: Mutex::new(BTreeMap::new()),
             last_session: AtomicU64::new(0),
         });
@@ -177,17 +191,21 @@ impl Hub {
     }
 
     /// The live sessions of each device.
-    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
-    /// A new session, and what it hears from elsewhere.
-    pub(crate) fn enter(&self, device: DeviceId) -> (SessionId, Heard) {
+    /// A place for a new session, and what it hears from elsewhere; none where its device has `most` already.
+    pub(crate) fn enter(self: &Arc<Self>, device: DeviceId, most: usize) -> Option<(Place, Heard)> {
+        let mut bells = self.bells();
+        if bells.values().filter(|bell| bell.device == device).count() >= most {
+            return None;
+        }
         let id = SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
         let (replaced, shut_out) = (watch::Sender::new(None), watch::Sender::new(false));
         let heard = Heard { replaced: replaced.subscribe(), shut_out: shut_out.subscribe() };
-        self.bells().insert(id, Bell { device, replaced, shut_out });
-        (id, heard)
+        bells.insert(id, Bell { device, replaced, shut_out });
+        Some((Place { hub: self.clone(), id, device }, heard))
     }
 
     /// Tells a session that it was replaced.
@@ -202,11 +220,6 @@ impl Hub {
         for bell in self.bells().values().filter(|bell| bell.device == device) {
             bell.shut_out.send_replace(true);
         }
-    }
-
-    /// The session is over.
-    pub(crate) fn leave(&self, id: SessionId) {
-        self.bells().remove(&id);
     }
 
     /// How many sessions there are.

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 /// Hyper's smallest buffer; a longer head of a request is answered with 431.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// After an error of the listener (no file handles left), so that it does not spin.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Accepts until it is told to stop.
 pub(crate) async fn accept(

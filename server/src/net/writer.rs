@@ -155,6 +155,8 @@ impl Writer {
             Ok(Err(error)) => (error.to_string(), false),
             Err(panic) => (format!("a defect or a damaged data file stopped a write ({})", said(&*panic)), true),
         };
+        // Also after a defect: a verification or an export that holds the store lets go of it.
+        workspace.store().poison();
         drop(workspace);
         self.recover(why, defect, waiting)
     }

@@ -7,11 +7,11 @@
 
 use super::clock::{self, SteadyClock};
 use super::config::Limits;
-use super::hub::{Health, Heard, Hub, Replaced};
+use super::hub::{Health, Heard, Hub, Place, Replaced};
 use super::log;
 use super::login::new_token;
 use super::peer::Peer;
-use crate::session::{Output, Registry, Session, SessionConfig};
+use crate::session::{Output, Session, SessionConfig};
 use crate::snapshot::Identity;
 use crate::workspace::{Job, Reply};
 use axum::body::Bytes;
@@ -41,6 +41,8 @@ const LINGER: Duration = Duration::from_secs(5);
 /// What a session's task needs beside its socket.
 pub(crate) struct Connection {
     pub(crate) hub: Arc<Hub>,
+    pub(crate) place: Place,
+    pub(crate) heard: Heard,
     pub(crate) peer: Arc<Peer>,
     pub(crate) identity: Identity,
     /// Hello as the upgrade request had it, if it did.
@@ -57,8 +59,8 @@ pub(crate) async fn run(socket: WebSocket, connection: Connection) {
     let last_word = frames.clone();
     let mut writer = tokio::spawn(write(sink, queue));
     let hub = connection.hub.clone();
-    let Identity { device, user, .. } = connection.identity;
-    let (id, Heard { replaced, mut shut_out }) = hub.enter(device);
+    let place = connection.place;
+    let Heard { replaced, mut shut_out } = connection.heard;
     let clock = SteadyClock::start();
     let shut_out_after = connection.limits.shut_out_after;
     let (replies, answers) = mpsc::channel(PUSH_WINDOW_MAX + 1);
@@ -68,15 +70,13 @@ pub(crate) async fn run(socket: WebSocket, connection: Connection) {
         inbox.health.mark_changed();
     }
     let driver = Driver {
-        session: Some(Session::new(SessionConfig::default(), id, connection.identity, clock.now_ms())),
+        session: Some(Session::new(SessionConfig::default(), place.id, connection.identity, clock.now_ms())),
         clock,
         frames,
         replies,
         under_way: 0,
-        greeted: false,
         issued: VecDeque::new(),
-        device,
-        user,
+        identity: connection.identity,
         peer: connection.peer,
         limits: connection.limits,
         reads: connection.reads,
@@ -105,8 +105,7 @@ pub(crate) async fn run(socket: WebSocket, connection: Connection) {
         driven.abort();
         writer.abort();
     }
-    hub.registry().leave(device, id);
-    hub.leave(id);
+    drop(place);
 }
 
 /// Waits for the writer, which ends behind the last frame or by its deadline, and for the peer to take it: a socket that is
@@ -164,12 +163,9 @@ struct Driver {
     replies: mpsc::Sender<Reply>,
     /// Jobs whose replies are awaited; no more than `replies` holds.
     under_way: usize,
-    /// Hello was checked: the machine has no more use for the registry, which all sessions share.
-    greeted: bool,
     /// Tokens of devices that are being issued, in order.
     issued: VecDeque<String>,
-    device: DeviceId,
-    user: UserId,
+    identity: Identity,
     hub: Arc<Hub>,
     peer: Arc<Peer>,
     limits: Arc<Limits>,
@@ -271,7 +267,7 @@ impl Driver {
                     self.session().handle_device_issued(device, token);
                 }
             }
-            // Only a user who is gone meanwhile is not given a device.
+            Reply::Token(Err(_)) => self.session().handle_device_refused(),
             _ => self.session().handle_trouble(TROUBLE_AFTER_MS),
         }
         self.pump().await
@@ -334,9 +330,9 @@ impl Driver {
             Output::IssueDevice => {
                 let (token, hash) = new_token();
                 self.issued.push_back(token);
-                let job = Job::IssueToken {
-                    user: self.user,
-                    device: None,
+                let job = Job::IssueDevice {
+                    asking: self.identity.device,
+                    by_token: self.identity.token,
                     fresh: DeviceId(clock::random_id()),
                     token: hash,
                     expires_at_ms: super::login::expires_at_ms(self.hub.now_ms()),
@@ -366,16 +362,12 @@ impl Driver {
         let mut session = self.session.take().expect("it is away only here");
         let hub = self.hub.clone();
         let now_ms = self.clock.now_ms();
-        let greeted = std::mem::replace(&mut self.greeted, true);
-        let who = (self.device, self.user);
+        let who = (self.identity.device, self.identity.user);
         let served = tokio::task::spawn_blocking(move || {
-            let served = hub.snapshot().map_err(|unavailable| unavailable.to_string()).and_then(|snapshot| {
-                let served = match greeted {
-                    false => session.serve(&snapshot, &mut hub.registry(), now_ms),
-                    true => session.serve(&snapshot, &mut Registry::default(), now_ms),
-                };
-                served.map_err(|error| error.to_string())
-            });
+            let served = hub
+                .snapshot()
+                .map_err(|unavailable| unavailable.to_string())
+                .and_then(|snapshot| session.serve(&snapshot, hub.registry(), now_ms).map_err(|error| error.to_string()));
             if served.is_err() {
                 session.handle_trouble(TROUBLE_AFTER_MS);
             }

@@ -130,8 +130,7 @@ impl Session {
         scanned: Scanned,
         snapshot: &Snapshot,
     ) -> Result<(), StoreError> {
-        let mut authors = AuthorList::default();
-        scanned.rows.iter().for_each(|row| authors.note(row));
+        let authors = AuthorList::of(&scanned.rows).read(snapshot)?;
         live.owes_caught_up |= !scanned.rows.is_empty();
         let from = live.cursors.scanned(name).ok_or_else(|| StoreError::damaged("a delta for no cursor"))?;
         let delta = Delta {
@@ -141,7 +140,7 @@ impl Session {
             complete: scanned.complete,
             snapshot: snapshot.head(),
             rows: RowBatch(scanned.rows),
-            authors: authors.read(snapshot)?,
+            authors,
         };
         live.cursors.advance(Advance { name, to: delta.to, complete: delta.complete });
         self.send(Down::Delta(Box::new(delta)));
@@ -225,7 +224,7 @@ mod tests {
             assert!(chunks.acknowledged(&config, at_ms + 500));
             sizes.push(chunks.bytes);
         }
-        assert_eq!(sizes[..4], [16 * 1024, 64 * 1024, 256 * 1024, 1024 * 1024]);
+        assert_eq!(sizes[..4], [16 * 1024, 64 * 1024, 256 * 1024, config.chunk_bytes_max]);
         assert_eq!(sizes[5], config.chunk_bytes_max);
     }
 

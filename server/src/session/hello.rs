@@ -2,15 +2,14 @@
 //! before they have passed.
 
 use super::live::Live;
-use super::{Entry, Output, Phase, Registry, Session};
+use super::{Entry, Output, Phase, Registry, Session, wire};
 use crate::access::Rights;
-use crate::feed::estimate;
+use crate::feed::Load;
 use crate::snapshot::{AuthorList, Snapshot};
 use crate::store::StoreError;
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::ids::{Hash16, Mark, Position, PushNo, Seq};
-use tombolo_protocol::limits::CHUNK_BYTES_MAX;
-use tombolo_protocol::message::{CloseReason, Copied, Diverged, Down, Hello, Outcome, Welcome};
+use tombolo_protocol::message::{Authors, CloseReason, Copied, Diverged, Down, Hello, Outcome, Welcome};
 use tombolo_protocol::version::{PROTOCOL, PROTOCOL_LOWEST, agree};
 
 impl Session {
@@ -18,7 +17,7 @@ impl Session {
         &mut self,
         hello: Box<Hello>,
         snapshot: &Snapshot,
-        registry: &mut Registry,
+        registry: &Registry,
         now_ms: i64,
     ) -> Result<(), StoreError> {
         let Some(protocol) = agree(hello.protocol) else {
@@ -77,13 +76,13 @@ impl Session {
         }
     }
 
-    /// Whether the device may (still) be connected, and what its user may do.
+    /// Whether the device may (still) be connected by the token that opened the session, and what its user may do.
     pub(super) fn admitted(&self, snapshot: &Snapshot) -> Result<Result<Rights, CloseReason>, StoreError> {
         let device = snapshot.device(self.identity.device)?;
         if device.as_ref().is_some_and(|device| device.revoked) {
             return Ok(Err(CloseReason::Revoked));
         }
-        let known = device.is_some_and(|device| device.token.is_some() && device.user == self.identity.user);
+        let known = device.is_some_and(|device| device.token == Some(self.identity.token) && device.user == self.identity.user);
         let rights = snapshot.rights(self.identity.user)?;
         Ok(rights.filter(|_| known).ok_or(CloseReason::Unauthorized))
     }
@@ -116,8 +115,8 @@ impl Session {
         snapshot: &Snapshot,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let mut authors = AuthorList::default();
-        let outcomes = self.outcomes(&hello.frozen, rights, snapshot, &mut authors)?;
+        // Not known settles nothing: what is left out is sent again, and answered by itself.
+        let outcomes = self.outcomes(&hello.frozen, rights, snapshot, Surplus::LeftOut)?;
         let listed = snapshot.sections(rights)?;
         let named = hello.cursors.sections.iter().chain(hello.cursors.fills.keys()).copied().collect();
         let answered = outcomes.last().map_or(hello.applied.0, |outcome| outcome.number).max(hello.applied.0);
@@ -126,9 +125,9 @@ impl Session {
             server_ms: now_ms,
             snapshot: snapshot.head(),
             last: snapshot.last_push(self.identity.device)?,
+            authors: authors(&outcomes, snapshot)?,
             outcomes,
             sections: (listed != named).then(|| listed.iter().copied().collect()),
-            authors: authors.read(snapshot)?,
         };
         self.send(Down::Welcome(Box::new(welcome)));
         let mut live = Live::new(&self.config, *hello, answered, snapshot);
@@ -139,36 +138,37 @@ impl Session {
 
     /// What is answered to a copy: everything that is recorded under the hashes that it named.
     pub(super) fn copied(&self, hello: &Hello, rights: &Rights, snapshot: &Snapshot) -> Result<Copied, StoreError> {
-        let mut authors = AuthorList::default();
-        let outcomes = self.outcomes(&hello.frozen, rights, snapshot, &mut authors)?;
+        let outcomes = self.outcomes(&hello.frozen, rights, snapshot, Surplus::WithoutRows)?;
         Ok(Copied {
             snapshot: snapshot.head(),
             last: snapshot.last_push(self.identity.device)?,
+            authors: authors(&outcomes, snapshot)?,
             outcomes,
-            authors: authors.read(snapshot)?,
         })
     }
 
-    /// The recorded outcomes of frozen pushes whose hashes are the recorded ones. Where they would not fit into one message the
-    /// rest is left out: not known settles nothing, and what is sent again is answered by itself.
+    /// The recorded outcomes of frozen pushes whose hashes are the recorded ones, as far as they fit into one message.
     fn outcomes(
         &self,
         frozen: &[(PushNo, Hash16)],
         rights: &Rights,
         snapshot: &Snapshot,
-        authors: &mut AuthorList,
+        surplus: Surplus,
     ) -> Result<Vec<Outcome>, StoreError> {
         let mut outcomes = Vec::new();
-        let mut bytes = 0;
+        let mut load = Load::default();
         for (number, hash) in frozen {
             let recorded = snapshot.recorded_push(self.identity.device, *number)?;
             if recorded.map(|(recorded, _)| recorded) != Some(*hash) {
                 continue;
             }
-            let Some(outcome) = snapshot.outcome(rights, self.identity.device, *number, authors)? else { continue };
-            bytes += outcome.rows.0.iter().map(estimate).sum::<usize>();
-            if bytes > CHUNK_BYTES_MAX && !outcomes.is_empty() {
-                break;
+            let Some(mut outcome) = snapshot.outcome(rights, self.identity.device, *number)? else { continue };
+            load.reserve(wire::verdict_bytes(&outcome));
+            if !load.try_add(&outcome.rows.0, surplus.room(self.config.chunk_bytes_max)) {
+                match surplus {
+                    Surplus::LeftOut => break,
+                    Surplus::WithoutRows => outcome.rows.0.clear(),
+                }
             }
             outcomes.push(outcome);
         }
@@ -188,18 +188,43 @@ impl Session {
             return Ok(());
         };
         let Some(rights) = self.check_device(hello, snapshot)? else { return Ok(()) };
-        let mut authors = AuthorList::default();
-        let outcomes = self.outcomes(&hello.frozen, &rights, snapshot, &mut authors)?;
+        // Without rows: they would be of a history and a schema that the client does not have yet, and every section is filled
+        // anew (H3, H7).
+        let mut outcomes = self.outcomes(&hello.frozen, &rights, snapshot, Surplus::WithoutRows)?;
+        outcomes.iter_mut().for_each(|outcome| outcome.rows.0.clear());
         let diverged = Diverged {
             common,
             snapshot: snapshot.head(),
             outcomes,
-            authors: authors.read(snapshot)?,
+            authors: Authors::default(),
             offer: snapshot.offer_after(common.seq)?,
         };
         self.close_with(Down::Diverged(Box::new(diverged)));
         Ok(())
     }
+}
+
+/// What becomes of outcomes that do not fit into a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Surplus {
+    /// The first one ends the list.
+    LeftOut,
+    /// They come without rows, which the deltas to a new device bring.
+    WithoutRows,
+}
+
+impl Surplus {
+    /// For rows; beside them stand the verdicts, which are never left out of an outcome.
+    fn room(self, most: usize) -> usize {
+        match self {
+            Self::LeftOut => most,
+            Self::WithoutRows => most / 2,
+        }
+    }
+}
+
+fn authors(outcomes: &[Outcome], snapshot: &Snapshot) -> Result<Authors, StoreError> {
+    AuthorList::of(outcomes.iter().flat_map(|outcome| &outcome.rows.0)).read(snapshot)
 }
 
 /// Whether cursors stand within the log. The witness covers them; what is above was made up.

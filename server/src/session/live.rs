@@ -3,7 +3,7 @@
 use super::chunk::Chunks;
 use super::{Phase, Session, SessionConfig, wire};
 use crate::access::Rights;
-use crate::snapshot::{AuthorList, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use std::collections::{BTreeSet, VecDeque};
 use tombolo_protocol::cursor::Cursors;
@@ -78,6 +78,12 @@ impl Live {
         self.is_copy || self.last_word.is_some()
     }
 
+    /// A void is not chained to the push before it, as a push is: it is read once that is known to be admitted, since behind a
+    /// push that shows a copy nothing may be recorded (P2).
+    pub(super) fn may_read(&self, next: &Up) -> bool {
+        self.submitted == 0 || !matches!(next, Up::Void { .. })
+    }
+
     pub(super) fn wants_snapshot(&self) -> bool {
         // Nothing but answers is said any more: a session that looked again and again would never hear them.
         if self.is_ending() {
@@ -103,7 +109,7 @@ impl Session {
         if live.is_ending() {
             return self.finish(live, &rights, snapshot);
         }
-        while let Some(message) = self.inbox.pop_front() {
+        while let Some(message) = self.inbox.pop_front_if(|next| live.may_read(next)) {
             if let Err(what) = self.read(&mut live, message, &rights, snapshot)? {
                 self.violation(what);
                 return Ok(());
@@ -144,16 +150,9 @@ impl Session {
             if number <= live.answered {
                 continue;
             }
-            let mut authors = AuthorList::default();
-            let outcome = snapshot.outcome(rights, self.identity.device, number, &mut authors)?;
+            let outcome = snapshot.outcome(rights, self.identity.device, number)?;
             let outcome = outcome.ok_or_else(|| StoreError::damaged(format!("push {number} is answered but not recorded")))?;
-            let (early, outcome) = wire::split_outcome(outcome);
-            let snapshot_mark = snapshot.head();
-            for rows in early {
-                self.send(wire::unasked_rows(snapshot_mark, rows));
-            }
-            let authors = authors.read(snapshot)?;
-            self.send(Down::Result { snapshot: snapshot_mark, outcome: Box::new(outcome), authors });
+            wire::result(outcome, snapshot, self.config.chunk_bytes_max)?.into_iter().for_each(|message| self.send(message));
             live.answered = number;
         }
         Ok(())
@@ -192,7 +191,7 @@ impl Session {
             },
             Up::Void { number, hash } => self.submit(live, wire::void_job(self.identity, number, hash)),
             Up::WantRow { rows } => {
-                for message in wire::wanted_rows(&rows, rights, snapshot)? {
+                for message in wire::wanted_rows(&rows, rights, snapshot, self.config.chunk_bytes_max)? {
                     self.send(message);
                 }
             }

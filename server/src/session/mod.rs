@@ -27,7 +27,9 @@ use crate::workspace::{Job, PushReply};
 use live::Live;
 use std::collections::VecDeque;
 use tombolo_protocol::ids::{DeviceId, Mark};
-use tombolo_protocol::limits::{CHUNK_BYTES_FIRST, CHUNK_BYTES_MAX, CHUNK_ROWS_MAX, DELTA_CREDIT, PUSH_WINDOW_MAX};
+use tombolo_protocol::limits::{
+    CHECKS_MS_MAX, CHUNK_BYTES_FIRST, CHUNK_BYTES_MAX, CHUNK_ROWS_MAX, DELTA_CREDIT, PUSH_WINDOW_MAX,
+};
 use tombolo_protocol::message::{CloseReason, Down, Hello, Up};
 
 /// Messages that may wait before the checks have passed, or for a snapshot.
@@ -40,12 +42,14 @@ pub struct SessionConfig {
     pub chunk_rows_max: usize,
     /// First chunk, in estimated inflated bytes.
     pub chunk_bytes_first: usize,
-    /// Largest chunk.
+    /// Largest chunk, and rows of any other message.
     pub chunk_bytes_max: usize,
     /// Delta chunks that may be unacknowledged.
     pub credit: u32,
     /// A session without any byte for so long is dead.
     pub silence_ms_max: i64,
+    /// The checks must have passed after this, whatever bytes come.
+    pub checks_ms_max: i64,
 }
 
 impl Default for SessionConfig {
@@ -56,6 +60,7 @@ impl Default for SessionConfig {
             chunk_bytes_max: CHUNK_BYTES_MAX,
             credit: DELTA_CREDIT,
             silence_ms_max: 45_000,
+            checks_ms_max: CHECKS_MS_MAX,
         }
     }
 }
@@ -67,8 +72,8 @@ pub enum Output {
     Frame(Down),
     /// Give this to the writer, and its reply to [`Session::handle_reply`].
     Submit(Job),
-    /// Make a random device id and token, have the writer issue them for this user, and call
-    /// [`Session::handle_device_issued`].
+    /// Make a random device id and token, have the writer issue them to this device ([`Job::IssueDevice`]), and call
+    /// [`Session::handle_device_issued`] or [`Session::handle_device_refused`].
     IssueDevice,
     /// Tell this session that it was replaced: [`Session::handle_replaced`].
     Replace {
@@ -91,9 +96,17 @@ pub struct Session {
     phase: Phase,
     inbox: VecDeque<Up>,
     outputs: VecDeque<Output>,
+    opened_ms: i64,
     heard_ms: i64,
-    /// A device was asked for; once is enough for a session.
-    issued: bool,
+    new_device: NewDevice,
+}
+
+/// Whether a new device was asked for; once is enough for a session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NewDevice {
+    No,
+    Asked,
+    Answered,
 }
 
 enum Phase {
@@ -121,8 +134,9 @@ impl Session {
             phase: Phase::Silent,
             inbox: VecDeque::new(),
             outputs: VecDeque::new(),
+            opened_ms: now_ms,
             heard_ms: now_ms,
-            issued: false,
+            new_device: NewDevice::No,
         }
     }
 
@@ -152,7 +166,8 @@ impl Session {
                 }
             }
             // A store in a new life has no device to greet with: it asks for one first.
-            Up::NewDevice => self.issue_device(),
+            Up::NewDevice if self.new_device == NewDevice::No => self.new_device = NewDevice::Asked,
+            Up::NewDevice => self.violation("a second request for a device"),
             Up::CommonPairs { pairs } => match std::mem::replace(&mut self.phase, Phase::Closed) {
                 Phase::AskedCommon(hello) => self.phase = Phase::Compared(hello, pairs),
                 other => {
@@ -223,6 +238,11 @@ impl Session {
         self.send(Down::DeviceIssued { device, token });
     }
 
+    /// The writer refused: meanwhile the device may not connect any more.
+    pub fn handle_device_refused(&mut self) {
+        self.close_with(Down::Closed(CloseReason::Unauthorized));
+    }
+
     /// A newer session of this device took over. What was submitted is answered first: results precede this in the stream.
     pub fn handle_replaced(&mut self, process: u64, connection: u32) {
         self.end(Down::Replaced { process, connection });
@@ -240,22 +260,31 @@ impl Session {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now_ms: i64) {
-        if now_ms >= self.deadline_ms() {
+        if now_ms >= self.identity.expires_at_ms {
+            self.close_with(Down::Closed(CloseReason::Unauthorized));
+        } else if now_ms >= self.deadline_ms() {
             self.close();
         }
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn deadline_ms(&self) -> i64 {
-        self.heard_ms.saturating_add(self.config.silence_ms_max)
+        let silent_ms = self.heard_ms.saturating_add(self.config.silence_ms_max);
+        let checked_ms = match self.phase {
+            Phase::Live(_) => i64::MAX,
+            _ => self.opened_ms.saturating_add(self.config.checks_ms_max),
+        };
+        silent_ms.min(checked_ms).min(self.identity.expires_at_ms)
     }
 
     /// Whether there is something to do that needs the state.
     pub fn wants_snapshot(&self) -> bool {
         match &self.phase {
+            Phase::Closed => false,
+            _ if self.new_device == NewDevice::Asked => true,
             Phase::Greeted(_) | Phase::Compared(..) => true,
-            Phase::Live(live) => !self.inbox.is_empty() || live.wants_snapshot(),
-            Phase::Silent | Phase::AskedCommon(_) | Phase::Closed => false,
+            Phase::Live(live) => self.inbox.front().is_some_and(|next| live.may_read(next)) || live.wants_snapshot(),
+            Phase::Silent | Phase::AskedCommon(_) => false,
         }
     }
 
@@ -263,7 +292,10 @@ impl Session {
     ///
     /// # Errors
     /// [`StoreError`]: close the session.
-    pub fn serve(&mut self, snapshot: &Snapshot, registry: &mut Registry, now_ms: i64) -> Result<(), StoreError> {
+    pub fn serve(&mut self, snapshot: &Snapshot, registry: &Registry, now_ms: i64) -> Result<(), StoreError> {
+        if self.new_device == NewDevice::Asked && !self.issue_device(snapshot)? {
+            return Ok(());
+        }
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Greeted(hello) => self.check(hello, snapshot, registry, now_ms)?,
             Phase::Compared(hello, pairs) => self.diverged(&hello, &pairs, snapshot)?,
@@ -287,11 +319,15 @@ impl Session {
         self.outputs.push_back(Output::Frame(message));
     }
 
-    fn issue_device(&mut self) {
-        if std::mem::replace(&mut self.issued, true) {
-            return self.violation("a second request for a device");
+    /// Only a device that may connect gets another one; false where the session ends instead.
+    fn issue_device(&mut self, snapshot: &Snapshot) -> Result<bool, StoreError> {
+        self.new_device = NewDevice::Answered;
+        if let Err(reason) = self.admitted(snapshot)? {
+            self.close_with(Down::Closed(reason));
+            return Ok(false);
         }
         self.outputs.push_back(Output::IssueDevice);
+        Ok(true)
     }
 
     fn close(&mut self) {

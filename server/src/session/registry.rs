@@ -1,16 +1,17 @@
 //! Which session a device has: one at a time, the newer wins (P4).
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tombolo_protocol::ids::DeviceId;
 
 /// Names a session within the server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct SessionId(pub u64);
 
-/// The live sessions of a workspace's devices.
+/// The live sessions of a workspace's devices. All sessions share it; it is locked for a look at a time only.
 #[derive(Debug, Default)]
 pub struct Registry {
-    live: BTreeMap<DeviceId, Live>,
+    live: Mutex<BTreeMap<DeviceId, Live>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,27 +34,33 @@ pub enum Entry {
 
 impl Registry {
     /// A session's checks have passed.
-    pub fn enter(&mut self, device: DeviceId, session: SessionId, process: u64, connection: u32) -> Entry {
-        let entry = match self.live.get(&device) {
+    pub fn enter(&self, device: DeviceId, session: SessionId, process: u64, connection: u32) -> Entry {
+        let mut sessions = self.live();
+        let entry = match sessions.get(&device) {
             Some(live) if live.session == session => Entry::Alone,
             Some(live) if live.process == process && connection < live.connection => return Entry::Late,
             Some(live) => Entry::Replaces(live.session),
             None => Entry::Alone,
         };
-        self.live.insert(device, Live { session, process, connection });
+        sessions.insert(device, Live { session, process, connection });
         entry
     }
 
     /// A session has ended.
-    pub fn leave(&mut self, device: DeviceId, session: SessionId) {
-        if self.live.get(&device).is_some_and(|live| live.session == session) {
-            self.live.remove(&device);
+    pub fn leave(&self, device: DeviceId, session: SessionId) {
+        let mut sessions = self.live();
+        if sessions.get(&device).is_some_and(|live| live.session == session) {
+            sessions.remove(&device);
         }
     }
 
     /// The live sessions by device.
-    pub fn sessions(&self) -> impl Iterator<Item = (DeviceId, SessionId)> {
-        self.live.iter().map(|(device, live)| (*device, live.session))
+    pub fn sessions(&self) -> Vec<(DeviceId, SessionId)> {
+        self.live().iter().map(|(device, live)| (*device, live.session)).collect()
+    }
+
+    fn live(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_newer_session_of_a_device_takes_over() {
-        let mut registry = Registry::default();
+        let registry = Registry::default();
         assert_eq!(registry.enter(DEVICE, SessionId(1), 10, 1), Entry::Alone);
         assert_eq!(registry.enter(DEVICE, SessionId(2), 10, 2), Entry::Replaces(SessionId(1)));
         assert_eq!(registry.enter(DEVICE, SessionId(3), 99, 1), Entry::Replaces(SessionId(2)));
@@ -73,20 +80,20 @@ mod tests {
 
     #[test]
     fn a_late_connection_of_the_same_process_is_refused() {
-        let mut registry = Registry::default();
+        let registry = Registry::default();
         registry.enter(DEVICE, SessionId(1), 10, 5);
         assert_eq!(registry.enter(DEVICE, SessionId(2), 10, 4), Entry::Late);
-        assert_eq!(registry.sessions().collect::<Vec<_>>(), [(DEVICE, SessionId(1))]);
+        assert_eq!(registry.sessions(), [(DEVICE, SessionId(1))]);
     }
 
     #[test]
     fn a_session_that_was_replaced_does_not_take_the_newer_one_with_it() {
-        let mut registry = Registry::default();
+        let registry = Registry::default();
         registry.enter(DEVICE, SessionId(1), 10, 1);
         registry.enter(DEVICE, SessionId(2), 10, 2);
         registry.leave(DEVICE, SessionId(1));
-        assert_eq!(registry.sessions().count(), 1);
+        assert_eq!(registry.sessions().len(), 1);
         registry.leave(DEVICE, SessionId(2));
-        assert_eq!(registry.sessions().count(), 0);
+        assert_eq!(registry.sessions().len(), 0);
     }
 }

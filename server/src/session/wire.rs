@@ -1,16 +1,17 @@
 //! From the wire and to it: row numbers resolved, answers kept within what a frame may hold.
 
 use crate::access::Rights;
-use crate::feed::estimate;
+use crate::feed::Load;
 use crate::snapshot::{AuthorList, Identity, Snapshot};
 use crate::store::StoreError;
 use crate::workspace::Job;
 use std::collections::BTreeSet;
 use tombolo_protocol::batch::{RowBatch, WireChange};
 use tombolo_protocol::change::{Change, Push};
-use tombolo_protocol::ids::{Hash16, Mark, PushNo, RowKey, Seq, TableTag};
+use tombolo_protocol::codec;
+use tombolo_protocol::ids::{Hash16, PushNo, RowKey, Seq, TableTag};
 use tombolo_protocol::limits::{CHUNK_BYTES_MAX, PUSH_BYTES_REFUSED, PUSH_CHANGES_MAX};
-use tombolo_protocol::message::{Authors, Down, History, Outcome, PushMessage, WantedRow};
+use tombolo_protocol::message::{Down, History, Outcome, PushMessage, WantedRow};
 use tombolo_protocol::row::{RowName, RowState};
 
 pub(super) fn push_job(identity: Identity, push: Push) -> Job {
@@ -83,73 +84,94 @@ fn with_key(change: WireChange, key: RowKey) -> Change {
 
 /// Rows that a client wants whole, in as many messages as they need. Unknown, invisible and purged are one and the same: not
 /// among the rows (T22).
-pub(super) fn wanted_rows(wanted: &[WantedRow], rights: &Rights, snapshot: &Snapshot) -> Result<Vec<Down>, StoreError> {
+pub(super) fn wanted_rows(
+    wanted: &[WantedRow],
+    rights: &Rights,
+    snapshot: &Snapshot,
+    most: usize,
+) -> Result<Vec<Down>, StoreError> {
     let mut messages = Vec::new();
     let mut part = Part::default();
     for want in wanted {
         let key = key_of(want.table, want.name, snapshot)?;
         let row = key.map(|key| snapshot.visible(rights, &key)).transpose()?.flatten();
-        let state = row.map(|row| row.since_base(Seq(0)));
-        let bytes = state.as_ref().map_or(0, estimate);
-        if part.bytes + bytes > CHUNK_BYTES_MAX && !part.asked.is_empty() {
-            messages.push(std::mem::take(&mut part).message(snapshot)?);
+        if let Some(row) = row
+            && let Some(full) = part.add(row.since_base(Seq(0)), most)
+        {
+            messages.push(full.message(snapshot)?);
         }
-        part.bytes += bytes;
-        part.rows.extend(state);
         part.asked.push(*want);
     }
     messages.push(part.message(snapshot)?);
     Ok(messages)
 }
 
+/// One message of rows.
 #[derive(Default)]
 struct Part {
     rows: Vec<RowState>,
     asked: Vec<WantedRow>,
-    bytes: usize,
+    load: Load,
 }
 
 impl Part {
+    /// Takes a row. Where it does not fit any more the part begins anew, and what it was is given back.
+    fn add(&mut self, row: RowState, most: usize) -> Option<Self> {
+        let mut full = None;
+        if !self.load.try_add([&row], most) {
+            full = Some(std::mem::take(self)).filter(|full| !full.rows.is_empty());
+            self.load.try_add([&row], usize::MAX);
+        }
+        self.rows.push(row);
+        full
+    }
+
     fn message(self, snapshot: &Snapshot) -> Result<Down, StoreError> {
-        let mut authors = AuthorList::default();
-        self.rows.iter().for_each(|row| authors.note(row));
-        let authors = authors.read(snapshot)?;
+        let authors = AuthorList::of(&self.rows).read(snapshot)?;
         Ok(Down::Rows { snapshot: snapshot.head(), rows: RowBatch(self.rows), asked: self.asked, authors })
     }
 }
 
-/// Rows that come without being asked for, ahead of a result that could not hold them.
-pub(super) fn unasked_rows(snapshot: Mark, rows: Vec<RowState>) -> Down {
-    Down::Rows { snapshot, rows: RowBatch(rows), asked: Vec::new(), authors: Authors::default() }
+/// What an outcome takes besides its rows.
+pub(super) fn verdict_bytes(outcome: &Outcome) -> usize {
+    outcome.verdicts.as_ref().map_or(0, |verdicts| codec::encode(verdicts).len())
 }
 
-/// Takes whole rows out of an outcome until it fits into a frame; they go ahead of it. Rows of accepted and agreed changes stay
-/// as long as there are others, since what they bring decides the base of edits made meanwhile (O6).
-pub(super) fn split_outcome(mut outcome: Outcome) -> (Vec<Vec<RowState>>, Outcome) {
-    let mut bytes: usize = outcome.rows.0.iter().map(estimate).sum();
-    if bytes <= CHUNK_BYTES_MAX {
-        return (Vec::new(), outcome);
-    }
-    let mut early: Vec<Vec<RowState>> = Vec::new();
-    let mut early_bytes = 0;
-    let rows = std::mem::take(&mut outcome.rows.0);
-    let (first, last): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.whole && !row.as_sent);
-    for row in first {
-        if bytes <= CHUNK_BYTES_MAX {
-            outcome.rows.0.push(row);
+/// The messages of a result. What one frame cannot hold goes ahead of it: the rows whole, so that they stand for themselves
+/// until the result settles the entries, in which it does not name them (P5).
+pub(super) fn result(outcome: Outcome, snapshot: &Snapshot, most: usize) -> Result<Vec<Down>, StoreError> {
+    let mut load = Load::default();
+    load.reserve(verdict_bytes(&outcome));
+    let mut messages = Vec::new();
+    let mut ahead = Part::default();
+    let mut staying = Vec::new();
+    let Outcome { rows: RowBatch(rows), .. } = outcome;
+    for row in rows {
+        if load.try_add([&row], most) {
+            staying.push(row);
             continue;
         }
-        let size = estimate(&row);
-        bytes -= size;
-        if early.is_empty() || early_bytes + size > CHUNK_BYTES_MAX {
-            early.push(Vec::new());
-            early_bytes = 0;
+        if let Some(full) = ahead.add(whole(row, snapshot)?, most) {
+            messages.push(full.message(snapshot)?);
         }
-        early_bytes += size;
-        early.last_mut().expect("one was pushed above where there was none").push(row);
     }
-    outcome.rows.0.extend(last);
-    (early, outcome)
+    if !ahead.rows.is_empty() {
+        messages.push(ahead.message(snapshot)?);
+    }
+    let authors = AuthorList::of(&staying).read(snapshot)?;
+    let outcome = Box::new(Outcome { rows: RowBatch(staying), ..outcome });
+    messages.push(Down::Result { snapshot: snapshot.head(), outcome, authors });
+    Ok(messages)
+}
+
+/// The same row, all of it.
+fn whole(row: RowState, snapshot: &Snapshot) -> Result<RowState, StoreError> {
+    let number = match row.name {
+        RowName::Id(_, number) | RowName::No(number) => number,
+    };
+    let row = snapshot.row_numbered(number)?;
+    let row = row.ok_or_else(|| StoreError::damaged(format!("an outcome names row {number}, which is not there")))?;
+    Ok(row.since_base(Seq(0)))
 }
 
 /// As much of a history as a frame may hold, newest first.

@@ -12,15 +12,13 @@ use tombolo_protocol::row::RowState;
 /// What people read where no user made a commit.
 const OPERATOR_NAME: &str = "the server's operator";
 
-/// Gathers the commits that rows name.
-#[derive(Default)]
+/// The commits that rows name.
 pub struct AuthorList(BTreeSet<Seq>);
 
 impl AuthorList {
-    /// Takes the stamps of a row, and the commit that last changed it: of a deletion there is no stamp.
-    pub fn note(&mut self, row: &RowState) {
-        self.0.insert(row.seq);
-        self.0.extend(row.fields.iter().map(|field| field.stamp));
+    /// The commits that these rows name.
+    pub fn of<'r>(rows: impl IntoIterator<Item = &'r RowState>) -> Self {
+        Self(rows.into_iter().flat_map(commits_of).collect())
     }
 
     /// Names and times.
@@ -45,6 +43,11 @@ impl AuthorList {
         }
         Ok(authors)
     }
+}
+
+/// The stamps of a row, and the commit that last changed it: of a deletion there is no stamp.
+pub(crate) fn commits_of(row: &RowState) -> impl Iterator<Item = Seq> + '_ {
+    row.fields.iter().map(|field| field.stamp).chain([row.seq])
 }
 
 impl Snapshot {

@@ -5,6 +5,7 @@ mod history;
 mod outcome;
 
 pub use authors::AuthorList;
+pub(crate) use authors::commits_of;
 
 use crate::access::Rights;
 use crate::feed::{Scan, Scanned, Source};
@@ -23,13 +24,17 @@ use tombolo_protocol::ids::{
 use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::Schema;
 
-/// A device and its user, as a valid token names them.
+/// A device and its user, as a valid token names them, and that token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// The device.
     pub device: DeviceId,
     /// Its user.
     pub user: UserId,
+    /// BLAKE3 of the token: what it opened ends when the device has another one.
+    pub token: [u8; 32],
+    /// When the token expires, in milliseconds since 1970.
+    pub expires_at_ms: i64,
 }
 
 /// The read view. Keep it for a short while only.
@@ -172,7 +177,9 @@ impl Snapshot {
         let Some(id) = self.tables.tokens.get(token)?.map(|id| DeviceId::from_bytes(*id.value())) else { return Ok(None) };
         let device = self.tables.device(id)?;
         let valid = device.filter(|device| !device.revoked && now_ms < device.expires_at_ms);
-        Ok(valid.map(|device| Identity { device: id, user: device.user }))
+        let identity =
+            |device: Device| Identity { device: id, user: device.user, token: *token, expires_at_ms: device.expires_at_ms };
+        Ok(valid.map(identity))
     }
 
     /// The rights of a user at the head; none where there is no such user.
@@ -210,8 +217,9 @@ impl Snapshot {
     /// Rows of a table by ascending id behind `after`, deleted ones included.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; also once a durable write has failed: who reads all rows of a table page by page lets go then (P9).
     pub fn rows_after(&self, table: TableTag, after: Option<RowId>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.store.check()?;
         self.tables.rows_after(table, after, limit)
     }
 

@@ -1,6 +1,6 @@
 //! The outcome of a recorded push: verdicts as they were recorded, rows as they are now, under present rights (P5).
 
-use super::{AuthorList, Snapshot};
+use super::Snapshot;
 use crate::access::Rights;
 use crate::store::StoreError;
 use crate::store::read::Read;
@@ -19,13 +19,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn outcome(
-        &self,
-        rights: &Rights,
-        device: DeviceId,
-        number: PushNo,
-        authors: &mut AuthorList,
-    ) -> Result<Option<Outcome>, StoreError> {
+    pub fn outcome(&self, rights: &Rights, device: DeviceId, number: PushNo) -> Result<Option<Outcome>, StoreError> {
         let Some((_, seq)) = self.recorded_push(device, number)? else { return Ok(None) };
         let record = match self.commit(seq)?.map(|commit| commit.body) {
             Some(CommitBody::Push(record)) => record,
@@ -37,7 +31,6 @@ impl Snapshot {
             return Ok(Some(Outcome { number, commit, verdicts: None, rows: RowBatch::default() }));
         }
         let rows = self.outcome_rows(rights, seq, &record)?;
-        rows.iter().for_each(|row| authors.note(row));
         Ok(Some(Outcome { number, commit, verdicts: Some(told(&record, rights, self)?), rows: RowBatch(rows) }))
     }
 

@@ -3,13 +3,18 @@
 use super::StoreError;
 use redb::{Key, ReadOnlyTable, ReadableTable, Value};
 
+/// Asked now and then by what takes long; an error ends it.
+pub type GoesOn<'a> = &'a dyn Fn() -> Result<(), StoreError>;
+
 /// The first difference in words; none where the tables are equal.
 pub(super) fn first_difference<K: Key + 'static, V: Value + 'static>(
     left: &ReadOnlyTable<K, V>,
     right: &ReadOnlyTable<K, V>,
+    goes_on: GoesOn<'_>,
 ) -> Result<Option<String>, StoreError> {
     let (mut lefts, mut rights) = (left.iter()?, right.iter()?);
     loop {
+        goes_on()?;
         let (left, right) = (lefts.next().transpose()?, rights.next().transpose()?);
         let ((left_key, left_value), (right_key, right_value)) = match (&left, &right) {
             (None, None) => return Ok(None),

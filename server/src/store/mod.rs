@@ -120,7 +120,11 @@ impl Store {
         Ok(txn)
     }
 
-    fn check(&self) -> Result<(), StoreError> {
+    /// Whoever reads for long asks this again and again, and lets go: the store is opened again only when nobody holds it (P9).
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`] after a failed write.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
         if self.0.poisoned.load(Ordering::SeqCst) { Err(StoreError::Poisoned) } else { Ok(()) }
     }
 

@@ -4,6 +4,7 @@
 //! changes gets a new version suffix and a numbered migration.
 
 use super::StoreError;
+use super::compare::GoesOn;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 macro_rules! tables {
@@ -46,8 +47,8 @@ macro_rules! tables {
             ///
             /// # Errors
             /// [`StoreError`] when a file cannot be read.
-            pub fn compare(&self, other: &Self) -> Result<Vec<(&'static str, Option<String>)>, StoreError> {
-                Ok(vec![$(($name, super::compare::first_difference(&self.$field, &other.$field)?),)*])
+            pub fn compare(&self, other: &Self, goes_on: GoesOn<'_>) -> Result<Vec<(&'static str, Option<String>)>, StoreError> {
+                Ok(vec![$(($name, super::compare::first_difference(&self.$field, &other.$field, goes_on)?),)*])
             }
         }
 

@@ -5,7 +5,7 @@ use super::import::SERVER_DEVICE;
 use crate::access::OPERATOR;
 use crate::store::StoreError;
 use crate::store::read::Read;
-use crate::store::records::User;
+use crate::store::records::{Device, User};
 use thiserror::Error;
 use tombolo_protocol::commit::{AccessChange, CommitBody, Grant};
 use tombolo_protocol::ids::{DeviceId, RowId, RowKey, Seq, UserId};
@@ -36,6 +36,9 @@ pub enum AccessError {
     /// Another user, or the server itself, has the device.
     #[error("the device belongs to another user, or was revoked")]
     NotYourDevice,
+    /// Whoever asks may not connect any more.
+    #[error("the device was revoked or logged out, or its token has expired")]
+    Unauthorized,
 }
 
 impl Writer<'_> {
@@ -115,5 +118,22 @@ impl Writer<'_> {
         let device = kept.unwrap_or(fresh);
         let change = AccessChange::Token { device, user, token, expires_at_ms };
         Ok(self.access(user, change)?.map(|_| device))
+    }
+
+    /// The request may have been queued before the revocation was decided: who asks is looked at once more.
+    pub(super) fn issue_device(
+        &mut self,
+        asking: DeviceId,
+        by_token: [u8; 32],
+        fresh: DeviceId,
+        token: [u8; 32],
+        expires_at_ms: i64,
+    ) -> Result<Result<DeviceId, AccessError>, StoreError> {
+        let known = self.tables.device(asking)?;
+        let may = |known: &Device| !known.revoked && known.token == Some(by_token) && self.now_ms < known.expires_at_ms;
+        match known.filter(may) {
+            Some(known) => self.issue_token(known.user, None, fresh, token, expires_at_ms),
+            None => Ok(Err(AccessError::Unauthorized)),
+        }
     }
 }

@@ -57,6 +57,19 @@ pub enum Job {
         /// When it expires, in milliseconds since 1970.
         expires_at_ms: i64,
     },
+    /// A new device and its token for the user of a device that asks for it in its session (P4).
+    IssueDevice {
+        /// The device that asks.
+        asking: DeviceId,
+        /// BLAKE3 of the token that opened the session.
+        by_token: [u8; 32],
+        /// A random id for the new device.
+        fresh: DeviceId,
+        /// BLAKE3 of its token.
+        token: [u8; 32],
+        /// When that expires, in milliseconds since 1970.
+        expires_at_ms: i64,
+    },
     /// A new schema (H7).
     Schema {
         /// Author.
@@ -111,7 +124,7 @@ pub enum Reply {
     Push(PushReply),
     /// To [`Job::Access`] and [`Job::Password`]: the commit.
     Access(Result<Seq, AccessError>),
-    /// To [`Job::IssueToken`]: the device that has the token.
+    /// To [`Job::IssueToken`] and [`Job::IssueDevice`]: the device that has the token.
     Token(Result<DeviceId, AccessError>),
     /// To [`Job::Schema`].
     Schema(Result<SchemaReply, SchemaRefusal>),

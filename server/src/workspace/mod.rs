@@ -196,6 +196,9 @@ impl<'txn> Writer<'txn> {
             Job::IssueToken { user, device, fresh, token, expires_at_ms } => {
                 Reply::Token(self.issue_token(user, device, fresh, token, expires_at_ms)?)
             }
+            Job::IssueDevice { asking, by_token, fresh, token, expires_at_ms } => {
+                Reply::Token(self.issue_device(asking, by_token, fresh, token, expires_at_ms)?)
+            }
             Job::Schema { by, text } => Reply::Schema(self.change_schema(by, text)?),
             Job::Purge { by, rows } => Reply::Purge(self.purge(by, rows)?),
             Job::Restore { by, offer } => Reply::Restore(self.append(by, CommitBody::Restore { offer })?),

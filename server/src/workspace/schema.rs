@@ -1,6 +1,7 @@
 //! A new schema: logged only if it may follow the present one and the data does not violate it (H7).
 
 use super::Writer;
+use crate::access::scopes_max;
 use crate::fold::{references, unique_keys};
 use crate::store::StoreError;
 use crate::store::read::{Read, UniqueKey};
@@ -42,6 +43,17 @@ pub enum SchemaRefusal {
     /// Rows violate it.
     #[error("the schema was not changed, because rows violate the new one:\n{}", .0.join("\n"))]
     Violated(Vec<String>),
+    /// There are more scopes than its scoped tables allow.
+    #[error(
+        "the schema was not changed: with its scoped tables there cannot be more than {most} rows in the scope table, deleted ones \
+         included, and there are {scopes}"
+    )]
+    TooManyScopes {
+        /// How many there are.
+        scopes: usize,
+        /// How many there may be.
+        most: usize,
+    },
 }
 
 impl Writer<'_> {
@@ -60,6 +72,9 @@ impl Writer<'_> {
             Ok(evolution) => evolution,
             Err(error) => return Ok(Err(error.into())),
         };
+        if let Some(refusal) = self.too_many_scopes(&old, &new)? {
+            return Ok(Err(refusal));
+        }
         let mut violations = Vec::new();
         for (tag, narrowed) in narrowed(&evolution) {
             if let Some(table) = new.table(tag) {
@@ -71,6 +86,15 @@ impl Writer<'_> {
         }
         let seq = self.append(by, CommitBody::Schema { text })?;
         Ok(Ok(SchemaReply::Changed { seq, evolution }))
+    }
+
+    /// Where the new schema leaves less room for scopes than the old one did, and there are more.
+    fn too_many_scopes(&self, old: &Schema, new: &Schema) -> Result<Option<SchemaRefusal>, StoreError> {
+        let most = scopes_max(new);
+        let Some(table) = new.scope_table.filter(|_| most < scopes_max(old)) else { return Ok(None) };
+        let rows = self.tables.ids().range((table.0, &[0; 16])..=(table.0, &[0xFF; 16]))?;
+        let scopes = rows.count();
+        Ok((scopes > most).then_some(SchemaRefusal::TooManyScopes { scopes, most }))
     }
 
     /// The logged schemas before the present one, the newest first.

@@ -2,9 +2,10 @@ use super::*;
 use crate::testing::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tombolo_protocol::change::{Op, Verdict};
+use tombolo_protocol::change::{Op, Refusal, Verdict};
 use tombolo_protocol::commit::{AccessChange, Grant, Offer};
 use tombolo_protocol::ids::{DeviceId, FieldTag, RowId, RowNo};
+use tombolo_protocol::limits::SECTIONS_MAX;
 use tombolo_protocol::schema::Role;
 use tombolo_protocol::value::Value;
 
@@ -183,6 +184,60 @@ fn logging_in_again_keeps_the_users_device_and_nobody_elses() {
 }
 
 #[test]
+fn a_new_device_is_issued_only_to_one_that_may_connect() {
+    let mut world = World::new();
+    let device = |number: u128| DeviceId(uuid::Uuid::from_u128(number));
+    let issue = |world: &mut World, by_token: [u8; 32], fresh: u128| {
+        world.apply(Job::IssueDevice {
+            asking: device(1),
+            by_token,
+            fresh: device(fresh),
+            token: [fresh as u8; 32],
+            expires_at_ms: i64::MAX,
+        })
+    };
+    let login = |world: &mut World, token: [u8; 32], expires_at_ms: i64| {
+        let job = Job::IssueToken { user: NORTHERN, device: Some(device(1)), fresh: device(1), token, expires_at_ms };
+        assert_eq!(world.apply(job), Reply::Token(Ok(device(1))));
+    };
+    login(&mut world, [1; 32], i64::MAX);
+    assert_eq!(issue(&mut world, [1; 32], 10), Reply::Token(Ok(device(10))));
+    assert_eq!(world.snapshot().identity(&[10; 32], 0).unwrap().unwrap().user, NORTHERN);
+    let refused = Reply::Token(Err(AccessError::Unauthorized));
+    assert_eq!(issue(&mut world, [2; 32], 11), refused, "another token");
+    login(&mut world, [3; 32], 1);
+    assert_eq!(issue(&mut world, [3; 32], 12), refused, "expired");
+    login(&mut world, [4; 32], i64::MAX);
+    world.apply(Job::Access { by: OPERATOR, change: AccessChange::DeviceRevoked { device: device(1) } });
+    assert_eq!(issue(&mut world, [4; 32], 13), refused, "revoked");
+}
+
+#[test]
+fn a_scope_that_would_make_the_list_of_sections_too_long_is_refused() {
+    let mut world = World::new();
+    let site = |number: u64| change(key(SITES, 10_000 + number), Op::Create, 0, &[(FieldTag(1), Value::text("x"))]);
+    // Two are there, and the three other tables have a section each.
+    let most = SECTIONS_MAX as u64 - 3;
+    let refused = Verdict::Refused(Refusal::TooManyScopes { most: most as u32 });
+    let reply = world.apply(Job::Import { by: OPERATOR, changes: (1..=most - 1).map(site).collect() });
+    let Reply::Import(Err(refusal)) = reply else { panic!("{reply:?}") };
+    assert_eq!((refusal.index as u64, refusal.verdict), (most - 2, refused.clone()));
+    let reply = world.apply(Job::Import { by: OPERATOR, changes: (1..=most - 3).map(site).collect() });
+    assert!(matches!(reply, Reply::Import(Ok(_))), "{reply:?}");
+    let mut pusher = Pusher::new(100, EVERYBODY);
+    let (_, verdicts) = world.push(&mut pusher, vec![site(9_001), create_patient(1, "a", NORTH), site(9_002)]);
+    assert_eq!(verdicts, [Verdict::Accepted { merged: false }, Verdict::Accepted { merged: false }, refused]);
+    let snapshot = world.snapshot();
+    let rights = snapshot.rights(EVERYBODY).unwrap().unwrap();
+    assert_eq!(snapshot.sections(&rights).unwrap().len(), SECTIONS_MAX);
+    // Nor may another table have so many sections.
+    let scoped = "[[table]]\nname = \"beds\"\ntag = 9\nlabel = \"Beds\"\ntitle = [\"site\"]\nscope = \"site\"\n[[table.field]]\nname = \"site\"\ntag = 1\n\
+                  kind = \"reference\"\nreferences = \"sites\"\nlabel = \"Site\"\nrequired = true\n";
+    let reply = world.apply(Job::Schema { by: OPERATOR, text: format!("{SCHEMA}\n{scoped}") });
+    assert!(matches!(reply, Reply::Schema(Err(SchemaRefusal::TooManyScopes { .. }))), "{reply:?}");
+}
+
+#[test]
 fn a_schema_that_rows_violate_is_not_logged() {
     let mut world = World::new();
     let mut pusher = Pusher::new(100, EVERYBODY);
@@ -268,7 +323,7 @@ fn a_user_that_does_not_exist_may_write_nothing() {
     let mut nobody = Pusher::new(100, UserId(uuid::Uuid::from_u128(4711)));
     let create = change(key(SITES, 7), Op::Create, 0, &[(FieldTag(1), Value::text("x"))]);
     let (_, verdicts) = world.push(&mut nobody, vec![create]);
-    assert_eq!(verdicts, [Verdict::Refused(tombolo_protocol::change::Refusal::NoRight)]);
+    assert_eq!(verdicts, [Verdict::Refused(Refusal::NoRight)]);
 }
 
 /// Memory that stops working.

@@ -73,6 +73,11 @@ impl World {
         self.config.chunk_rows_max = rows;
     }
 
+    /// Messages with rows of this many bytes at most.
+    pub fn message_bytes(&mut self, most: usize) {
+        self.config.chunk_bytes_max = most;
+    }
+
     fn id(&mut self) -> Uuid {
         self.ids += 1;
         Uuid::from_u128(self.ids)
@@ -286,7 +291,7 @@ impl World {
         if !link.session.wants_snapshot() {
             return Ok(false);
         }
-        link.session.serve(&snapshot, &mut self.registry, self.now_ms)?;
+        link.session.serve(&snapshot, &self.registry, self.now_ms)?;
         Ok(true)
     }
 

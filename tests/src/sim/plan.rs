@@ -3,6 +3,7 @@
 use super::net::Direction;
 use super::rng::Rng;
 use serde::{Deserialize, Serialize};
+use tombolo_client::protocol::limits::CHUNK_BYTES_MAX;
 
 /// Everything that a run does from outside.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Knobs {
     pub sites: usize,
     /// Rows in one chunk.
     pub chunk_rows: usize,
+    /// Estimated bytes in one message with rows, at most.
+    #[serde(default = "chunk_bytes_max")]
+    pub chunk_bytes: usize,
     /// Chunks that may be unacknowledged.
     pub credit: u32,
     /// Frozen pushes that wait for an answer at the same time.
@@ -205,6 +209,10 @@ impl Plan {
     }
 }
 
+fn chunk_bytes_max() -> usize {
+    CHUNK_BYTES_MAX
+}
+
 impl Knobs {
     fn draw(rng: &mut Rng) -> Self {
         let is_tiny = rng.chance(1, 3);
@@ -213,6 +221,7 @@ impl Knobs {
             users: 1 + rng.index(3),
             sites: 1 + rng.index(3),
             chunk_rows: if is_tiny { 1 } else { rng.pick(&[1, 2, 5, 1000]) },
+            chunk_bytes: rng.pick(&[1, 300, 2_000, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX]),
             credit: rng.pick(&[1, 2, 2, 2]),
             window: rng.pick(&[1, 2, 64, 64]),
             push_changes: rng.pick(&[1, 2, 250, 250]),

@@ -280,7 +280,7 @@ impl World {
                 self.press_sync(at, None)?;
                 let end = self.now + ROUND_MS;
                 while self.devices[at].is_syncing && self.next_at().is_some_and(|at| at <= end) {
-                    self.next()?;
+                    self.play_next()?;
                 }
                 if self.devices[at].is_syncing && round > 2 {
                     return Err(Broken::new(

@@ -238,7 +238,7 @@ impl World {
             if at > until {
                 break;
             }
-            self.next()?;
+            self.play_next()?;
         }
         self.now = self.now.max(until);
         Ok(())
@@ -248,7 +248,7 @@ impl World {
     ///
     /// # Errors
     /// [`Broken`] where something does not hold.
-    pub fn next(&mut self) -> Result<bool> {
+    pub fn play_next(&mut self) -> Result<bool> {
         let Some(((at, _), happening)) = self.queue.pop_first() else { return Ok(false) };
         self.now = self.now.max(at);
         self.counts.events += 1;
@@ -466,7 +466,7 @@ impl World {
             let Some(workspace) = &self.server.workspace else { return Ok(()) };
             let snapshot = workspace.store().snapshot()?;
             let now_ms = EPOCH_MS + self.now as i64;
-            seat.session.serve(&snapshot, &mut self.server.registry, now_ms)?;
+            seat.session.serve(&snapshot, &self.server.registry, now_ms)?;
         }
         Err(Broken::new("limits", "a session puts out things without end"))
     }
@@ -1060,7 +1060,7 @@ impl World {
                 return Err(Broken::new("protocol", format!("the server says that device {at} broke the protocol: {what}")));
             }
             Event::NewLife { .. } => self.oracles.new_life(at),
-            Event::Diverged { common } => self.oracles.diverged(at, common)?,
+            Event::Diverged { common, .. } => self.oracles.diverged(at, common)?,
             _ => {}
         }
         Ok(())

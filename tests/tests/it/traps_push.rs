@@ -78,6 +78,66 @@ fn a_delete_after_a_sent_create_reaches_the_server_as_a_delete() -> Result<()> {
 }
 
 #[test]
+fn t35_a_delete_made_during_a_push_does_not_take_a_change_that_nobody_saw() -> Result<()> {
+    // Also where a frame cannot hold the result, so that the row comes ahead of it.
+    for most in [None, Some(1)] {
+        let mut c = clinic()?;
+        let (a, b) = (c.device()?, c.device()?);
+        let row = c.known_patient(&[a, b])?;
+        if let Some(most) = most {
+            c.world.message_bytes(most);
+        }
+        c.world.update(a, row, &[("phone", "mine")])?;
+        c.world.begin_sync(a)?;
+        c.world.delete(a, row)?;
+        c.world.update(b, row, &[("notes", "theirs")])?;
+        c.world.sync(b)?;
+        c.world.connect(a)?;
+        c.world.settle(a)?;
+        assert_eq!(c.world.effects(row, Op::Delete)?, 0, "{most:?}");
+        assert_eq!(c.world.conflicts(a)?.len(), 1, "{most:?}");
+        assert_eq!(c.world.server_field(row, "phone")?, "mine");
+    }
+    Ok(())
+}
+
+#[test]
+fn answers_that_a_frame_cannot_hold_lose_nothing_when_the_link_is_cut_behind_each_frame() -> Result<()> {
+    let mut c = clinic()?;
+    let (a, b) = (c.device()?, c.device()?);
+    let rows = [c.known_patient(&[a, b])?, c.known_patient(&[a, b])?, c.known_patient(&[a, b])?];
+    c.world.message_bytes(1);
+    for row in rows {
+        c.world.update(a, row, &[("phone", "mine")])?;
+        c.world.update(b, row, &[("notes", "theirs")])?;
+    }
+    c.world.sync(b)?;
+    for frames in 0..8 {
+        c.world.begin_sync(a)?;
+        c.world.connect(a)?;
+        while c.world.up(a)? {}
+        for _ in 0..frames {
+            c.world.down(a)?;
+            while c.world.up(a)? {}
+        }
+        c.world.cut(a)?;
+        for row in rows {
+            assert_eq!(c.world.field(a, row, "phone")?, "mine", "{frames}");
+        }
+    }
+    c.world.sync(a)?;
+    for row in rows {
+        assert_eq!(c.world.effects(row, Op::Update)?, 2);
+        assert_eq!(
+            (c.world.server_field(row, "phone")?, c.world.server_field(row, "notes")?),
+            ("mine".into(), "theirs".into())
+        );
+    }
+    assert!(c.world.pending(a)?.is_empty());
+    c.world.assert_equal(a)
+}
+
+#[test]
 fn t11_a_copied_store_is_noticed_and_nothing_is_lost_or_doubled() -> Result<()> {
     let mut c = clinic()?;
     let a = c.device()?;

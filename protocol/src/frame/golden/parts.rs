@@ -88,5 +88,6 @@ fn refusals() -> Vec<Sample<Refusal>> {
         sample("row_too_large", "", Refusal::RowTooLarge),
         sample("defect", "", Refusal::Defect),
         sample("undeliverable", "", Refusal::Undeliverable),
+        sample("too_many_scopes", "", Refusal::TooManyScopes { most: 4090 }),
     ]
 }

@@ -1,9 +1,11 @@
 use super::client::Client;
-use super::{World, client};
+use super::{World, client, soon};
 use crate::control::{self, Answer, Console, Request, Served};
 use crate::net::folder::Folder;
 use crate::net::operator::blocking;
-use crate::net::{Config, Imported, Server};
+use crate::net::{Config, Imported, Limits, Server};
+use std::time::Duration;
+use tokio::time::Instant;
 use tombolo_protocol::schema::{CLINIC, RENTAL, Role};
 
 #[tokio::test]
@@ -94,7 +96,7 @@ async fn a_title_that_several_rows_have_is_not_guessed() {
 async fn many_rows_are_imported_as_a_whole() {
     let world = World::new().await;
     let operator = world.server.operator();
-    let names: String = (0..2_000).map(|number| format!("Site {number}\n")).collect();
+    let names: String = (0..1_000).map(|number| format!("Site {number}\n")).collect();
     operator.import_csv("sites", &[], format!("name\n{names}").into_bytes()).await.unwrap();
     let exported = String::from_utf8(operator.export_csv("sites").await.unwrap()).unwrap();
     // Ids ascend in the order of the file, and an export goes by id.
@@ -132,14 +134,14 @@ async fn ask(folder: &Folder, request: Request, content: &[u8]) -> Option<(Resul
 async fn a_running_server_is_asked_through_its_folder() {
     let world = World::new().await;
     let folder = Folder::new(world.folder.path());
-    let names: String = (0..3_000).map(|number| format!("A site with a long name and the number {number}\n")).collect();
+    let names: String = (0..1_000).map(|number| format!("A site with a long name and the number {number:080}\n")).collect();
     let file = format!("name\n{names}");
     let import = Request::Import { table: "sites".into(), set: Vec::new() };
     let (answer, _) = ask(&folder, import, file.as_bytes()).await.unwrap();
-    assert!(matches!(answer, Ok(Answer::Imported { created: 3_000, .. })), "{answer:?}");
+    assert!(matches!(answer, Ok(Answer::Imported { created: 1_000, .. })), "{answer:?}");
     let (answer, exported) = ask(&folder, Request::Export { table: "sites".into() }, &[]).await.unwrap();
-    assert!(matches!(answer, Ok(Answer::Exported { rows: 3_000, .. })));
-    assert_eq!(exported.iter().filter(|byte| **byte == b'\n').count(), 3_001);
+    assert!(matches!(answer, Ok(Answer::Exported { rows: 1_000, .. })));
+    assert_eq!(exported.iter().filter(|byte| **byte == b'\n').count(), 1_001);
     let (answer, _) = ask(&folder, Request::Export { table: "nothing".into() }, &[]).await.unwrap();
     let refused = answer.unwrap_err();
     assert!(refused.usage);
@@ -206,4 +208,21 @@ async fn devices_are_listed_with_their_state() {
     lines.sort_by_key(|line| line.state.clone());
     let states: Vec<_> = lines.iter().map(|line| (line.id, line.user.as_str(), line.state.as_str())).collect();
     assert_eq!(states, [(login.device, "anna", "active"), (other.device, "anna", "revoked")]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_stops_also_while_all_places_for_commands_are_taken() {
+    let world = World::with(Limits { drain: Duration::from_millis(100), ..Limits::default() }).await;
+    let path = Folder::new(world.folder.path()).control_path();
+    // Command lines that say nothing; one more than there are places.
+    let silent: Vec<_> = (0..5).map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap()).collect();
+    // They are taken by the time that somebody else was served.
+    for _ in &silent {
+        world.login().await;
+    }
+    let begun = Instant::now();
+    soon(world.server.shutdown()).await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "a silent command line is given up after 30 s");
+    drop(silent);
 }

@@ -115,6 +115,46 @@ async fn a_revoked_device_is_told_and_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn a_revoked_device_that_never_greeted_gets_no_other_one() {
+    let world = World::new().await;
+    let login = world.login().await;
+    let mut live = Client::fresh(world.server.addr(), &login, 1).await;
+    live.hear_until(|down| matches!(down, Down::Welcome(_))).await;
+    let mut silent = Client::open(world.server.addr(), &login.token, &[]).await.unwrap();
+    silent.say(&Up::Ping { nonce: 1 }).await;
+    silent.hear_until(|down| *down == Down::Pong { nonce: 1 }).await;
+    world.server.operator().revoke_device(login.device).await.unwrap();
+    silent.say(&Up::NewDevice).await;
+    assert_eq!(silent.hear_all().await, [Down::Closed(CloseReason::Revoked)]);
+}
+
+#[tokio::test]
+async fn a_login_ends_the_sessions_of_the_token_before() {
+    let world = World::new().await;
+    let login = world.login().await;
+    let mut live = Client::fresh(world.server.addr(), &login, 1).await;
+    live.hear_until(|down| matches!(down, Down::Welcome(_))).await;
+    let again = client::login(world.server.addr(), "anna", "river stone", Some(login.device)).await.unwrap();
+    assert_eq!(again.device, login.device);
+    assert_eq!(live.hear_all().await.last(), Some(&Down::Closed(CloseReason::Unauthorized)));
+}
+
+#[tokio::test]
+async fn a_device_has_only_so_many_places() {
+    let world = World::with(Limits { device_sessions_max: 2, ..Limits::default() }).await;
+    let login = world.login().await;
+    let addr = world.server.addr();
+    let first = Client::open(addr, &login.token, &[]).await.unwrap();
+    let _second = Client::open(addr, &login.token, &[]).await.unwrap();
+    assert!(Client::open(addr, &login.token, &[]).await.is_err());
+    // Another device is not concerned, and a place is given back.
+    let other = world.login().await;
+    assert!(Client::open(addr, &other.token, &[]).await.is_ok());
+    drop(first);
+    soon(async { while Client::open(addr, &login.token, &[]).await.is_err() {} }).await;
+}
+
+#[tokio::test]
 async fn a_revoked_device_that_takes_no_bytes_is_cut() {
     let limits = Limits { shut_out_after: Duration::from_millis(100), drain: 2 * PATIENCE, ..Limits::default() };
     let world = World::with(limits).await;

@@ -1,6 +1,6 @@
 //! Stories of identity and history: traps T5, T6, T11, T23, and who may connect.
 
-use super::super::{Output, Registry, SessionId};
+use super::super::{Output, Registry, Session, SessionId};
 use super::peer::Peer;
 use crate::access::OPERATOR;
 use crate::testing::*;
@@ -11,6 +11,11 @@ use tombolo_protocol::message::{CloseReason, Down, Up};
 
 fn start() -> (World, Registry, Pusher) {
     (World::new(), Registry::default(), Pusher::new(900, EVERYBODY))
+}
+
+/// A session that has not greeted.
+fn silent(peer: &Peer) -> Session {
+    Session::new(peer.config, SessionId(1), identity(peer.kept.device, peer.kept.user), 0)
 }
 
 /// A client that has pushed one row, and the world as it was before that.
@@ -53,6 +58,27 @@ fn what_the_operator_chose_at_a_restore_is_told() {
     peer.say(Up::CommonPairs { pairs });
     peer.settle(&mut restored, &mut registry);
     assert!(matches!(peer.seen.last(), Some(Down::Diverged(diverged)) if diverged.offer == Offer::Ask));
+}
+
+#[test]
+fn diverged_names_outcomes_without_rows_of_a_history_that_the_client_does_not_have() {
+    // H7: and of a schema that it may not have.
+    let (mut world, mut registry, _) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let push = peer.freeze(vec![create_patient(1, "own", NORTH)]);
+    peer.send(&push);
+    peer.serve(&mut world, &mut registry);
+    peer.cut();
+    peer.kept.witness.hash.0[0] ^= 1;
+    peer.connect();
+    peer.settle(&mut world, &mut registry);
+    let pairs = peer.common_pairs();
+    peer.say(Up::CommonPairs { pairs });
+    peer.settle(&mut world, &mut registry);
+    let Some(Down::Diverged(diverged)) = peer.seen.last() else { panic!("{:?}", peer.seen) };
+    let [outcome] = &diverged.outcomes[..] else { panic!("{diverged:?}") };
+    assert!(outcome.verdicts.is_some() && outcome.rows.0.is_empty());
 }
 
 #[test]
@@ -245,19 +271,73 @@ fn a_store_in_a_new_life_asks_for_a_device_before_it_greets() {
     let (mut world, mut registry, _) = start();
     let mut peer = Peer::new(&mut world, 1, NORTHERN);
     peer.connect();
-    let session = super::super::Session::new(
-        peer.config,
-        SessionId(1),
-        crate::snapshot::Identity { device: peer.kept.device, user: NORTHERN },
-        0,
-    );
-    peer.session = Some(session);
+    peer.session = Some(silent(&peer));
     peer.say(Up::NewDevice);
     assert_eq!(peer.serve(&mut world, &mut registry), [Output::IssueDevice]);
     let device = tombolo_protocol::ids::DeviceId(uuid::Uuid::from_u128(55));
     peer.session.as_mut().unwrap().handle_device_issued(device, "token".to_owned());
     peer.serve(&mut world, &mut registry);
     assert!(matches!(peer.down.back(), Some(Down::DeviceIssued { .. })));
+}
+
+#[test]
+fn a_device_that_may_not_connect_gets_no_other_one_however_early_it_asks() {
+    let (mut world, mut registry, _) = start();
+    for (device, change) in [
+        (1, (|device| AccessChange::DeviceRevoked { device }) as fn(_) -> _),
+        (2, |device| AccessChange::TokenRevoked { device }),
+    ] {
+        let mut peer = Peer::new(&mut world, device, NORTHERN);
+        peer.session = Some(silent(&peer));
+        world.apply(Job::Access { by: OPERATOR, change: change(peer.kept.device) });
+        peer.say(Up::NewDevice);
+        assert_eq!(peer.serve(&mut world, &mut registry), []);
+        assert!(matches!(peer.down.back(), Some(Down::Closed(CloseReason::Revoked | CloseReason::Unauthorized))));
+        assert!(peer.closed);
+    }
+    // Or the writer hears of the revocation first.
+    let mut peer = Peer::new(&mut world, 3, NORTHERN);
+    peer.session = Some(silent(&peer));
+    peer.say(Up::NewDevice);
+    assert_eq!(peer.serve(&mut world, &mut registry), [Output::IssueDevice]);
+    peer.session.as_mut().unwrap().handle_device_refused();
+    peer.serve(&mut world, &mut registry);
+    assert_eq!(peer.down.back(), Some(&Down::Closed(CloseReason::Unauthorized)));
+}
+
+#[test]
+fn a_session_ends_with_the_token_that_opened_it() {
+    let (mut world, mut registry, _) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    // It logs in again.
+    let (device, fresh) = (Some(peer.kept.device), peer.kept.device);
+    world.apply(Job::IssueToken { user: NORTHERN, device, fresh, token: [7; 32], expires_at_ms: i64::MAX });
+    peer.settle(&mut world, &mut registry);
+    assert_eq!(peer.closed_because(), Some(&CloseReason::Unauthorized));
+    // It expires.
+    let identity = crate::snapshot::Identity { expires_at_ms: 20_000, ..identity(peer.kept.device, NORTHERN) };
+    let mut session = Session::new(peer.config, SessionId(2), identity, 0);
+    session.handle_bytes(10_000);
+    assert_eq!(session.deadline_ms(), 20_000);
+    session.handle_timeout(20_000);
+    assert_eq!(session.poll_output(), Some(Output::Frame(Down::Closed(CloseReason::Unauthorized))));
+    assert_eq!(session.poll_output(), Some(Output::Close));
+}
+
+#[test]
+fn a_session_that_does_not_greet_ends_whatever_it_sends() {
+    let (mut world, _, _) = start();
+    let peer = Peer::new(&mut world, 1, NORTHERN);
+    let mut session = silent(&peer);
+    for now_ms in (0..60_000).step_by(20_000) {
+        session.handle_up(Up::Ping { nonce: 1 }, now_ms);
+        session.handle_timeout(now_ms);
+        assert_eq!(session.poll_output(), Some(Output::Frame(Down::Pong { nonce: 1 })));
+    }
+    assert_eq!(session.deadline_ms(), 60_000);
+    session.handle_timeout(60_000);
+    assert_eq!(session.poll_output(), Some(Output::Close));
 }
 
 #[test]

@@ -1,3 +1,4 @@
+mod bulk;
 mod identity;
 mod peer;
 mod pull;

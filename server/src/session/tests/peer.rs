@@ -1,8 +1,7 @@
 //! A small client for the tests: a mirror kept by the protocol's own functions, and pushes without an outbox.
 
 use super::super::{Output, Registry, Session, SessionConfig, SessionId};
-use crate::snapshot::Identity;
-use crate::testing::{SITE, WORKSPACE, World};
+use crate::testing::{SITE, WORKSPACE, World, identity};
 use crate::workspace::Reply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tombolo_protocol::batch::{ChangeBatch, WireChange};
@@ -115,7 +114,7 @@ impl Peer {
     pub(super) fn connect_with(&mut self, hello: Hello) {
         self.down.clear();
         self.closed = false;
-        let identity = Identity { device: self.kept.device, user: self.kept.user };
+        let identity = identity(self.kept.device, self.kept.user);
         let id = SessionId(u64::from(self.connection) * 1000 + self.process);
         self.session = Some(Session::new(self.config, id, identity, 0));
         self.say(Up::Hello(Box::new(hello)));

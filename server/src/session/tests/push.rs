@@ -70,7 +70,7 @@ fn an_own_row_whose_result_is_not_out_yet_is_not_left_out() {
     let push = peer.freeze(vec![change]);
     peer.send(&push);
     let session = peer.session.as_mut().unwrap();
-    session.serve(&world.snapshot(), &mut registry, 0).unwrap();
+    session.serve(&world.snapshot(), &registry, 0).unwrap();
     // The writer decided; its reply is still under way when the session looks at the new head.
     while let Some(output) = session.poll_output() {
         if let Output::Submit(job) = output {
@@ -256,6 +256,33 @@ fn a_voided_number_is_recorded_as_empty_and_the_next_one_follows() {
 }
 
 #[test]
+fn a_void_behind_a_push_that_shows_a_copy_is_not_recorded() {
+    // The original has pushed under the same number meanwhile; the void's number is the next free one.
+    let (mut world, mut registry, _) = start();
+    let mut copy = Peer::new(&mut world, 1, NORTHERN);
+    copy.sync(&mut world, &mut registry);
+    let mut original = Pusher::new(1, NORTHERN);
+    world.accepted(&mut original, vec![create_patient(1, "original", NORTH)]);
+    let head = world.workspace.head();
+    let pushes = [copy.freeze(vec![create_patient(2, "copy", NORTH)]), copy.freeze(vec![create_patient(3, "copy", NORTH)])];
+    copy.send(&pushes[0]);
+    copy.say(Up::Void { number: pushes[1].number, hash: pushes[1].hash });
+    // The writer takes its time.
+    let session = copy.session.as_mut().unwrap();
+    session.serve(&world.snapshot(), &registry, 0).unwrap();
+    let jobs: Vec<Output> = std::iter::from_fn(|| session.poll_output()).collect();
+    assert!(!session.wants_snapshot());
+    for job in jobs {
+        let Output::Submit(job) = job else { panic!("{job:?}") };
+        let crate::workspace::Reply::Push(reply) = world.apply(job) else { panic!("an answer to a push") };
+        session.handle_reply(reply);
+    }
+    copy.settle(&mut world, &mut registry);
+    assert!(matches!(copy.seen.last(), Some(Down::Copy(_))), "{:?}", copy.seen.last());
+    assert_eq!(world.workspace.head(), head);
+}
+
+#[test]
 fn a_recorded_conflict_does_not_show_a_row_whose_grant_was_taken() {
     // T22 (i).
     let (mut world, mut registry, mut other) = start();
@@ -416,10 +443,10 @@ fn results_precede_the_notice_of_being_replaced() {
     let push = peer.freeze(vec![create_patient(1, "own", NORTH)]);
     peer.send(&push);
     let session = peer.session.as_mut().unwrap();
-    session.serve(&world.snapshot(), &mut registry, 0).unwrap();
+    session.serve(&world.snapshot(), &registry, 0).unwrap();
     let Some(Output::Submit(job)) = session.poll_output() else { panic!("a push is submitted") };
     session.handle_replaced(99, 1);
-    session.serve(&world.snapshot(), &mut registry, 0).unwrap();
+    session.serve(&world.snapshot(), &registry, 0).unwrap();
     assert!(session.poll_output().is_none(), "the answer is waited for");
     let crate::workspace::Reply::Push(reply) = world.apply(job) else { panic!("an answer to a push") };
     session.handle_reply(reply);

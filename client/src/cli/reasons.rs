@@ -125,10 +125,16 @@ fn question(names_of: &mut RowNames<'_>, schemas: &Schemas, view: &ConflictView)
                     let other = names_of.full_name(other)?;
                     return Ok(format!("{label} must be unique. {other} had the same value and has it no more: --mine sends yours again."));
                 }
-                Some(other) => format!("Another row has the same value: {}.", names_of.full_name(other)?),
-                None => "Another row, which you may not see, has the same value.".to_owned(),
+                Some(other) => format!(
+                    "Another row has the same value: {}. --mine takes it from there, --server gives yours up, and --field sets \
+                     another value.",
+                    names_of.full_name(other)?
+                ),
+                None => "Another row, which you may not see, has the same value. Choose another one with --field, or give yours \
+                         up with --server."
+                    .to_owned(),
             };
-            format!("{label} must be unique. {who} Choose another value, or give yours up.")
+            format!("{label} must be unique. {who}")
         }
     })
 }

@@ -13,7 +13,7 @@ use crate::store::{ReadTables, StoreError};
 use crate::table::fill_defaults;
 use crate::titles::Titles;
 use crate::view::{self, Query, RowView};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Write as IoWrite;
 use thiserror::Error;
@@ -147,7 +147,14 @@ fn plan(
 ) -> Result<Result<Planned, Problems>, StoreError> {
     let table = schema.table(tag).expect("the table was found in this very schema");
     let tables = engine.store().read()?;
-    let mut planner = Planner { schema, table, tables: &tables, titles: Titles::default(), problems: Problems::default() };
+    let mut planner = Planner {
+        schema,
+        table,
+        tables: &tables,
+        titles: Titles::default(),
+        problems: Problems::default(),
+        told: BTreeSet::new(),
+    };
     let for_all = planner.for_all(set)?;
     let rows = planner.rows(text, &for_all)?;
     planner.check_ids(&rows);
@@ -176,6 +183,8 @@ struct ReadRow {
     line: u64,
     id: Option<RowId>,
     values: BTreeMap<FieldTag, Value>,
+    /// Fields of which something was told already.
+    told: BTreeSet<FieldTag>,
 }
 
 /// A column: the id, or a field.
@@ -190,6 +199,8 @@ struct Planner<'a> {
     tables: &'a ReadTables,
     titles: Titles,
     problems: Problems,
+    /// Fields whose value for all rows is wrong.
+    told: BTreeSet<FieldTag>,
 }
 
 impl<'a> Planner<'a> {
@@ -204,7 +215,10 @@ impl<'a> Planner<'a> {
                             self.problems.in_set(name, "is given twice; give it once");
                         }
                     }
-                    Err(message) => self.problems.in_set(name, message),
+                    Err(message) => {
+                        self.told.insert(field.tag);
+                        self.problems.in_set(name, message);
+                    }
                 },
             }
         }
@@ -264,13 +278,15 @@ impl<'a> Planner<'a> {
     ) -> Result<Option<ReadRow>, StoreError> {
         if record.len() != columns.len() {
             let (cells, named) = (record.len(), columns.len());
+            let columns = if named == 1 { "column" } else { "columns" };
             self.problems
-                .in_line(line, format!("has {cells} cells, but the first line names {named} columns; is a quote missing?"));
+                .in_line(line, format!("has {cells} cells, but the first line names {named} {columns}; is a quote missing?"));
             return Ok(None);
         }
-        let mut row = ReadRow { line, id: None, values: for_all.clone() };
+        let mut row = ReadRow { line, id: None, values: for_all.clone(), told: self.told.clone() };
         for (column, cell) in columns.iter().zip(record) {
             let Ok(text) = std::str::from_utf8(cell) else {
+                row.told.extend(column.field.map(|field| field.tag));
                 self.problems.in_cell(line, &column.name, "is not UTF-8; save the file with that encoding");
                 continue;
             };
@@ -279,6 +295,7 @@ impl<'a> Planner<'a> {
                 Some(field) => self.cell(field, text)?.map(|value| drop(row.values.insert(field.tag, value))).err(),
             };
             if let Some(message) = wrong {
+                row.told.extend(column.field.map(|field| field.tag));
                 self.problems.in_cell(line, &column.name, message);
             }
         }
@@ -325,7 +342,8 @@ impl<'a> Planner<'a> {
         let mut values = row.values;
         fill_defaults(self.table, &mut values);
         values.retain(|_, value| !value.is_null());
-        for field in self.table.fields.iter().filter(|field| field.required && !values.contains_key(&field.tag)) {
+        let missing = |field: &&Field| field.required && !values.contains_key(&field.tag) && !row.told.contains(&field.tag);
+        for field in self.table.fields.iter().filter(missing) {
             let missing = field.explain(FieldProblem::Required);
             self.problems.in_cell(row.line, &field.name, format!("{missing}; add the column, or --set {}=VALUE", field.name));
         }
@@ -443,6 +461,16 @@ mod tests {
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(error.contains("columns are separated by commas"), "{error}");
         assert!(import(&client, "patients", b"", &[]).unwrap_err().to_string().contains("the file is empty"));
+    }
+
+    #[test]
+    fn a_cell_is_told_to_be_wrong_once() {
+        let client = clinic();
+        let error = import(&client, "patients", b"name,site\nRose,Nowhere\n", &[]).unwrap_err().to_string();
+        assert_eq!(error, "line 2, column `site`: no row in sites on this device is called `Nowhere`");
+        let set = [("site".to_owned(), "Nowhere".to_owned())];
+        let error = import(&client, "patients", b"name\nRose\nOtieno\n", &set).unwrap_err().to_string();
+        assert_eq!(error, "--set site: no row in sites on this device is called `Nowhere`");
     }
 
     #[test]

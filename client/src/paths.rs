@@ -69,6 +69,31 @@ fn part(name: &str) -> String {
 
 const RESERVED: [&str; 8] = ["con", "prn", "aux", "nul", "com1", "com2", "lpt1", "lpt2"];
 
+/// Server and user of a store in its own folder under the data folder, as they were written at the login; `None` for other
+/// folders.
+pub fn owner_of(folder: &Path) -> Option<(String, String)> {
+    let name = |folder: &Path| whole(folder.file_name()?.to_str()?);
+    Some((name(folder.parent()?)?, name(folder)?))
+}
+
+/// The name that a part of a path was made of.
+fn whole(part: &str) -> Option<String> {
+    // Names that would be no folders are wrapped: the first character is no code then.
+    let part = match part.strip_prefix('%').and_then(|rest| rest.strip_suffix('%')) {
+        Some(inner) if inner.trim_matches('.').is_empty() || inner.ends_with('.') || RESERVED.contains(&inner) => inner,
+        _ => part,
+    };
+    let mut name = String::new();
+    // Every other piece between the signs is a code.
+    for (index, piece) in part.split('%').enumerate() {
+        match index % 2 {
+            0 => name.push_str(&piece.replace('_', ":")),
+            _ => name.push(u32::from_str_radix(piece, 16).ok().and_then(char::from_u32)?),
+        }
+    }
+    Some(name)
+}
+
 /// Makes the folder of a store, readable by its owner only: it holds people's data and a token.
 ///
 /// # Errors
@@ -103,6 +128,8 @@ mod tests {
         assert_eq!(store_folder(Path::new("data"), &url, "anna"), Path::new("data/127.0.0.1_7171/anna"));
         let url: ServerUrl = "https://sync.example.org".parse().unwrap();
         assert_eq!(store_folder(Path::new("data"), &url, "anna"), Path::new("data/sync.example.org_443/anna"));
+        let owner = owner_of(&store_folder(Path::new("data"), &url, "Anna"));
+        assert_eq!(owner, Some(("sync.example.org:443".to_owned(), "Anna".to_owned())));
     }
 
     #[test]
@@ -110,6 +137,7 @@ mod tests {
         let names = ["anna", "Anna", "an/na", "an_na", "an:na", "..", ".", "", "anna.", "%", "con", "ann\u{e4}", "%con%"];
         let parts: std::collections::BTreeSet<String> = names.iter().map(|name| part(name)).collect();
         assert_eq!(parts.len(), names.len(), "{parts:?}");
+        assert!(names.iter().all(|name| whole(&part(name)).as_deref() == Some(*name)), "{parts:?}");
         assert!(parts.iter().all(|part| !part.contains(['/', '\\', ':']) && part != ".." && part != "." && !part.is_empty()));
     }
 

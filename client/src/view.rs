@@ -7,8 +7,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use tombolo_protocol::change::{LostValue, Op};
 use tombolo_protocol::ids::{FieldTag, RowId, RowKey, TableTag, Version};
-use tombolo_protocol::outbox::{Conflict, Entry, Pending, Review, Seen, conflict, shown};
-use tombolo_protocol::row::Row;
+use tombolo_protocol::outbox::{Conflict, ConflictKind, Entry, Pending, Review, Seen, conflict, shown};
+use tombolo_protocol::row::{Life, Row};
 use tombolo_protocol::schema::{Field, FieldProblem, Schema, Table};
 use tombolo_protocol::value::Value;
 
@@ -151,6 +151,20 @@ pub fn get(tables: &ReadTables, schema: &Schema, key: RowKey) -> Result<Option<R
     Ok(view(table, key, history, mirror.as_ref(), tables.entry(key)?.as_ref()))
 }
 
+/// The values of a row as it is shown, or, where it is not there any more, the last ones that are known of it.
+///
+/// # Errors
+/// [`StoreError`] when the disk fails.
+pub fn last_values(tables: &ReadTables, key: RowKey) -> Result<Option<BTreeMap<FieldTag, Value>>, StoreError> {
+    let mirror = tables.mirror(key)?.map(|held| held.row);
+    let entry = tables.entry(key)?;
+    if let Some(values) = shown(mirror.as_ref(), entry.as_ref()) {
+        return Ok(Some(values));
+    }
+    let row = mirror.filter(|row| row.life != Life::Purged).or_else(|| entry?.kept);
+    Ok(row.map(|row| row.fields.into_iter().map(|(field, stamped)| (field, stamped.value)).collect()))
+}
+
 /// The rows of a table as they are shown.
 ///
 /// # Errors
@@ -228,8 +242,10 @@ pub fn conflicts(tables: &ReadTables, schema: &Schema) -> Result<Vec<ConflictVie
             }
             _ => mirror,
         };
-        let newest = server.as_ref().map(|row| {
-            conflict.fields.iter().map(|field| row.stamp(*field)).max().filter(|stamp| stamp.0 > 0).unwrap_or(row.seq)
+        let newest = server.as_ref().map(|row| match conflict.kind {
+            // Any change of the row is the question there.
+            ConflictKind::UpdateUpdate if table.strict => row.seq,
+            _ => conflict.fields.iter().map(|field| row.stamp(*field)).max().filter(|stamp| stamp.0 > 0).unwrap_or(row.seq),
         });
         let author = newest.map(|seq| tables.author(seq)).transpose()?.flatten();
         let lost = next.lost.clone();

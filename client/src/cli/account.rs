@@ -3,10 +3,10 @@
 use super::args::{LoginArgs, Output};
 use super::failure::{Exit, Failure};
 use super::io::Io;
-use super::place::Place;
+use super::place::{self, Known, Place};
 use super::text;
 use crate::driver::Connection;
-use crate::handle::{Client, Status};
+use crate::handle::Status;
 use crate::login;
 use crate::store::Account;
 use crate::url::ServerUrl;
@@ -17,7 +17,7 @@ use std::path::Path;
 /// Bytes of a password; the rest of the server's limit is for the name.
 const PASSWORD_BYTES_MAX: u64 = 1024;
 
-pub(super) fn login(io: &mut Io<'_>, place: &Place, args: &LoginArgs) -> Result<Exit, Failure> {
+pub(super) fn login(io: &mut Io<'_>, place: &Place, args: &LoginArgs, output: Output) -> Result<Exit, Failure> {
     let url: ServerUrl = args.url.parse()?;
     let password = password(io)?;
     if !url.is_secure() && !url.is_local() {
@@ -25,12 +25,17 @@ pub(super) fn login(io: &mut Io<'_>, place: &Place, args: &LoginArgs) -> Result<
     }
     let file = place.for_login(&url, &args.user)?;
     let account = if file.is_file() {
-        Client::open(&file)?.login(&url, &args.user, &password)?
+        place::open(&file)?.login(&url, &args.user, &password)?
     } else {
         first_login(&file, &url, &args.user, &password)?
     };
+    if let Err(error) = place.logged_in(&file) {
+        io.note(&format!(
+            "this login could not be noted as the last one ({error}); name its data with --store where it matters"
+        ));
+    }
     let folder = file.parent().unwrap_or(Path::new("")).display().to_string();
-    if args.output.json {
+    if output.json {
         let (user, workspace, device) = (&account.user_name, account.workspace, account.device);
         io.json(&json!({ "url": account.url, "user": user, "workspace": workspace, "device": device, "store": folder }))?;
     } else {
@@ -43,7 +48,7 @@ pub(super) fn login(io: &mut Io<'_>, place: &Place, args: &LoginArgs) -> Result<
 /// A store is made when the server has said yes: a failed login leaves nothing behind.
 fn first_login(file: &Path, url: &ServerUrl, user: &str, password: &str) -> Result<Account, Failure> {
     let answer = login::ask(url, user, password, None)?;
-    let adopted = Client::open(file)?.adopt(answer.account, answer.schema);
+    let adopted = place::open(file)?.adopt(answer.account, answer.schema);
     if adopted.is_err() {
         // It holds nothing yet; if it cannot be removed, the next login finds an empty store.
         let _ = std::fs::remove_file(file);
@@ -66,12 +71,16 @@ fn password(io: &mut Io<'_>) -> Result<String, Failure> {
     Ok(password.to_owned())
 }
 
-pub(super) fn logout(io: &mut Io<'_>, place: &Place) -> Result<Exit, Failure> {
+pub(super) fn logout(io: &mut Io<'_>, place: &Place, output: Output) -> Result<Exit, Failure> {
     let client = place.open()?;
     let pending = client.status()?.pending;
     let had_token = client.account()?.is_some_and(|account| account.token.is_some());
     let heard = client.logout()?;
-    writeln!(io.out, "logged out")?;
+    if output.json {
+        io.json(&json!({ "logged_out": had_token, "server_told": heard, "pending": pending }))?;
+    } else {
+        writeln!(io.out, "{}", if had_token { "logged out" } else { "nobody was logged in" })?;
+    }
     if had_token && !heard {
         io.note("the server could not be told; the token was removed from this device and expires by itself");
     }
@@ -99,19 +108,23 @@ pub(super) fn tables(io: &mut Io<'_>, place: &Place, output: Output) -> Result<E
 
 pub(super) fn status(io: &mut Io<'_>, place: &Place, output: Output) -> Result<Exit, Failure> {
     let file = place.existing()?;
-    let status = Client::open(&file)?.status()?;
+    let others = place.others(&file)?;
+    let status = place::open(&file)?.status()?;
     if output.json {
-        io.json(&status_json(&status, &file))?;
+        io.json(&status_json(&status, &file, &others))?;
     } else {
-        io.out.write_all(text::pairs(&status_lines(&status, &file)).as_bytes())?;
+        io.out.write_all(text::pairs(&status_lines(&status, &file, &others)).as_bytes())?;
     }
     Ok(Exit::Done)
 }
 
-fn status_json(status: &Status, file: &Path) -> serde_json::Value {
+fn status_json(status: &Status, file: &Path, others: &[Known]) -> serde_json::Value {
     let account = status.account.as_ref();
     json!({
         "store": file.parent().map(|folder| folder.display().to_string()),
+        "others": others.iter().map(|other| json!({
+            "user": other.user, "server": other.server, "store": other.folder.display().to_string(),
+        })).collect::<Vec<_>>(),
         "url": account.map(|account| &account.url),
         "user": account.map(|account| &account.user_name),
         "device": account.map(|account| account.device),
@@ -132,7 +145,7 @@ fn status_json(status: &Status, file: &Path) -> serde_json::Value {
     })
 }
 
-fn status_lines(status: &Status, file: &Path) -> Vec<(String, String)> {
+fn status_lines(status: &Status, file: &Path, others: &[Known]) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
     match &status.account {
@@ -143,7 +156,9 @@ fn status_lines(status: &Status, file: &Path) -> Vec<(String, String)> {
         }
         None => line("User", "nobody has logged in yet".to_owned()),
     }
-    line("Store", file.parent().unwrap_or(Path::new("")).display().to_string());
+    let chosen = if others.is_empty() { "" } else { " (of the last login on this device)" };
+    line("Store", format!("{}{chosen}", file.parent().unwrap_or(Path::new("")).display()));
+    others.iter().for_each(|other| line("Also here", other.words()));
     line("Schema", status.schema.clone().unwrap_or_else(|| "not known yet".to_owned()));
     let met = match status.caught_up_at_ms {
         0 => "never".to_owned(),

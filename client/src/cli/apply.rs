@@ -1,7 +1,9 @@
 //! `apply`: many changes from a file of JSON lines, in one local transaction.
 
+use super::args::Output;
 use super::failure::{Exit, Failure};
 use super::io::Io;
+use super::line::{Line, Op};
 use super::place::Place;
 use super::{text, values};
 use crate::handle::{Client, new_row_id};
@@ -9,7 +11,7 @@ use crate::local::LocalWrite;
 use crate::names;
 use crate::table::fill_defaults;
 use crate::titles::Titles;
-use serde::Deserialize;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tombolo_protocol::ids::{FieldTag, RowId, RowKey};
@@ -17,81 +19,56 @@ use tombolo_protocol::outbox::Write;
 use tombolo_protocol::schema::{Field, Plain, Schema, Table};
 use tombolo_protocol::value::Value;
 
-/// A line of the file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    #[serde(alias = "change")]
-    op: Op,
-    table: String,
-    id: Option<RowId>,
-    #[serde(default)]
-    fields: BTreeMap<String, Plain>,
-    seen: Option<SeenText>,
-}
-
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Op {
-    Create,
-    Update,
-    Delete,
-    Restore,
-}
-
-/// As it was printed, or a bare number.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum SeenText {
-    Text(String),
-    Number(u64),
-}
-
-pub(super) fn apply(io: &mut Io<'_>, place: &Place, file: &Path, group: bool) -> Result<Exit, Failure> {
+pub(super) fn apply(io: &mut Io<'_>, place: &Place, file: &Path, group: bool, output: Output) -> Result<Exit, Failure> {
     let text = read(io, file)?;
     let client = place.open()?;
     let schema = client.schema()?;
     let mut reader = Reader { client: &client, schema: &schema, titles: Titles::default(), there: BTreeMap::new() };
     let mut writes = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        // Whatever is wrong in a file, the command was understood.
         let in_line = |failure: Failure| {
-            Failure::new(
-                failure.exit,
-                format!("{}, line {}: {}. Nothing was written", file.display(), index + 1, failure.message),
-            )
+            let (file, line, message) = (file.display(), index + 1, failure.message);
+            Failure::failed(format!("{file}, line {line}: {message}. Nothing was written"))
         };
         writes.push(reader.line(line).map_err(in_line)?);
     }
-    for write in &writes {
-        let Some(table) = schema.table(write.key.table) else { continue };
-        if let Write::Create(fields) | Write::Update(fields) = &write.write {
-            values::warn(io, table, fields, matches!(write.write, Write::Create(_)));
+    client.transaction(writes.clone(), group)?;
+    let count = |is: fn(&Write) -> bool| writes.iter().filter(|local| is(&local.write)).count();
+    let is_create = |write: &Write| matches!(write, Write::Create(_));
+    let ids: Vec<RowId> = writes.iter().filter(|local| is_create(&local.write)).map(|local| local.key.id).collect();
+    if output.json {
+        io.json(&json!({
+            "created": ids.len(),
+            "updated": count(|write| matches!(write, Write::Update(_))),
+            "deleted": count(|write| matches!(write, Write::Delete)),
+            "restored": count(|write| matches!(write, Write::Restore)),
+            "ids": ids,
+        }))?;
+    } else {
+        for id in ids {
+            writeln!(io.out, "{id}")?;
         }
     }
-    let ids: Vec<RowId> =
-        writes.iter().filter(|write| matches!(write.write, Write::Create(_))).map(|write| write.key.id).collect();
-    let count = writes.len();
-    client.transaction(writes, group)?;
-    for id in ids {
-        writeln!(io.out, "{id}")?;
+    for local in &writes {
+        let Some(table) = schema.table(local.key.table) else { continue };
+        if let Write::Create(fields) | Write::Update(fields) = &local.write {
+            values::warn(io, table, fields, is_create(&local.write));
+        }
     }
+    let changes = text::counted(writes.len(), "change", "changes");
     let together = if group { ", as a group" } else { "" };
-    io.note(&format!(
-        "{} saved on this device{together}; `tombolo sync` sends them",
-        text::counted(count, "change", "changes")
-    ));
+    io.note(&match writes.len() {
+        0 => "there is no change in the file; nothing was written".to_owned(),
+        _ => format!("{changes} saved on this device{together}; `tombolo sync` sends what is new"),
+    });
     Ok(Exit::Done)
 }
 
 fn read(io: &mut Io<'_>, file: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = if file == Path::new("-") {
-        io.stdin.read_to_string(&mut text).map(drop)
-    } else {
-        std::fs::read_to_string(file).map(|read| text = read)
-    };
-    read.map_err(|error| Failure::failed(format!("{} could not be read: {error}. Nothing was written", file.display())))?;
-    Ok(text)
+    let failed = |why: String| Failure::failed(format!("{} could not be read: {why}. Nothing was written", file.display()));
+    let bytes = io.read(file).map_err(|error| failed(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8; save it with that encoding".to_owned()))
 }
 
 struct Reader<'a> {
@@ -104,7 +81,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn line(&mut self, text: &str) -> Result<LocalWrite, Failure> {
-        let line: Line = serde_json::from_str(text).map_err(|error| Failure::failed(plain_words(&error)))?;
+        let line = Line::parse(text).map_err(Failure::failed)?;
         let table = names::table(self.schema, &line.table)?;
         let id = match (line.id, line.op) {
             (Some(id), _) => id,
@@ -113,12 +90,6 @@ impl Reader<'_> {
         };
         let key = RowKey { table: table.tag, id };
         self.moves(key, line.op)?;
-        let seen = line.seen.map(|seen| match seen {
-            SeenText::Text(text) => text,
-            SeenText::Number(number) => number.to_string(),
-        });
-        let seen =
-            seen.map(|text| text.parse().map_err(|_| Failure::failed(format!("\"seen\" cannot be `{text}`")))).transpose()?;
         let has_fields = !line.fields.is_empty();
         let mut fields = self.fields(table, line.fields)?;
         let write = match line.op {
@@ -132,7 +103,7 @@ impl Reader<'_> {
             Op::Delete => Write::Delete,
             Op::Restore => Write::Restore,
         };
-        Ok(LocalWrite { key, write, seen })
+        Ok(LocalWrite { key, write, seen: line.seen })
     }
 
     /// Whether the line can work on its row.
@@ -170,10 +141,4 @@ impl Reader<'_> {
             plain => field.from_plain(plain).map_err(|error| Failure::usage(format!("{}: {error}", field.name))),
         }
     }
-}
-
-/// The line number that serde counts inside the one line would only confuse.
-fn plain_words(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or(&text).to_owned()
 }

@@ -1,5 +1,6 @@
 //! The words of the command line. People and scripts rely on them.
 
+use super::words::{Side, assignment, choice, row_id, row_name, seen};
 use crate::driver::Mode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -12,15 +13,20 @@ use tombolo_protocol::outbox::Seen;
     name = "tombolo",
     version,
     about = "Read and change a workspace's rows on this device, with or without a network, and sync them with its server.",
-    after_help = "Everything but login, sync, history and watch works without a network.\n\n\
+    after_help = "Example:\n  tombolo sync\n  tombolo list patients --where village=Kolowa\n  \
+                  tombolo update patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e phone=0700\n  tombolo pending\n  tombolo sync\n\n\
+                  `tombolo COMMAND --help` explains a command. Everything but login and sync works without a network.\n\n\
                   Exit codes: 0 done, 1 failed, 2 usage (also: an unknown table or field, a value that a field cannot hold), \
                   3 done but something needs review (conflicts, refused changes), 4 server not reachable (edits are kept), \
                   5 login needed."
 )]
 pub(crate) struct Cli {
-    /// The folder of the store; without it the environment's TOMBOLO_STORE, or this person's only store
-    #[arg(long, global = true, value_name = "DIR")]
+    /// The folder of the store; without it the environment's TOMBOLO_STORE, or the store of the last login
+    #[arg(long, global = true, value_name = "DIR", display_order = 100)]
     pub(crate) store: Option<PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long, global = true, display_order = 101)]
+    pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -30,8 +36,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Log in at a server; the first time this makes the store
     #[command(
-        after_help = "Example:\n  echo 'river stone 42' | tombolo login https://sync.example.org --user anna --password-stdin\n\n\
-                            Logging in again keeps everything, also what is pending."
+        after_help = "Example:\n  echo 'river stone 42' |\n      tombolo login https://sync.example.org --user anna --password-stdin\n\n\
+                      Logging in again keeps everything, also what is pending. Where several people log in on one device, each has \
+                      data of their own; the commands work on those of the last login, and --store names others."
     )]
     Login(LoginArgs),
     /// Forget the login; rows and pending edits stay on this device
@@ -39,33 +46,25 @@ pub(crate) enum Command {
     Logout,
     /// List the tables
     #[command(after_help = "Example:\n  tombolo tables")]
-    Tables(Output),
+    Tables,
     /// Show whose store this is, what is pending, and when it last met the server
     #[command(after_help = "Example:\n  tombolo status")]
-    Status(Output),
+    Status,
     /// List the rows of a table
     #[command(after_help = "Example:\n  tombolo list patients --where village=Kolowa --sort name --limit 20\n\n\
-                            A --where with nothing behind the = finds rows without a value. References are found by id or by \
+                            Several conditions: --where village=Kolowa sex=F. With nothing behind the = it finds rows without a value. References are found by id or by \
                             the text that names the row. --sort=-FIELD puts the greatest first.")]
     List(ListArgs),
     /// Show one row
     #[command(after_help = "Example:\n  tombolo get patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e")]
-    Get {
-        #[command(flatten)]
-        row: RowArgs,
-        #[command(flatten)]
-        output: Output,
-    },
-    /// Show who changed a row, when and how (asks the server)
-    #[command(after_help = "Example:\n  tombolo history patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e")]
-    History {
-        #[command(flatten)]
-        row: RowArgs,
-        #[command(flatten)]
-        output: Output,
-    },
+    Get(RowArgs),
+    /// Show who changed a row, when and how
+    #[command(after_help = "Example:\n  tombolo history patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e\n\n\
+                            The server is asked. Where it cannot be reached, this device shows what it knows: who changed each \
+                            field last, and the changes that were not sent yet.")]
+    History(RowArgs),
     /// Make a row and print its id
-    #[command(after_help = "Example:\n  tombolo create patients name='Rose Achieng' birth_date=1990-05-31 site=Kisumu\n\n\
+    #[command(after_help = "Example:\n  tombolo create patients name='Rose Achieng' site=Kisumu\n\n\
                             A reference is an id or the text that names exactly one row. Fields that are not named get their \
                             default.")]
     Create {
@@ -80,7 +79,7 @@ pub(crate) enum Command {
     },
     /// Change fields of a row
     #[command(
-        after_help = "Example:\n  tombolo update patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e weight_kg=61.5 notes=\n\n\
+        after_help = "Example:\n  tombolo update patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e \\\n      weight_kg=61.5 notes=\n\n\
                             --seen gives back what `get --json` or `list --json` printed as \"seen\": if others changed the \
                             same field since then, the next sync asks instead of overwriting it. Without it the edit is made on \
                             what this device holds now."
@@ -108,12 +107,13 @@ pub(crate) enum Command {
     /// Make many changes in one local transaction
     #[command(after_help = "Example:\n  tombolo apply changes.jsonl --group\n\n\
         Each line is a JSON object:\n  \
-        {\"op\":\"create\",\"table\":\"patients\",\"fields\":{\"name\":\"Rose\",\"site\":\"Kisumu\"}}\n  \
-        {\"op\":\"update\",\"table\":\"patients\",\"id\":\"0199...\",\"fields\":{\"weight_kg\":61.5},\"seen\":\"17\"}\n  \
-        {\"op\":\"delete\",\"table\":\"patients\",\"id\":\"0199...\"}\n  \
-        {\"op\":\"restore\",\"table\":\"patients\",\"id\":\"0199...\"}\n\
+        {\"op\":\"create\",\"table\":\"sites\",\"fields\":{\"name\":\"Kisumu\"}}\n  \
+        {\"op\":\"update\",\"table\":\"sites\",\"id\":\"0199...\",\"fields\":{\"name\":\"Embu\"}}\n  \
+        {\"op\":\"delete\",\"table\":\"sites\",\"id\":\"0199...\"}\n  \
+        {\"op\":\"restore\",\"table\":\"sites\",\"id\":\"0199...\"}\n\
         \"op\" may also be called \"change\". Values are text, number, true, false, null, dates like 2024-05-31, decimals as text; \
-        a reference is an id or the text that names exactly one row. A create may name its \"id\". The whole file is checked \
+        a reference is an id or the text that names exactly one row. A create may name its \"id\"; \"seen\" is given \
+        back as with update. The whole file is checked \
         before anything is written. - reads standard input. With --group the server takes all of it or nothing.")]
     Apply {
         /// The file
@@ -127,7 +127,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  tombolo import patients patients.csv --set site=Kisumu\n\n\
                             The first line names the fields. With an `id` column, an id that exists becomes an update of what \
                             differs; without one every line makes a new row. The whole file is checked before anything is \
-                            written. The rows wait for the next sync like any other edit.")]
+                            written. The rows wait for the next sync like any other edit. - reads standard input.")]
     Import {
         /// The table, by name
         table: String,
@@ -139,11 +139,12 @@ pub(crate) enum Command {
         set: Vec<(String, String)>,
     },
     /// Write the rows of a table as CSV, as they are shown
-    #[command(after_help = "Example:\n  tombolo export patients --out patients.csv")]
+    #[command(after_help = "Example:\n  tombolo export patients --out patients.csv\n\n\
+                            With --json and without --out the rows come as JSON lines, as `list` prints them.")]
     Export {
         /// The table, by name
         table: String,
-        /// The file to write; standard output without it
+        /// The file to write; standard output without it, or for -
         #[arg(long, value_name = "FILE.csv")]
         out: Option<PathBuf>,
         /// Of the copy with this number, which was set aside when the server's history was put back (see `tombolo status`)
@@ -151,11 +152,15 @@ pub(crate) enum Command {
         recovery: Option<u32>,
     },
     /// List the changes that the server does not have yet
-    #[command(after_help = "Example:\n  tombolo pending")]
-    Pending(Output),
+    #[command(after_help = "Example:\n  tombolo pending\n\n\
+                            Ready changes go with the next sync. Those in conflict wait for `tombolo resolve`; refused ones wait \
+                            until they are changed, or given up with `tombolo discard`.")]
+    Pending,
     /// Give up a pending change, and the group that it belongs to
-    #[command(after_help = "Example:\n  tombolo discard patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e --field notes\n\n\
-                            What is being sent at this moment stays until it is answered.")]
+    #[command(
+        after_help = "Example:\n  tombolo discard patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e \\\n      --field notes\n\n\
+                            What is being sent at this moment stays until it is answered."
+    )]
     Discard {
         #[command(flatten)]
         row: RowArgs,
@@ -165,13 +170,13 @@ pub(crate) enum Command {
     },
     /// List the changes that clash with those of others
     #[command(after_help = "Example:\n  tombolo conflicts")]
-    Conflicts(Output),
+    Conflicts,
     /// Decide a conflict, or what becomes of a refused change; the next sync sends the decision
-    #[command(
-        after_help = "Example:\n  tombolo resolve patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e --field phone=mine --field 'notes=value:seen twice'\n\n\
-                            Of a refused change, --mine sends it again and --server gives it up. The values that lose stay in the row's \
-                            history."
-    )]
+    #[command(after_help = "Example:\n  tombolo resolve patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e --mine\n  \
+                      tombolo resolve patients 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e \\\n      \
+                      --field phone=mine notes='value:seen twice'\n\n\
+                      Of a refused change, --mine sends it again, --server gives it up, and --field sets other values and sends \
+                      it again. The values that lose stay in the row's history.")]
     Resolve {
         #[command(flatten)]
         row: RowArgs,
@@ -179,16 +184,18 @@ pub(crate) enum Command {
         decision: Decision,
     },
     /// Send what is pending and get what others changed
-    #[command(after_help = "Example:\n  tombolo sync\n  tombolo sync --only patients/0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e\n\n\
-                            manual and metered sync once; auto stays, and keeps syncing until it is interrupted.")]
+    #[command(after_help = "Example:\n  tombolo sync\n  tombolo sync --only patients/0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e\n  \
+                            tombolo sync --mode auto --stay\n\n\
+                            It ends when everything is sent and received. With --stay it keeps the connection until it is \
+                            interrupted (Ctrl-C); other commands cannot use this data meanwhile.")]
     Sync(SyncArgs),
     /// Stay connected and print rows as they change, until interrupted
-    #[command(after_help = "Example:\n  tombolo watch patients --json")]
+    #[command(after_help = "Example:\n  tombolo watch patients --json\n\n\
+                            Without a network it stays, and connects when there is one. Other commands cannot use this data \
+                            meanwhile.")]
     Watch {
         /// Only this table, by name
         table: Option<String>,
-        #[command(flatten)]
-        output: Output,
     },
 }
 
@@ -203,8 +210,6 @@ pub(crate) struct LoginArgs {
     /// Read the password from standard input; a command line can be read by others
     #[arg(long, required = true)]
     password_stdin: bool,
-    #[command(flatten)]
-    pub(crate) output: Output,
 }
 
 /// Which rows.
@@ -212,7 +217,7 @@ pub(crate) struct LoginArgs {
 pub(crate) struct ListArgs {
     /// The table, by name
     pub(crate) table: String,
-    /// Only rows whose field has this value; may be repeated
+    /// Only rows whose field has this value; one or several
     #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = assignment)]
     pub(crate) filters: Vec<(String, String)>,
     /// In the order of this field
@@ -221,8 +226,6 @@ pub(crate) struct ListArgs {
     /// At most so many rows
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
-    #[command(flatten)]
-    pub(crate) output: Output,
 }
 
 /// A row.
@@ -244,10 +247,9 @@ pub(crate) struct SeenArgs {
 }
 
 /// How the outcome is told.
-#[derive(Args, Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
-    /// Print one JSON object a line
-    #[arg(long)]
+    /// One JSON object a line.
     pub(crate) json: bool,
 }
 
@@ -261,43 +263,33 @@ pub(crate) struct Decision {
     /// The server's values, or its deletion, in everything
     #[arg(long)]
     pub(crate) server: bool,
-    /// One field: mine, server or value:TEXT; may be repeated
+    /// A field: mine, server or value:TEXT; one or several
     #[arg(long = "field", value_name = "FIELD=mine|server|value:TEXT", value_parser = choice)]
     pub(crate) fields: Vec<(String, Side)>,
-}
-
-/// What is taken for a field.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Side {
-    /// My value.
-    Mine,
-    /// The server's.
-    Server,
-    /// Another one.
-    Value(String),
 }
 
 /// What is synced, and how.
 #[derive(Args, Debug)]
 pub(crate) struct SyncArgs {
-    /// Of what is pending send only this row (and its group); may be repeated
+    /// Of what is pending send only these rows (and their groups); one or several
     #[arg(long, value_name = "TABLE/ID", value_parser = row_name)]
     pub(crate) only: Vec<(String, RowId)>,
-    /// manual: sync once; auto: stay and keep syncing; metered: connect, sync, close
+    /// How it stays connected with --stay: auto sends changes by itself, manual only receives; metered never stays
     #[arg(long, value_enum, default_value = "manual")]
     pub(crate) mode: ModeWord,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    /// Stay connected when everything is synced, until interrupted
+    #[arg(long)]
+    pub(crate) stay: bool,
 }
 
 /// A mode as a word.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ModeWord {
-    /// Sync once
+    /// Send when asked
     Manual,
-    /// Stay and keep syncing
+    /// Send by itself
     Auto,
-    /// Connect, sync, close
+    /// Close when everything is synced
     Metered,
 }
 
@@ -309,42 +301,6 @@ impl From<ModeWord> for Mode {
             ModeWord::Metered => Self::Metered,
         }
     }
-}
-
-/// `FIELD=VALUE`.
-fn assignment(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((field, value)) if !field.is_empty() => Ok((field.to_owned(), value.to_owned())),
-        _ => Err("write it as FIELD=VALUE".to_owned()),
-    }
-}
-
-fn row_id(text: &str) -> Result<RowId, String> {
-    text.trim()
-        .parse()
-        .map_err(|_| "an id is a UUID, like 0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e; `tombolo list` shows them".to_owned())
-}
-
-fn seen(text: &str) -> Result<Seen, String> {
-    text.parse().map_err(|_| "give back what `get --json` printed as \"seen\"".to_owned())
-}
-
-fn row_name(text: &str) -> Result<(String, RowId), String> {
-    let (table, id) = text.split_once('/').ok_or("write it as TABLE/ID")?;
-    Ok((table.to_owned(), row_id(id)?))
-}
-
-fn choice(text: &str) -> Result<(String, Side), String> {
-    let (field, side) = assignment(text).map_err(|_| "write it as FIELD=mine, FIELD=server or FIELD=value:TEXT")?;
-    let side = match side.as_str() {
-        "mine" => Side::Mine,
-        "server" => Side::Server,
-        other => match other.strip_prefix("value:") {
-            Some(value) => Side::Value(value.to_owned()),
-            None => return Err(format!("`{other}` is neither mine nor server nor value:TEXT")),
-        },
-    };
-    Ok((field, side))
 }
 
 #[cfg(test)]
@@ -359,10 +315,36 @@ mod tests {
 
     #[test]
     fn every_command_explains_itself_with_an_example() {
-        for sub in Cli::command().get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let command = Cli::command();
+        for sub in command.get_subcommands().chain([&command]).filter(|sub| sub.get_name() != "help") {
             assert!(sub.get_about().is_some(), "{}", sub.get_name());
             let after = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(after.contains("Example:\n  tombolo") || after.contains("Example:\n  echo"), "{}", sub.get_name());
+        }
+    }
+
+    #[test]
+    fn no_command_of_an_example_is_wrapped_on_a_terminal_of_80_columns() {
+        let command = Cli::command();
+        for sub in command.get_subcommands().chain([&command]) {
+            let after = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in after.lines().filter(|line| line.starts_with("  ")) {
+                assert!(line.chars().count() <= 80, "{}: {line}", sub.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_takes_json() {
+        for words in [
+            &["login", "http://x", "--user", "a", "--password-stdin"][..],
+            &["logout"],
+            &["create", "t"],
+            &["apply", "-"],
+            &["export", "t"],
+        ] {
+            let cli = Cli::try_parse_from(["tombolo"].iter().chain(words).chain(&["--json"])).unwrap();
+            assert!(cli.json, "{words:?}");
         }
     }
 

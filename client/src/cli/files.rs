@@ -1,17 +1,21 @@
 //! Files: import and export of CSV.
 
+use super::args::Output;
 use super::failure::{Exit, Failure};
-use super::io::Io;
+use super::io::{Io, STANDARD};
+use super::json;
 use super::place::Place;
 use super::text::counted;
-use crate::csv::{self, ImportError};
+use crate::csv::{self, ImportError, Imported};
 use crate::handle::Client;
 use crate::names;
+use crate::table::json_of;
 use crate::view::Query;
+use serde_json::json;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use tombolo_protocol::ids::{FieldTag, RowId};
-use tombolo_protocol::schema::Table;
+use tombolo_protocol::schema::{Field, Table};
 use tombolo_protocol::value::Value;
 
 /// What `export` writes.
@@ -27,8 +31,10 @@ pub(super) fn import(
     table: &str,
     file: &Path,
     set: &[(String, String)],
+    output: Output,
 ) -> Result<Exit, Failure> {
-    let text = std::fs::read(file)
+    let text = io
+        .read(file)
         .map_err(|error| Failure::failed(format!("{} could not be read: {error}. Nothing was imported", file.display())))?;
     let client = place.open()?;
     let imported = csv::import(&client, table, &text, set).map_err(|error| match error {
@@ -38,25 +44,35 @@ pub(super) fn import(
         )),
         ImportError::Client(error) => error.into(),
     })?;
-    writeln!(io.out, "{} created, {} updated, {} unchanged", imported.created, imported.updated, imported.unchanged)?;
-    if imported.created + imported.updated > 0 {
+    let Imported { created, updated, unchanged } = imported;
+    if output.json {
+        io.json(&json!({ "created": created, "updated": updated, "unchanged": unchanged }))?;
+    } else {
+        writeln!(io.out, "{created} created, {updated} updated, {unchanged} unchanged")?;
+    }
+    if created + updated > 0 {
         io.note("saved on this device; `tombolo sync` sends it");
     }
     Ok(Exit::Done)
 }
 
-pub(super) fn export(io: &mut Io<'_>, place: &Place, what: &Export<'_>) -> Result<Exit, Failure> {
+pub(super) fn export(io: &mut Io<'_>, place: &Place, what: &Export<'_>, output: Output) -> Result<Exit, Failure> {
     let client = place.open()?;
     let schema = client.schema()?;
     let table = names::table(&schema, what.table)?;
     let rows = rows(&client, table, what.recovery)?;
-    match what.out {
+    match what.out.filter(|file| *file != Path::new(STANDARD)) {
+        None if output.json => print_rows(io, &client, table, what.recovery)?,
         None => write(table, &rows, &mut *io.out)?,
         Some(file) => {
+            let was_there = file.is_file();
             to_file(table, &rows, file).map_err(|error| {
-                let kept = if is_special(file) { "" } else { ". It is as it was before" };
+                let kept = if was_there { ". It is as it was before" } else { "" };
                 Failure::failed(format!("{} could not be written: {error}{kept}", file.display()))
             })?;
+            if output.json {
+                io.json(&json!({ "rows": rows.len(), "out": file.display().to_string() }))?;
+            }
             io.note(&format!("{} in {}", counted(rows.len(), "row", "rows"), file.display()));
         }
     }
@@ -75,6 +91,22 @@ fn rows(client: &Client, table: &Table, recovery: Option<u32>) -> Result<Values,
     }
     let rows = client.recovery_rows(copy)?.into_iter().filter(|row| row.key.table == table.tag && row.is_live());
     Ok(rows.map(|row| (row.key.id, row.fields.into_iter().map(|(tag, stamped)| (tag, stamped.value)).collect())).collect())
+}
+
+/// As JSON lines, like `list`; of a copy what it holds, since nothing in it has a state.
+fn print_rows(io: &mut Io<'_>, client: &Client, table: &Table, recovery: Option<u32>) -> Result<(), Failure> {
+    if recovery.is_none() {
+        for row in client.list(table.tag, Query::default())? {
+            io.json(&json::row(table, &row))?;
+        }
+        return Ok(());
+    }
+    for (id, values) in rows(client, table, recovery)? {
+        let value = |field: &Field| json_of(&field.plain(values.get(&field.tag).unwrap_or(&Value::Null)));
+        let fields: serde_json::Map<_, _> = table.fields.iter().map(|field| (field.name.clone(), value(field))).collect();
+        io.json(&json!({ "id": id, "fields": fields }))?;
+    }
+    Ok(())
 }
 
 fn write(table: &Table, rows: &Values, out: impl Write) -> std::io::Result<()> {

@@ -1,7 +1,7 @@
 //! What a command reads and writes, so that commands run without a process in tests.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a command reads and writes.
 pub struct Io<'a> {
@@ -28,7 +28,20 @@ pub struct Environment {
     pub heeds_interrupts: bool,
 }
 
+/// The name that stands for standard input and standard output.
+pub(super) const STANDARD: &str = "-";
+
 impl Io<'_> {
+    /// All of a file, or of standard input.
+    pub(super) fn read(&mut self, file: &Path) -> io::Result<Vec<u8>> {
+        if file != Path::new(STANDARD) {
+            return std::fs::read(file);
+        }
+        let mut bytes = Vec::new();
+        self.stdin.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// One JSON object as a line.
     pub(super) fn json(&mut self, object: &serde_json::Value) -> io::Result<()> {
         writeln!(self.out, "{object}")

@@ -1,17 +1,16 @@
 //! The shapes of `--json`: scripts rely on them.
 
+use super::history::HistoryStep;
+use super::shown::Schemas;
 use crate::driver::SyncDone;
 use crate::freeze::Standing;
 use crate::table::{json_of, plain_fields};
 use crate::view::{ConflictView, PendingView, RowStanding, RowView, op_word};
 use serde_json::{Map, Value as Json, json};
-use std::collections::BTreeMap;
-use tombolo_protocol::change::{Op, Refusal};
+use tombolo_protocol::change::Op;
 use tombolo_protocol::ids::{FieldTag, RowKey};
-use tombolo_protocol::message::HistoryEntry;
-use tombolo_protocol::outbox::{ConflictKind, Review, SentBefore};
-use tombolo_protocol::row::Row;
-use tombolo_protocol::schema::{Schema, Table};
+use tombolo_protocol::outbox::{ConflictKind, SentBefore};
+use tombolo_protocol::schema::{Field, Schema, Table};
 use tombolo_protocol::value::Value;
 
 /// The word for how a row stands.
@@ -57,131 +56,107 @@ pub(super) fn row(table: &Table, view: &RowView) -> Json {
     })
 }
 
-/// `TABLE/ID`.
-pub(super) fn row_name(schema: &Schema, key: RowKey) -> String {
-    let table = schema.table(key.table).map_or_else(|| key.table.to_string(), |table| table.name.clone());
-    format!("{table}/{}", key.id)
+/// A field's value as JSON; of a field that no schema here knows, as text.
+fn plain(field: Option<&Field>, value: &Value) -> Json {
+    match field {
+        Some(field) => json_of(&field.plain(value)),
+        None if value.is_null() => Json::Null,
+        None => json!(format!("{value:?}")),
+    }
 }
 
-fn table_name(schema: &Schema, key: RowKey) -> String {
-    schema.table(key.table).map_or_else(|| key.table.to_string(), |table| table.name.clone())
-}
-
-/// A field's value as JSON; of a field that left the schema, nothing.
-fn plain(table: Option<&Table>, field: FieldTag, value: &Value) -> Json {
-    table.and_then(|table| table.field(field)).map_or(Json::Null, |field| json_of(&field.plain(value)))
-}
-
-fn field_name(table: Option<&Table>, field: FieldTag) -> String {
-    table.and_then(|table| table.field(field)).map_or_else(|| field.to_string(), |field| field.name.clone())
-}
-
-/// A pending change.
-pub(super) fn pending(schema: &Schema, view: &PendingView) -> Json {
-    let table = schema.table(view.key.table);
+/// A pending change; `reason` says why it waits for a person.
+pub(super) fn pending(schemas: &Schemas, view: &PendingView, reason: Option<String>) -> Json {
+    let table = view.key.table;
     let mut object = Map::new();
-    object.insert("table".into(), json!(table_name(schema, view.key)));
+    object.insert("table".into(), json!(schemas.table_name(table)));
     object.insert("id".into(), json!(view.key.id));
     object.insert("change".into(), json!(op_word(view.change.op)));
     object.insert("state".into(), json!(change_state(view.standing)));
-    if let Some(reason) = reason(schema, view) {
+    if let Some(reason) = reason {
         object.insert("reason".into(), json!(reason));
     }
     if let Standing::Waiting { on } = view.standing {
-        object.insert("waits_for".into(), json!(row_name(schema, on)));
+        object.insert("waits_for".into(), json!(schemas.row_name(on)));
     }
-    if view.change.sent_before != SentBefore::Never {
+    if view.change.sent_before == SentBefore::Acknowledged {
         object.insert("sent_before".into(), json!(true));
     }
-    let fields = view.change.fields.iter().map(|(field, edit)| {
+    let fields = view.change.fields.iter().map(|(tag, edit)| {
+        let field = schemas.field(table, *tag);
         // Null where it is not known what the person saw: the mirror may have moved on.
-        let base = edit.base_value.as_ref().map_or(Json::Null, |value| plain(table, *field, value));
-        (field_name(table, *field), json!({ "base": base, "mine": plain(table, *field, &edit.value) }))
+        let base = edit.base_value.as_ref().map_or(Json::Null, |value| plain(field, value));
+        (schemas.field_name(table, *tag), json!({ "base": base, "mine": plain(field, &edit.value) }))
     });
     object.insert("fields".into(), Json::Object(fields.collect()));
     Json::Object(object)
 }
 
-/// Why a change waits for a person, in a sentence.
-pub(super) fn reason(schema: &Schema, view: &PendingView) -> Option<String> {
-    let table = schema.table(view.key.table);
-    Some(match view.change.review.as_ref()? {
-        Review::Refused(Refusal::Field { field, problem }) => match table.and_then(|table| table.field(*field)) {
-            Some(field) => field.explain(*problem),
-            None => problem.to_string(),
-        },
-        Review::Refused(Refusal::UnknownField { field }) => {
-            format!("the server does not know field {}", field_name(table, *field))
-        }
-        Review::Refused(Refusal::MissingParent { field, parent }) => {
-            format!("{}: the row {parent} that it refers to is not there", field_name(table, *field))
-        }
-        Review::Refused(refusal) => refusal.to_string(),
-        Review::Clash { field, .. } => format!("another row has the same {}", field_name(table, *field)),
-        Review::Left => "this row is not among those that you may see any more".to_owned(),
-        Review::Offered => "the server lost this change when it was put back; say whether it is to be sent again".to_owned(),
-    })
-}
-
-/// A conflict.
-pub(super) fn conflict(schema: &Schema, view: &ConflictView) -> Json {
-    let fields = conflict_fields(schema, view).into_iter().map(|field| {
-        let values = json!({ "base": field.base, "mine": field.mine, "server": field.server, "differs": field.differs });
-        (field.name, values)
+/// A conflict; `other` is the row that has the unique value, with its title.
+pub(super) fn conflict(schemas: &Schemas, view: &ConflictView, other: Option<(RowKey, Option<String>)>) -> Json {
+    let fields = conflict_fields(schemas.now(), view).into_iter().map(|shown| {
+        let json = |value: &Option<Value>| value.as_ref().map_or(Json::Null, |value| plain(Some(shown.field), value));
+        let values = json!({
+            "base": json(&shown.base), "mine": json(&shown.mine), "server": json(&shown.server), "differs": shown.differs,
+        });
+        (shown.field.name.clone(), values)
     });
-    json!({
-        "table": table_name(schema, view.key),
+    let mut object = json!({
+        "table": schemas.table_name(view.key.table),
         "id": view.key.id,
         "kind": conflict_kind(view.conflict.kind),
         "server_version": view.server.as_ref().map(|row| row.version),
         "by": view.author.as_ref().map(|author| author.name.clone()),
         "at": view.author.as_ref().map(|author| super::text::moment(author.at_ms)),
         "fields": Json::Object(fields.collect()),
-    })
+    });
+    if let Some((other, title)) = other {
+        object["other"] = json!({ "id": other.id, "title": title });
+    }
+    object
 }
 
 /// A field of a conflict.
-pub(super) struct ConflictField {
-    pub name: String,
-    pub label: String,
-    pub base: Json,
-    pub mine: Json,
-    pub server: Json,
+pub(super) struct ConflictField<'a> {
+    pub field: &'a Field,
+    /// What the person saw; `None` where that is not known.
+    pub base: Option<Value>,
+    /// `None` where I deleted the row.
+    pub mine: Option<Value>,
+    /// `None` where the server has no row.
+    pub server: Option<Value>,
     pub differs: bool,
 }
 
-/// The fields that a person looks at: those to decide; where the row as such is the question, those that either side changed.
-pub(super) fn conflict_fields(schema: &Schema, view: &ConflictView) -> Vec<ConflictField> {
+/// The fields that a person looks at: those to decide, and where the row as such is the question, those that either side
+/// changed.
+pub(super) fn conflict_fields<'a>(schema: &'a Schema, view: &ConflictView) -> Vec<ConflictField<'a>> {
     let Some(table) = schema.table(view.key.table) else { return Vec::new() };
-    let mut tags: Vec<FieldTag> = view.conflict.fields.clone();
-    if tags.is_empty() {
-        let changed_there = |field: FieldTag| view.server.as_ref().is_some_and(|row| row.stamp(field) > view.mine.row_base);
-        let touched = |field: FieldTag| view.mine.fields.contains_key(&field);
-        tags = table.fields.iter().map(|field| field.tag).filter(|tag| touched(*tag) || changed_there(*tag)).collect();
-    }
-    tags.into_iter().filter_map(|tag| conflict_field(table, view, tag)).collect()
+    let asks_for_any = table.strict && view.conflict.kind == ConflictKind::UpdateUpdate;
+    let changed_there = |field: FieldTag| view.server.as_ref().is_some_and(|row| row.stamp(field) > view.mine.row_base);
+    let shown = |field: FieldTag| match view.conflict.fields.as_slice() {
+        [] => view.mine.fields.contains_key(&field) || changed_there(field),
+        fields => fields.contains(&field) || (asks_for_any && changed_there(field)),
+    };
+    table.fields.iter().filter(|field| shown(field.tag)).map(|field| conflict_field(field, view)).collect()
 }
 
-fn conflict_field(table: &Table, view: &ConflictView, tag: FieldTag) -> Option<ConflictField> {
-    let field = table.field(tag)?;
-    let server = view.server.as_ref().map(|row: &Row| row.value(tag).clone()).unwrap_or_default();
-    let edit = view.mine.fields.get(&tag);
+fn conflict_field<'a>(field: &'a Field, view: &ConflictView) -> ConflictField<'a> {
+    let server = view.server.as_ref().map(|row| row.value(field.tag).clone());
+    let edit = view.mine.fields.get(&field.tag);
     let mine = match (view.mine.op, edit) {
-        // What I deleted has no value any more.
-        (Op::Delete, _) => Value::Null,
-        (_, Some(edit)) => edit.value.clone(),
-        (Op::Create, None) => Value::Null,
+        (Op::Delete, _) => None,
+        (_, Some(edit)) => Some(edit.value.clone()),
+        (Op::Create, None) => Some(Value::Null),
         (_, None) => server.clone(),
     };
-    let base = edit.and_then(|edit| edit.base_value.clone()).unwrap_or_default();
-    Some(ConflictField {
-        name: field.name.clone(),
-        label: field.label.clone(),
-        base: json_of(&field.plain(&base)),
-        differs: mine != server,
-        mine: json_of(&field.plain(&mine)),
-        server: json_of(&field.plain(&server)),
-    })
+    let base = match view.mine.op {
+        // Before a new row there was nothing.
+        Op::Create => Some(Value::Null),
+        _ => edit.and_then(|edit| edit.base_value.clone()),
+    };
+    let differs = mine.as_ref().unwrap_or(&Value::Null) != server.as_ref().unwrap_or(&Value::Null);
+    ConflictField { field, base, mine, server, differs }
 }
 
 /// What a sync did. Conflicts and refused changes are those that stand now.
@@ -199,27 +174,27 @@ pub(super) fn sync(done: &SyncDone, conflicts: usize, refused: usize) -> Json {
     })
 }
 
-/// A change in a row's history.
-pub(super) fn history(table: &Table, entry: &HistoryEntry) -> Json {
-    let fields: Map<String, Json> = entry
+/// A step in a row's history; null where this device does not know.
+pub(super) fn history(table: &Table, step: &HistoryStep) -> Json {
+    let named = |tag: FieldTag| table.field(tag).map_or_else(|| tag.to_string(), |field| field.name.clone());
+    let fields: Map<String, Json> = step
         .fields
         .iter()
-        .map(|change| {
-            let (before, after) =
-                (plain(Some(table), change.field, &change.before), plain(Some(table), change.field, &change.after));
-            (field_name(Some(table), change.field), json!({ "before": before, "after": after }))
+        .map(|(tag, before, after)| {
+            let field = table.field(*tag);
+            let before = before.as_ref().map_or(Json::Null, |before| plain(field, before));
+            (named(*tag), json!({ "before": before, "after": plain(field, after) }))
         })
         .collect();
-    let lost: BTreeMap<String, Json> =
-        entry.lost.iter().map(|(field, value)| (field_name(Some(table), *field), plain(Some(table), *field, value))).collect();
+    let lost: Map<String, Json> = step.lost.iter().map(|(tag, value)| (named(*tag), plain(table.field(*tag), value))).collect();
     json!({
-        "seq": entry.seq,
-        "at": super::text::moment(entry.at_ms),
-        "edited_at": super::text::moment(entry.edited_at_ms),
-        "by": entry.by,
-        "device": entry.device,
-        "change": op_word(entry.op),
-        "version": entry.version,
+        "seq": step.seq,
+        "at": step.at_ms.map(super::text::moment),
+        "edited_at": step.edited_at_ms.map(super::text::moment),
+        "by": step.by,
+        "device": step.device,
+        "change": op_word(step.op),
+        "version": step.version,
         "fields": fields,
         "lost": lost,
     })
@@ -228,9 +203,10 @@ pub(super) fn history(table: &Table, entry: &HistoryEntry) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use tombolo_protocol::ids::{RowId, RowNo, Seq, TableTag, Version};
     use tombolo_protocol::outbox::{Edit, Pending};
-    use tombolo_protocol::row::{Life, Stamped};
+    use tombolo_protocol::row::{Life, Row, Stamped};
     use tombolo_protocol::schema::CLINIC;
 
     #[test]
@@ -250,7 +226,8 @@ mod tests {
         let mut change = Pending::new(Op::Update, Seq(40), 0);
         change.fields.insert(phone, Edit { value: Value::text("mine"), base_value: None, base: Seq(40) });
         let view = PendingView { key, change, standing: Standing::Conflict, mirror: Some(mirror) };
-        let shown = pending(&Schema::parse(CLINIC).unwrap(), &view);
+        let schemas = Schemas::only(Arc::new(Schema::parse(CLINIC).unwrap()));
+        let shown = pending(&schemas, &view, None);
         assert_eq!(shown["fields"]["phone"], json!({ "base": null, "mine": "mine" }));
     }
 }

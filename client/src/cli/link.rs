@@ -17,22 +17,28 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use tombolo_protocol::ids::{RowKey, Seq};
-use tombolo_protocol::schema::Schema;
+use tombolo_protocol::schema::{Schema, Table};
 
-pub(super) fn sync(io: &mut Io<'_>, place: &Place, args: &SyncArgs) -> Result<Exit, Failure> {
-    if args.mode == ModeWord::Auto && !args.only.is_empty() {
-        return Err(Failure::usage("--mode auto sends whatever is ready, so it cannot be combined with --only"));
+pub(super) fn sync(io: &mut Io<'_>, place: &Place, args: &SyncArgs, output: Output) -> Result<Exit, Failure> {
+    match (args.stay, args.mode) {
+        (true, ModeWord::Metered) => {
+            return Err(Failure::usage("--mode metered closes the connection when everything is synced, so it cannot --stay"));
+        }
+        (true, ModeWord::Auto) if !args.only.is_empty() => {
+            return Err(Failure::usage("--mode auto --stay sends whatever is ready, so it cannot be combined with --only"));
+        }
+        _ => {}
     }
     let client = place.open()?;
-    let only = only(&client, args)?;
-    if args.mode == ModeWord::Auto {
-        return sync_on(io, &client, args.output);
+    let only = only(io, &client, args)?;
+    if args.stay {
+        return sync_on(io, &client, only, args.mode.into(), output);
     }
     let cancelling = client.canceller();
     let _heeding = io.environment.heeds_interrupts.then(|| interrupt::heed(move || cancelling.cancel_sync()));
     let (done, met) = sync_once(io, &client, only);
     match done {
-        Ok(done) => report(io, &client, &done, &met, args.output),
+        Ok(done) => report(io, &client, &done, &met, output),
         Err(error) => {
             met.tell(io, &client);
             Err(error.into())
@@ -40,7 +46,7 @@ pub(super) fn sync(io: &mut Io<'_>, place: &Place, args: &SyncArgs) -> Result<Ex
     }
 }
 
-fn only(client: &Client, args: &SyncArgs) -> Result<Option<BTreeSet<RowKey>>, Failure> {
+fn only(io: &mut Io<'_>, client: &Client, args: &SyncArgs) -> Result<Option<BTreeSet<RowKey>>, Failure> {
     if args.only.is_empty() {
         return Ok(None);
     }
@@ -51,7 +57,7 @@ fn only(client: &Client, args: &SyncArgs) -> Result<Option<BTreeSet<RowKey>>, Fa
         let table = names::table(&schema, table)?;
         let key = RowKey { table: table.tag, id: *id };
         if !pending.contains(&key) {
-            return Err(Failure::failed(format!("nothing is pending of {}/{id}; `tombolo pending` lists what is", table.name)));
+            io.note(&format!("nothing is pending of {}/{id}", table.name));
         }
         only.insert(key);
     }
@@ -122,20 +128,26 @@ fn report(io: &mut Io<'_>, client: &Client, done: &SyncDone, met: &Met, output: 
 }
 
 /// Stays connected until it is interrupted, and tells each time that something came.
-fn sync_on(io: &mut Io<'_>, client: &Client, output: Output) -> Result<Exit, Failure> {
+fn sync_on(
+    io: &mut Io<'_>,
+    client: &Client,
+    only: Option<BTreeSet<RowKey>>,
+    mode: Mode,
+    output: Output,
+) -> Result<Exit, Failure> {
     let stopping = client.canceller();
     let _heeding = io.environment.heeds_interrupts.then(|| interrupt::heed(move || stopping.stop()));
     let mut notices = client.subscribe()?;
-    client.connect(Mode::Automatic)?;
+    client.connect(mode)?;
     let mut exit = Exit::Done;
-    let (done, met) = sync_once(io, client, None);
+    let (done, met) = sync_once(io, client, only);
     if done.is_err() {
         met.tell(io, client);
     }
     match done {
         Ok(done) => exit = report(io, client, &done, &met, output)?,
-        // It goes on trying by itself.
-        Err(error @ (SyncError::Unreachable { .. } | SyncError::CaptivePortal { .. })) => io.note(&error.to_string()),
+        // It goes on trying by itself, as the notices of the connection tell.
+        Err(SyncError::Unreachable { .. } | SyncError::CaptivePortal { .. }) => {}
         Err(SyncError::Stopped) => return Ok(exit),
         Err(error) => return Err(error.into()),
     }
@@ -211,6 +223,13 @@ pub(super) fn watch(io: &mut Io<'_>, place: &Place, table: Option<&str>, output:
     let stopping = client.canceller();
     let _heeding = io.environment.heeds_interrupts.then(|| interrupt::heed(move || stopping.stop()));
     let mut changes = client.watch(table)?;
+    let rows: usize =
+        client.tables()?.iter().filter(|info| table.is_none_or(|tag| tag == info.tag)).map(|info| info.rows).sum();
+    let as_of = match client.status()?.caught_up_at_ms {
+        0 => "never synced".to_owned(),
+        at => format!("up to date at {}", text::moment(at)),
+    };
+    io.note(&format!("{} here, {as_of}; rows are printed as they change", text::counted(rows, "row", "rows")));
     client.connect(Mode::Manual)?;
     while let Some(changed) = changes.wait()? {
         match changed {
@@ -229,6 +248,11 @@ pub(super) fn watch(io: &mut Io<'_>, place: &Place, table: Option<&str>, output:
         }
     }
     Ok(Exit::Done)
+}
+
+/// `TABLE/ID`.
+fn row_name(table: &Table, key: RowKey) -> String {
+    format!("{}/{}", table.name, key.id)
 }
 
 fn show_change(
@@ -250,9 +274,9 @@ fn show_change(
         (None, true) => io.json(&json!({ "table": table.name, "id": key.id, "state": "gone" }))?,
         (Some(view), false) => {
             let title = table.title_of(|tag| view.values.get(&tag).cloned());
-            writeln!(io.out, "{}  {title}  {}", json::row_name(schema, key), json::row_state(view.standing))?;
+            writeln!(io.out, "{}  {title}  {}", row_name(table, key), json::row_state(view.standing))?;
         }
-        (None, false) => writeln!(io.out, "{}  gone", json::row_name(schema, key))?,
+        (None, false) => writeln!(io.out, "{}  gone", row_name(table, key))?,
     }
     Ok(io.out.flush()?)
 }

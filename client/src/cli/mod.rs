@@ -6,24 +6,29 @@ mod args;
 mod edit;
 mod failure;
 mod files;
+mod history;
 mod interrupt;
 mod io;
 mod json;
+mod line;
 mod link;
 mod met;
 mod place;
+mod reasons;
 mod review;
 mod rows;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod text;
 mod values;
+mod words;
 
 pub use failure::Exit;
 pub use io::{Environment, Io};
 
 use crate::store::guarded;
-use args::{Cli, Command};
+use args::{Cli, Command, Output};
 use clap::Parser;
 use failure::Failure;
 use place::Place;
@@ -31,12 +36,13 @@ use std::ffi::OsString;
 
 /// Runs a command.
 pub fn run(words: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> Exit {
-    let cli = match Cli::try_parse_from(words) {
+    let cli = match Cli::try_parse_from(words::spread(words)) {
         Ok(cli) => cli,
         Err(error) => return explain(&error, io),
     };
     let place = Place::new(cli.store, &io.environment);
-    let ended = guarded(|| obey(&cli.command, &place, io)).map_err(Failure::from).flatten().and_then(|exit| {
+    let output = Output { json: cli.json };
+    let ended = guarded(|| obey(&cli.command, &place, io, output)).map_err(Failure::from).flatten().and_then(|exit| {
         io.out.flush()?;
         Ok(exit)
     });
@@ -59,30 +65,30 @@ fn explain(error: &clap::Error, io: &mut Io<'_>) -> Exit {
     if error.use_stderr() { Exit::Usage } else { Exit::Done }
 }
 
-fn obey(command: &Command, place: &Place, io: &mut Io<'_>) -> Result<Exit, Failure> {
+fn obey(command: &Command, place: &Place, io: &mut Io<'_>, output: Output) -> Result<Exit, Failure> {
     match command {
-        Command::Login(args) => account::login(io, place, args),
-        Command::Logout => account::logout(io, place),
-        Command::Tables(output) => account::tables(io, place, *output),
-        Command::Status(output) => account::status(io, place, *output),
-        Command::List(args) => rows::list(io, place, args),
-        Command::Get { row, output } => rows::get(io, place, row, *output),
-        Command::History { row, output } => rows::history(io, place, row, *output),
-        Command::Create { table, fields, id } => edit::create(io, place, table, fields, *id),
-        Command::Update { row, fields, seen } => edit::update(io, place, row, fields, seen),
-        Command::Delete { row, seen } => edit::delete(io, place, row, seen),
-        Command::Restore(row) => edit::restore(io, place, row),
-        Command::Apply { file, group } => apply::apply(io, place, file, *group),
-        Command::Import { table, file, set } => files::import(io, place, table, file, set),
+        Command::Login(args) => account::login(io, place, args, output),
+        Command::Logout => account::logout(io, place, output),
+        Command::Tables => account::tables(io, place, output),
+        Command::Status => account::status(io, place, output),
+        Command::List(args) => rows::list(io, place, args, output),
+        Command::Get(row) => rows::get(io, place, row, output),
+        Command::History(row) => history::history(io, place, row, output),
+        Command::Create { table, fields, id } => edit::create(io, place, table, fields, *id, output),
+        Command::Update { row, fields, seen } => edit::update(io, place, row, fields, seen, output),
+        Command::Delete { row, seen } => edit::delete(io, place, row, seen, output),
+        Command::Restore(row) => edit::restore(io, place, row, output),
+        Command::Apply { file, group } => apply::apply(io, place, file, *group, output),
+        Command::Import { table, file, set } => files::import(io, place, table, file, set, output),
         Command::Export { table, out, recovery } => {
             let what = files::Export { table, out: out.as_deref(), recovery: *recovery };
-            files::export(io, place, &what)
+            files::export(io, place, &what, output)
         }
-        Command::Pending(output) => review::pending(io, place, *output),
-        Command::Discard { row, field } => review::discard(io, place, row, field.as_deref()),
-        Command::Conflicts(output) => review::conflicts(io, place, *output),
-        Command::Resolve { row, decision } => review::resolve(io, place, row, decision),
-        Command::Sync(args) => link::sync(io, place, args),
-        Command::Watch { table, output } => link::watch(io, place, table.as_deref(), *output),
+        Command::Pending => review::pending(io, place, output),
+        Command::Discard { row, field } => review::discard(io, place, row, field.as_deref(), output),
+        Command::Conflicts => review::conflicts(io, place, output),
+        Command::Resolve { row, decision } => review::resolve(io, place, row, decision, output),
+        Command::Sync(args) => link::sync(io, place, args, output),
+        Command::Watch { table } => link::watch(io, place, table.as_deref(), output),
     }
 }

@@ -1,60 +1,69 @@
 //! What is pending, and what a person decides: pending, discard, conflicts, resolve.
 
-use super::args::{Decision, Output, RowArgs, Side};
+use super::args::{Decision, Output, RowArgs};
+use super::edit::{self, Saved};
 use super::failure::{Exit, Failure};
 use super::io::Io;
 use super::place::Place;
-use super::rows::RowNames;
-use super::{json, text};
+use super::shown::{RowNames, Schemas};
+use super::words::Side;
+use super::{json, reasons, text};
 use crate::error::ClientError;
 use crate::freeze::Standing;
-use crate::local::LocalError;
+use crate::handle::Client;
+use crate::local::{LocalError, LocalWrite};
 use crate::names;
 use crate::titles::Titles;
-use crate::view::{ConflictView, PendingView, op_word};
-use serde_json::Value as Json;
+use crate::view::{PendingView, op_word};
+use serde_json::json;
 use std::collections::BTreeMap;
+use tombolo_protocol::change::Op;
 use tombolo_protocol::ids::{FieldTag, RowKey};
-use tombolo_protocol::outbox::{Choice, ConflictKind, Resolution, ResolveError};
-use tombolo_protocol::schema::{Schema, Table};
+use tombolo_protocol::outbox::{Choice, Resolution, ResolveError, Write};
+use tombolo_protocol::schema::Table;
+use tombolo_protocol::value::Value;
 
 pub(super) fn pending(io: &mut Io<'_>, place: &Place, output: Output) -> Result<Exit, Failure> {
     let client = place.open()?;
-    let schema = client.schema()?;
+    let schemas = Schemas::of(&client)?;
+    let mut names_of = RowNames::new(&client, &schemas);
     let views = client.pending()?;
-    if output.json {
-        for view in &views {
-            io.json(&json::pending(&schema, view))?;
-        }
-        return Ok(Exit::Done);
-    }
-    let mut names_of = RowNames::new(&client, &schema);
-    let mut rows = Vec::with_capacity(views.len());
+    let (mut rows, mut notes) = (Vec::with_capacity(views.len()), Vec::with_capacity(views.len()));
     for view in &views {
-        let fields: Vec<&str> = view
-            .change
-            .fields
-            .keys()
-            .filter_map(|tag| Some(schema.table(view.key.table)?.field(*tag)?.label.as_str()))
-            .collect();
+        let reason = reasons::reason(&mut names_of, &schemas, view)?;
+        if output.json {
+            io.json(&json::pending(&schemas, view, reason))?;
+            continue;
+        }
+        let fields: Vec<String> = view.change.fields.keys().map(|tag| schemas.label(view.key.table, *tag)).collect();
         rows.push(vec![
-            json::row_name(&schema, view.key),
             names_of.name(view.key)?,
             op_word(view.change.op).to_owned(),
-            why(&mut names_of, &schema, view)?,
+            standing(view).to_owned(),
             fields.join(", "),
+            // Ids must be copied from here, so they stand last and whole.
+            schemas.row_name(view.key),
         ]);
+        notes.push(match view.standing {
+            Standing::Waiting { on } if on != view.key => Some(format!("waits for {}", names_of.full_name(on)?)),
+            _ => reason,
+        });
     }
-    // Ids must be copied from here, so they stand last and whole.
-    let rows: Vec<Vec<String>> =
-        rows.into_iter().map(|row| row[1..].iter().cloned().chain([row[0].clone()]).collect()).collect();
-    print_with_ids(io, ["Row", "Change", "State", "Fields", "Table/id"], rows)?;
+    if output.json {
+        return Ok(Exit::Done);
+    }
+    print_with_ids(io, ["Row", "Change", "State", "Fields", "Table/id"], rows, &notes)?;
     io.note(&text::counted(views.len(), "pending change", "pending changes"));
     Ok(Exit::Done)
 }
 
-/// Aligned columns, the last one whole.
-fn print_with_ids<const N: usize>(io: &mut Io<'_>, header: [&str; N], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+/// Aligned columns, the last one whole, and behind each row its note in a line of its own.
+fn print_with_ids<const N: usize>(
+    io: &mut Io<'_>,
+    header: [&str; N],
+    rows: Vec<Vec<String>>,
+    notes: &[Option<String>],
+) -> Result<(), Failure> {
     let (ids, rest): (Vec<String>, Vec<Vec<String>>) =
         rows.into_iter().map(|mut row| (row.pop().unwrap_or_default(), row)).unzip();
     let mut header = header.map(str::to_owned).to_vec();
@@ -63,52 +72,70 @@ fn print_with_ids<const N: usize>(io: &mut Io<'_>, header: [&str; N], rows: Vec<
     header.push("|".to_owned());
     let rest: Vec<Vec<String>> = rest.into_iter().map(|row| row.into_iter().chain(["|".to_owned()]).collect()).collect();
     let table = text::columns(&header, &rest);
-    for (line, id) in table.lines().zip(std::iter::once(&last).chain(&ids)) {
+    let ids = std::iter::once(&last).chain(&ids);
+    let notes = std::iter::once(&None).chain(notes);
+    for ((line, id), note) in table.lines().zip(ids).zip(notes) {
         writeln!(io.out, "{}{id}", line.strip_suffix('|').unwrap_or(line))?;
+        if let Some(note) = note {
+            writeln!(io.out, "    {note}")?;
+        }
     }
     Ok(())
 }
 
-fn why(names_of: &mut RowNames<'_>, schema: &Schema, view: &PendingView) -> Result<String, Failure> {
-    Ok(match view.standing {
-        Standing::Ready => "ready".to_owned(),
-        Standing::InFlight => "being sent".to_owned(),
-        Standing::Waiting { on } if on == view.key => "waiting for the answer to what was sent before".to_owned(),
-        Standing::Waiting { on } => format!("waiting for {}", names_of.name(on)?),
-        Standing::Conflict => "conflict".to_owned(),
-        Standing::Refused => match json::reason(schema, view) {
-            Some(reason) => format!("refused: {reason}"),
-            None => "refused".to_owned(),
-        },
-    })
+fn standing(view: &PendingView) -> &'static str {
+    match view.standing {
+        Standing::Ready => "ready",
+        Standing::InFlight => "being sent",
+        Standing::Waiting { on } if on == view.key => "waiting for the server",
+        Standing::Waiting { .. } => "waiting",
+        Standing::Conflict => "conflict",
+        Standing::Refused => "refused",
+    }
 }
 
-pub(super) fn discard(io: &mut Io<'_>, place: &Place, row: &RowArgs, field: Option<&str>) -> Result<Exit, Failure> {
+pub(super) fn discard(
+    io: &mut Io<'_>,
+    place: &Place,
+    row: &RowArgs,
+    field: Option<&str>,
+    output: Output,
+) -> Result<Exit, Failure> {
     let client = place.open()?;
-    let schema = client.schema()?;
-    let table = names::table(&schema, &row.table)?;
+    let schemas = Schemas::of(&client)?;
+    let table = schemas.table_called(&row.table)?;
     let key = RowKey { table: table.tag, id: row.id };
-    let field = field.map(|name| names::field(table, name)).transpose()?;
+    let field = field.map(|name| schemas.field_called(table, name)).transpose()?;
+    if field.is_some() && schemas.now().table(table.tag).is_none() {
+        let sentence =
+            format!("the table {} is not in the schema any more; give up the whole change, without --field", table.name);
+        return Err(Failure::failed(sentence));
+    }
     let views = client.pending()?;
     let group =
         views.iter().filter(|view| view.key == key && view.standing != Standing::InFlight).find_map(|view| view.change.group);
     let others: Vec<String> = views
         .iter()
         .filter(|view| group.is_some() && view.change.group == group && view.key != key && view.standing != Standing::InFlight)
-        .map(|view| json::row_name(&schema, view.key))
+        .map(|view| schemas.row_name(view.key))
         .collect();
     client.discard(key, field.map(|field| field.tag))?;
-    match field {
-        Some(field) => {
-            let unit: Vec<&str> =
-                table.unit(&field.tag).iter().filter_map(|tag| Some(table.field(*tag)?.label.as_str())).collect();
-            writeln!(io.out, "discarded the pending change of {}", unit.join(" and "))?;
-        }
-        None => {
-            writeln!(io.out, "discarded what was pending of {}", json::row_name(&schema, key))?;
-            if !others.is_empty() {
-                writeln!(io.out, "and of the other rows of its group: {}", others.join(", "))?;
+    let others = if field.is_none() { others } else { Vec::new() };
+    if output.json {
+        let mut object = edit::state_json(&client, table, key)?;
+        object["also"] = json!(others);
+        io.json(&object)?;
+    } else {
+        let what = match field {
+            Some(field) => {
+                let unit: Vec<String> = table.unit(&field.tag).iter().map(|tag| schemas.label(table.tag, *tag)).collect();
+                format!("the pending change of {}", unit.join(" and "))
             }
+            None => format!("what was pending of {}", schemas.row_name(key)),
+        };
+        writeln!(io.out, "discarded {what}")?;
+        if !others.is_empty() {
+            writeln!(io.out, "and of the other rows of its group: {}", others.join(", "))?;
         }
     }
     if views.iter().any(|view| view.key == key && view.standing == Standing::InFlight) {
@@ -119,15 +146,15 @@ pub(super) fn discard(io: &mut Io<'_>, place: &Place, row: &RowArgs, field: Opti
 
 pub(super) fn conflicts(io: &mut Io<'_>, place: &Place, output: Output) -> Result<Exit, Failure> {
     let client = place.open()?;
-    let schema = client.schema()?;
+    let schemas = Schemas::of(&client)?;
     let views = client.conflicts()?;
-    let mut names_of = RowNames::new(&client, &schema);
+    let mut names_of = RowNames::new(&client, &schemas);
     for view in &views {
         if output.json {
-            io.json(&json::conflict(&schema, view))?;
+            let other = reasons::other(view).map(|other| Ok::<_, Failure>((other, names_of.title(other)?))).transpose()?;
+            io.json(&json::conflict(&schemas, view, other))?;
         } else {
-            let name = names_of.name(view.key)?;
-            io.out.write_all(conflict_text(&schema, view, &name).as_bytes())?;
+            io.out.write_all(reasons::conflict_text(&mut names_of, &schemas, view)?.as_bytes())?;
         }
     }
     if !output.json {
@@ -136,73 +163,99 @@ pub(super) fn conflicts(io: &mut Io<'_>, place: &Place, output: Output) -> Resul
     Ok(Exit::Done)
 }
 
-fn conflict_text(schema: &Schema, view: &ConflictView, name: &str) -> String {
-    let what = match view.conflict.kind {
-        ConflictKind::UpdateUpdate => "you and somebody else changed the same",
-        ConflictKind::UpdateDelete => {
-            "you changed this row, and it was deleted: --mine restores it with your change, --server accepts the deletion"
-        }
-        ConflictKind::DeleteUpdate => {
-            "you deleted this row, and it was changed: --mine deletes it all the same, --server keeps it"
-        }
-        ConflictKind::CreateCreate => "a row with this id was made by somebody else too",
-        ConflictKind::Unique => "another row has this value, and it must be unique: choose another value, or give yours up",
-    };
-    let by =
-        view.author.as_ref().map(|author| format!(" (by {}, {})", author.name, text::moment(author.at_ms))).unwrap_or_default();
-    let mut lines = format!("{}  {name}\n    {what}{by}\n", json::row_name(schema, view.key));
-    let header = ["", "Before", "Mine", "Server"].map(str::to_owned);
-    let rows: Vec<Vec<String>> = json::conflict_fields(schema, view)
-        .into_iter()
-        .map(|field| vec![field.label, shown(&field.base), shown(&field.mine), shown(&field.server)])
-        .collect();
-    if !rows.is_empty() {
-        text::columns(&header, &rows).lines().for_each(|line| lines += &format!("    {line}\n"));
-    }
-    lines
-}
-
-fn shown(json: &Json) -> String {
-    match json {
-        Json::Null => "(nothing)".to_owned(),
-        Json::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-pub(super) fn resolve(io: &mut Io<'_>, place: &Place, row: &RowArgs, decision: &Decision) -> Result<Exit, Failure> {
+pub(super) fn resolve(
+    io: &mut Io<'_>,
+    place: &Place,
+    row: &RowArgs,
+    decision: &Decision,
+    output: Output,
+) -> Result<Exit, Failure> {
     let client = place.open()?;
-    let schema = client.schema()?;
-    let table = names::table(&schema, &row.table)?;
+    let schemas = Schemas::of(&client)?;
+    let table = schemas.table_called(&row.table)?;
     let key = RowKey { table: table.tag, id: row.id };
+    let saved = Saved::before(&client, key)?;
+    if schemas.now().table(table.tag).is_none() {
+        if !decision.server {
+            let sentence = "is not in the schema any more, so the server cannot take the change; --server gives it up";
+            return Err(Failure::failed(format!("the table {} {sentence}", table.name)));
+        }
+        client.discard(key, None)?;
+    } else {
+        decide(&client, &schemas, table, key, decision)?;
+    }
+    let in_conflict = client.conflicts()?.iter().any(|view| view.key == key);
+    if output.json {
+        io.json(&edit::state_json(&client, table, key)?)?;
+    } else {
+        writeln!(io.out, "decided")?;
+    }
+    if in_conflict {
+        io.note("the row is still in conflict; see `tombolo conflicts`");
+        return Ok(Exit::Review);
+    }
+    saved.tell(io, &client)?;
+    Ok(Exit::Done)
+}
+
+fn decide(client: &Client, schemas: &Schemas, table: &Table, key: RowKey, decision: &Decision) -> Result<(), Failure> {
     let resolution = if decision.mine {
         Resolution::AllMine
     } else if decision.server {
         Resolution::AllServer
     } else {
-        let mut titles = Titles::default();
-        let mut choices = BTreeMap::new();
-        for (name, side) in &decision.fields {
-            let field = names::field(table, name)?;
-            let choice = match side {
-                Side::Mine => Choice::Mine,
-                Side::Server => Choice::Server,
-                Side::Value(text) => Choice::Value(super::values::value(&client, &mut titles, &schema, field, text)?),
-            };
-            if choices.insert(field.tag, choice).is_some() {
-                return Err(Failure::usage(format!("{name} is decided twice; decide it once")));
-            }
+        let choices = choices(client, schemas, table, decision)?;
+        let refused = client.pending()?.into_iter().find(|view| view.key == key && view.standing == Standing::Refused);
+        match refused.filter(|view| matches!(view.change.op, Op::Create | Op::Update | Op::Restore)) {
+            Some(view) => return Ok(amend(client, &view, choices)?),
+            None => Resolution::Fields(choices),
         }
-        Resolution::Fields(choices)
     };
-    client.resolve(key, None, resolution).map_err(|error| undecided(table, error))?;
-    writeln!(io.out, "decided")?;
-    if client.conflicts()?.iter().any(|view| view.key == key) {
-        io.note("the row is still in conflict; see `tombolo conflicts`");
-        return Ok(Exit::Review);
+    client.resolve(key, None, resolution).map_err(|error| undecided(table, error))
+}
+
+fn choices(
+    client: &Client,
+    schemas: &Schemas,
+    table: &Table,
+    decision: &Decision,
+) -> Result<BTreeMap<FieldTag, Choice>, Failure> {
+    let mut titles = Titles::default();
+    let mut choices = BTreeMap::new();
+    for (name, side) in &decision.fields {
+        let field = names::field(table, name)?;
+        let choice = match side {
+            Side::Mine => Choice::Mine,
+            Side::Server => Choice::Server,
+            Side::Value(text) => Choice::Value(super::values::value(client, &mut titles, schemas.now(), field, text)?),
+        };
+        if choices.insert(field.tag, choice).is_some() {
+            return Err(Failure::usage(format!("{name} is decided twice; decide it once")));
+        }
     }
-    io.note("saved on this device; `tombolo sync` sends it");
-    Ok(Exit::Done)
+    Ok(choices)
+}
+
+/// A refused change with other values is ready again.
+fn amend(client: &Client, view: &PendingView, choices: BTreeMap<FieldTag, Choice>) -> Result<(), ClientError> {
+    let key = view.key;
+    let server = |field: FieldTag| view.mirror.as_ref().map(|row| row.value(field).clone()).unwrap_or(Value::Null);
+    let fields: BTreeMap<FieldTag, Value> = choices
+        .into_iter()
+        .filter_map(|(field, choice)| match choice {
+            Choice::Mine => None,
+            Choice::Server => Some((field, server(field))),
+            Choice::Value(value) => Some((field, value)),
+        })
+        .collect();
+    if !fields.is_empty() {
+        client.transaction(vec![LocalWrite { key, write: Write::Update(fields), seen: None }], false)?;
+    }
+    // Where no value is another one now, it goes again as it is.
+    match client.pending()?.iter().any(|now| now.key == key && now.standing == Standing::Refused) {
+        true => client.resolve(key, None, Resolution::AllMine),
+        false => Ok(()),
+    }
 }
 
 /// Names the field that is left to decide.

@@ -1,25 +1,21 @@
-//! Reading rows: list, get, history.
+//! Reading rows: list, get.
 
 use super::args::{ListArgs, Output, RowArgs};
 use super::failure::{Exit, Failure};
 use super::io::Io;
 use super::place::Place;
+use super::shown::{RowNames, Schemas};
 use super::{json, text, values};
+use crate::freeze::Standing;
 use crate::handle::Client;
 use crate::names;
 use crate::titles::Titles;
-use crate::view::{Query, RowStanding, RowView, op_word};
-use std::collections::BTreeMap;
-use std::time::Duration;
+use crate::view::{Query, RowStanding, RowView};
+use tombolo_protocol::change::Op;
 use tombolo_protocol::ids::{RowId, RowKey};
-use tombolo_protocol::message::HistoryEntry;
-use tombolo_protocol::schema::{Field, Schema, Table};
-use tombolo_protocol::value::Value;
+use tombolo_protocol::schema::Table;
 
-/// An answer to a question takes no longer than this.
-const HISTORY_LIMIT: Duration = Duration::from_secs(60);
-
-pub(super) fn list(io: &mut Io<'_>, place: &Place, args: &ListArgs) -> Result<Exit, Failure> {
+pub(super) fn list(io: &mut Io<'_>, place: &Place, args: &ListArgs, output: Output) -> Result<Exit, Failure> {
     let client = place.open()?;
     let schema = client.schema()?;
     let table = names::table(&schema, &args.table)?;
@@ -35,16 +31,17 @@ pub(super) fn list(io: &mut Io<'_>, place: &Place, args: &ListArgs) -> Result<Ex
         query.sort = Some(names::field(table, name)?.tag);
     }
     let rows = client.list(table.tag, query)?;
-    if args.output.json {
+    if output.json {
         for row in &rows {
             io.json(&json::row(table, row))?;
         }
         return Ok(Exit::Done);
     }
-    let mut names_of = RowNames::new(&client, &schema);
+    let schemas = Schemas::only(schema.clone());
+    let mut names_of = RowNames::new(&client, &schemas);
     let header: Vec<String> =
         ["Id".to_owned(), String::new()].into_iter().chain(table.fields.iter().map(|field| field.label.clone())).collect();
-    let cells = rows.iter().map(|row| names_of.cells(table, row)).collect::<Result<Vec<_>, Failure>>()?;
+    let cells = rows.iter().map(|row| cells(&mut names_of, table, row)).collect::<Result<Vec<_>, Failure>>()?;
     io.out.write_all(text::columns(&header, &cells).as_bytes())?;
     io.note(&text::counted(rows.len(), "row", "rows"));
     Ok(Exit::Done)
@@ -54,12 +51,14 @@ pub(super) fn get(io: &mut Io<'_>, place: &Place, row: &RowArgs, output: Output)
     let client = place.open()?;
     let schema = client.schema()?;
     let table = names::table(&schema, &row.table)?;
-    let view = client.get(RowKey { table: table.tag, id: row.id })?.ok_or_else(|| no_such_row(table, row.id))?;
+    let key = RowKey { table: table.tag, id: row.id };
+    let schemas = Schemas::only(schema.clone());
+    let mut names_of = RowNames::new(&client, &schemas);
+    let Some(view) = client.get(key)? else { return Err(gone(&client, &mut names_of, table, key)?) };
     if output.json {
         io.json(&json::row(table, &view))?;
         return Ok(Exit::Done);
     }
-    let mut names_of = RowNames::new(&client, &schema);
     let mut lines = vec![
         ("Id".to_owned(), view.key.id.to_string()),
         ("Version".to_owned(), view.version.to_string()),
@@ -70,6 +69,27 @@ pub(super) fn get(io: &mut Io<'_>, place: &Place, row: &RowArgs, output: Output)
     }
     io.out.write_all(text::pairs(&lines).as_bytes())?;
     Ok(Exit::Done)
+}
+
+/// Why a row is not shown: it is deleted here, or there is none.
+fn gone(client: &Client, names_of: &mut RowNames<'_>, table: &Table, key: RowKey) -> Result<Failure, Failure> {
+    let Some(title) = names_of.title(key)? else { return Ok(no_such_row(table, key.id)) };
+    let command = |word: &str| format!("`tombolo {word} {} {}`", table.name, key.id);
+    let pending = client.pending()?.into_iter().find(|view| view.key == key && view.change.op == Op::Delete);
+    let how = match pending.map(|view| view.standing) {
+        None => format!("deleted; {} brings it back", command("restore")),
+        Some(Standing::Conflict) => format!(
+            "deleted on this device, and that is in conflict with what the server has: see `tombolo conflicts`, and decide with {} \
+             and --mine (delete it) or --server (keep it)",
+            command("resolve")
+        ),
+        Some(Standing::Refused) => format!(
+            "deleted on this device, and the server refused that: see `tombolo pending`; {} takes it back",
+            command("discard")
+        ),
+        Some(_) => format!("deleted on this device; the next sync sends that, and {} takes it back", command("restore")),
+    };
+    Ok(Failure::failed(format!("{title} ({}) is {how}", key.id)))
 }
 
 pub(super) fn no_such_row(table: &Table, id: RowId) -> Failure {
@@ -89,94 +109,15 @@ pub(super) fn standing(standing: RowStanding) -> &'static str {
     }
 }
 
-pub(super) fn history(io: &mut Io<'_>, place: &Place, row: &RowArgs, output: Output) -> Result<Exit, Failure> {
-    let client = place.open()?;
-    let schema = client.schema()?;
-    let table = names::table(&schema, &row.table)?;
-    let history = client.history(RowKey { table: table.tag, id: row.id }, HISTORY_LIMIT)?;
-    if history.entries.is_empty() {
-        return Err(Failure::failed(format!(
-            "the server knows no history of row {} in {}; was it sent yet?",
-            row.id, table.name
-        )));
+/// The cells of a row in a list.
+fn cells(names_of: &mut RowNames<'_>, table: &Table, row: &RowView) -> Result<Vec<String>, Failure> {
+    let state = match row.standing {
+        RowStanding::Clean => "",
+        other => json::row_state(other),
+    };
+    let mut cells = vec![row.key.id.to_string(), state.to_owned()];
+    for field in &table.fields {
+        cells.push(names_of.show(field, row.value(field.tag))?);
     }
-    let mut names_of = RowNames::new(&client, &schema);
-    for entry in &history.entries {
-        if output.json {
-            io.json(&json::history(table, entry))?;
-        } else {
-            io.out.write_all(history_text(&mut names_of, table, entry)?.as_bytes())?;
-        }
-    }
-    if history.more {
-        io.note("older changes are left out");
-    }
-    Ok(Exit::Done)
-}
-
-fn history_text(names_of: &mut RowNames<'_>, table: &Table, entry: &HistoryEntry) -> Result<String, Failure> {
-    let version = if entry.version.0 > 0 { format!(", version {}", entry.version) } else { String::new() };
-    let mut lines = format!("{}  {} by {}{version}\n", text::moment(entry.at_ms), op_word(entry.op), entry.by);
-    for change in &entry.fields {
-        let Some(field) = table.field(change.field) else { continue };
-        let (before, after) = (names_of.show(field, &change.before)?, names_of.show(field, &change.after)?);
-        lines += &format!("    {}: {} -> {}\n", field.label, or_nothing(before), or_nothing(after));
-    }
-    for (tag, value) in &entry.lost {
-        let Some(field) = table.field(*tag) else { continue };
-        lines += &format!("    {}: {} was not taken\n", field.label, or_nothing(names_of.show(field, value)?));
-    }
-    Ok(lines)
-}
-
-fn or_nothing(text: String) -> String {
-    if text.is_empty() { "(nothing)".to_owned() } else { text }
-}
-
-/// Shows values, references by the name of their row.
-pub(super) struct RowNames<'a> {
-    client: &'a Client,
-    schema: &'a Schema,
-    known: BTreeMap<RowKey, String>,
-}
-
-impl<'a> RowNames<'a> {
-    pub(super) fn new(client: &'a Client, schema: &'a Schema) -> Self {
-        Self { client, schema, known: BTreeMap::new() }
-    }
-
-    /// A value for people.
-    pub(super) fn show(&mut self, field: &Field, value: &Value) -> Result<String, Failure> {
-        match (field.reference, value) {
-            (Some(reference), Value::Uuid(bytes)) => {
-                self.name(RowKey { table: reference.table, id: RowId::from_bytes(*bytes) })
-            }
-            _ => Ok(field.show(value)),
-        }
-    }
-
-    /// What a row is called: its title, or its id where it has none here.
-    pub(super) fn name(&mut self, key: RowKey) -> Result<String, Failure> {
-        if let Some(name) = self.known.get(&key) {
-            return Ok(name.clone());
-        }
-        let row = self.client.get(key)?;
-        let title =
-            row.zip(self.schema.table(key.table)).map(|(row, table)| table.title_of(|tag| row.values.get(&tag).cloned()));
-        let name = title.filter(|title| !title.is_empty()).unwrap_or_else(|| key.id.to_string());
-        self.known.insert(key, name.clone());
-        Ok(name)
-    }
-
-    fn cells(&mut self, table: &Table, row: &RowView) -> Result<Vec<String>, Failure> {
-        let state = match row.standing {
-            RowStanding::Clean => "",
-            other => json::row_state(other),
-        };
-        let mut cells = vec![row.key.id.to_string(), state.to_owned()];
-        for field in &table.fields {
-            cells.push(self.show(field, row.value(field.tag))?);
-        }
-        Ok(cells)
-    }
+    Ok(cells)
 }

@@ -1,5 +1,8 @@
 //! Commands, run without a process and without a server: everything but login and sync works so.
 
+mod deciding;
+mod words;
+
 use super::*;
 use crate::handle::Client;
 use crate::testing::{account, closed_port};
@@ -166,16 +169,15 @@ fn a_file_of_changes_is_applied_whole_or_not_at_all() {
         ),
         ("{\"op\":\"delete\",\"table\":\"sites\"}".to_owned(), "\"id\" is missing"),
         ("{\"op\":\"create\",\"table\":\"sites\",\"fields\":{\"name\":5}}".to_owned(), "a text is expected here"),
-        ("{\"op\":\"crate\",\"table\":\"sites\"}".to_owned(), "unknown variant"),
-        ("{\"op\":\"create\",\"table\":\"sites\",\"extra\":1}".to_owned(), "unknown field"),
-        ("nonsense".to_owned(), "expected"),
+        ("{\"op\":\"create\",\"table\":\"site\"}".to_owned(), "did you mean `sites`?"),
+        ("nonsense".to_owned(), "this is not a JSON object"),
     ] {
         let bad = desk.file(
             "bad.jsonl",
             &format!("{{\"op\":\"create\",\"table\":\"sites\",\"fields\":{{\"name\":\"Nyeri\"}}}}\n{line}\n"),
         );
         let said = desk.run(&["apply", &bad]);
-        assert_ne!(said.exit, Exit::Done);
+        assert_eq!(said.exit, Exit::Failed);
         assert!(said.err.contains("bad.jsonl, line 2: ") && said.err.contains(sentence), "{line}: {}", said.err);
         assert!(said.err.contains("Nothing was written"), "{}", said.err);
     }
@@ -240,14 +242,16 @@ fn a_server_that_is_not_reachable_is_exit_4_and_everything_is_kept() {
 }
 
 #[test]
-fn only_what_is_pending_can_be_synced_by_itself() {
+fn a_sync_of_rows_that_are_sent_already_is_a_sync_that_sends_nothing() {
     let desk = Desk::new();
-    let said = desk.run(&["sync", "--only", "sites/0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e"]);
-    assert_eq!(said.exit, Exit::Failed);
-    assert!(said.err.contains("nothing is pending of sites/0199c5a4"), "{}", said.err);
-    assert_eq!(desk.run(&["sync", "--only", "sites"]).exit, Exit::Usage);
     let row = "sites/0199c5a4-0d2b-7c11-9e55-3f0a6d1c2b4e";
-    assert_eq!(desk.run(&["sync", "--mode", "auto", "--only", row]).exit, Exit::Usage);
+    let said = desk.run(&["sync", "--only", row]);
+    assert!(said.err.contains("nothing is pending of sites/0199c5a4"), "{}", said.err);
+    assert_eq!(said.exit, Exit::Unreachable, "it goes to the server all the same");
+    assert_eq!(desk.run(&["sync", "--only", row, row, "--mode", "auto"]).exit, Exit::Unreachable);
+    assert_eq!(desk.run(&["sync", "--only", "sites"]).exit, Exit::Usage);
+    assert_eq!(desk.run(&["sync", "--mode", "auto", "--stay", "--only", row]).exit, Exit::Usage);
+    assert_eq!(desk.run(&["sync", "--mode", "metered", "--stay"]).exit, Exit::Usage);
 }
 
 #[test]
@@ -291,7 +295,9 @@ fn a_store_that_is_open_in_another_program_is_named() {
     let _open = Client::open(&desk.path("store.redb")).unwrap();
     let said = desk.run(&["tables"]);
     assert_eq!(said.exit, Exit::Failed);
-    assert!(said.err.contains("open in another Tombolo program"), "{}", said.err);
+    for reason in ["open in another Tombolo program", "tombolo watch", "tombolo sync --stay", "desktop application"] {
+        assert!(said.err.contains(reason), "{}", said.err);
+    }
 }
 
 #[test]
@@ -332,7 +338,7 @@ fn the_only_store_is_taken_and_of_several_one_must_be_named() {
     make("ben");
     let said = tables(None);
     assert_eq!(said.exit, Exit::Usage);
-    assert!(said.err.contains("--store") && said.err.contains("anna") && said.err.contains("ben"), "{}", said.err);
+    assert!(said.err.contains("anna at 127.0.0.1:1: --store ") && said.err.contains("ben at 127.0.0.1:1: "), "{}", said.err);
     assert_eq!(tables(Some(&data.path().join("127.0.0.1_1").join("ben"))).exit, Exit::Done);
 }
 

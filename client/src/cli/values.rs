@@ -46,7 +46,7 @@ pub(super) fn value(
     }
 }
 
-/// Says beforehand what the server will refuse; the edit is kept all the same.
+/// Says of what was saved that the server will refuse it.
 pub(super) fn warn(io: &mut Io<'_>, table: &Table, values: &BTreeMap<FieldTag, Value>, new: bool) {
     for problem in check(table, values, new) {
         let sentence = problem.field.explain(problem.problem);

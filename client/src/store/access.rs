@@ -242,6 +242,13 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         record(&self.schemas, &seq.0.to_be_bytes())
     }
 
+    /// The texts of all schemas that were ever known, newest first.
+    pub fn schema_texts(&self) -> Result<Vec<String>, StoreError> {
+        let mut texts: Vec<String> = all(&self.schemas)?;
+        texts.reverse();
+        Ok(texts)
+    }
+
     /// The mirrors that were set aside, oldest first.
     pub fn recovery_copies(&self) -> Result<Vec<(u32, RecoveryCopy)>, StoreError> {
         range(&self.recovery, (Vec::new(), vec![0xff; 5]))?

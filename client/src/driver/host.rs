@@ -11,13 +11,15 @@ pub(crate) struct Host {
     engine: Option<Engine>,
     opener: Opener,
     process: u64,
+    /// Connections of this process by engines that are gone.
+    connections: u32,
     automatic: bool,
 }
 
 impl Host {
     pub(crate) fn open(mut opener: Opener, process: u64) -> Result<Self, StoreError> {
         let engine = Engine::open(opener()?, process)?;
-        Ok(Self { engine: Some(engine), opener, process, automatic: false })
+        Ok(Self { engine: Some(engine), opener, process, connections: 0, automatic: false })
     }
 
     /// The engine; opened again where the store had failed.
@@ -25,6 +27,7 @@ impl Host {
         if self.engine.is_none() {
             let mut engine = Engine::open((self.opener)()?, self.process)?;
             engine.set_automatic(self.automatic);
+            engine.set_connections(self.connections);
             self.engine = Some(engine);
         }
         Ok(self.engine.as_mut().expect("it was just opened"))
@@ -37,7 +40,9 @@ impl Host {
 
     /// The store failed.
     pub(crate) fn drop_engine(&mut self) {
-        self.engine = None;
+        if let Some(engine) = self.engine.take() {
+            self.connections = engine.connections();
+        }
     }
 
     pub(crate) fn set_automatic(&mut self, automatic: bool) {

@@ -123,6 +123,17 @@ impl Engine {
         self.automatic = automatic;
     }
 
+    /// How often this process has connected by this engine and those before it.
+    pub fn connections(&self) -> u32 {
+        self.connections
+    }
+
+    /// Goes on counting where the engine before this one ended: the server takes a lower number of the same process for a late
+    /// connection (P4).
+    pub fn set_connections(&mut self, connections: u32) {
+        self.connections = connections;
+    }
+
     /// Sets how much is frozen at a time; a simulator sets it to silly values.
     pub fn set_push_limits(&mut self, limits: PushLimits) {
         self.push_limits = limits;
@@ -198,8 +209,10 @@ impl Engine {
             frozen: frozen.iter().map(|push| (push.number, push.hash)).collect(),
             rate: 0,
         };
-        // What was never sent follows at once; what may have arrived waits for Welcome (P8).
-        if frozen.first().is_some_and(|push| push.number > self.handed_out) {
+        // What was never sent follows at once; what may have arrived waits for Welcome (P8), and so does everything after another
+        // server answered here: nothing is sent before the right one is known to be back (H2).
+        let never_sent = frozen.first().is_some_and(|push| push.number > self.handed_out);
+        if never_sent && self.state.other_server.is_none() {
             self.send_pushes()?;
         }
         Ok(Some(Up::Hello(Box::new(hello))))
@@ -223,7 +236,6 @@ impl Engine {
             self.store.write(|tables| tables.put_frozen(&push))?;
         }
         self.session.begin(Phase::Down, 0);
-        self.session.phase = Phase::Down;
         self.frames.clear();
         Ok(())
     }

@@ -25,9 +25,10 @@ impl Engine {
         match (self.session.phase, &message) {
             (Phase::Down, _) => return Ok(()),
             (Phase::Live, Down::Welcome(_)) => return Err(StepError::Violation("a second Welcome")),
-            (Phase::Greeting | Phase::AskingDevice, Down::Result { .. } | Down::Delta(_) | Down::CaughtUp(_)) => {
-                return Err(StepError::Violation("rows before Welcome"));
-            }
+            (
+                Phase::Greeting | Phase::AskingDevice,
+                Down::Result { .. } | Down::Delta(_) | Down::CaughtUp(_) | Down::Rows { .. } | Down::Sections { .. },
+            ) => return Err(StepError::Violation("rows before Welcome")),
             _ => {}
         }
         match message {
@@ -97,6 +98,8 @@ impl Engine {
         self.answered(welcome.snapshot, &welcome.outcomes, &welcome.authors, now_ms, |step| {
             let named = step.cursors.sections.iter().chain(step.cursors.fills.keys());
             let listed = listed.unwrap_or_else(|| named.copied().collect());
+            // The right workspace is back (H2).
+            step.state.other_server = None;
             step.relist(&listed, welcome.snapshot.seq)
         })?;
         self.session.phase = Phase::Live;

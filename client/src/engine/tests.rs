@@ -23,7 +23,11 @@ fn mark(seq: u64) -> Mark {
 }
 
 fn engine() -> Engine {
-    let mut engine = Engine::open(Store::with_backend(InMemoryBackend::new()).unwrap(), 1).unwrap();
+    logged_in(Store::with_backend(InMemoryBackend::new()).unwrap())
+}
+
+fn logged_in(store: Store) -> Engine {
+    let mut engine = Engine::open(store, 1).unwrap();
     let account = Account {
         url: "http://server".into(),
         workspace: WorkspaceId::default(),
@@ -43,7 +47,12 @@ fn hears(engine: &mut Engine, message: Down) -> Result<(), StepError> {
 fn welcomed() -> Engine {
     let mut engine = engine();
     engine.connect(1).unwrap();
-    let welcome = Welcome {
+    hears(&mut engine, welcome()).unwrap();
+    engine
+}
+
+fn welcome() -> Down {
+    Down::Welcome(Box::new(Welcome {
         protocol: 1,
         server_ms: 1,
         snapshot: mark(5),
@@ -51,9 +60,19 @@ fn welcomed() -> Engine {
         outcomes: Vec::new(),
         sections: Some(vec![SITES]),
         authors: Authors::default(),
-    };
-    hears(&mut engine, Down::Welcome(Box::new(welcome))).unwrap();
-    engine
+    }))
+}
+
+fn create(engine: &mut Engine, name: &str) {
+    let fields = BTreeMap::from([(FieldTag(1), Value::text(name))]);
+    engine.write(vec![LocalWrite { key: key(), write: Write::Create(fields), seen: None }], None, 1).unwrap();
+}
+
+/// The answer to a push of one change, without its row.
+fn accepted(number: PushNo) -> Down {
+    let verdicts = Some(VerdictRuns::of([Verdict::Accepted { merged: false }]));
+    let outcome = Outcome { number, commit: mark(6), verdicts, rows: RowBatch::default() };
+    Down::Result { snapshot: mark(6), outcome: Box::new(outcome), authors: Authors::default() }
 }
 
 fn key() -> RowKey {
@@ -63,8 +82,7 @@ fn key() -> RowKey {
 #[test]
 fn t37_the_witness_is_the_snapshot_that_a_results_rows_were_read_from() {
     let mut engine = welcomed();
-    let fields = BTreeMap::from([(FieldTag(1), Value::text("Kilifi"))]);
-    engine.write(vec![LocalWrite { key: key(), write: Write::Create(fields), seen: None }], None, 1).unwrap();
+    create(&mut engine, "Kilifi");
     engine.sync(None, 1).unwrap();
     let sent: Vec<Up> = std::iter::from_fn(|| engine.poll_frame()).map(|frame| decode_up(&frame).unwrap()).collect();
     assert!(sent.iter().any(|message| matches!(message, Up::Push(_))), "{sent:?}");
@@ -128,4 +146,61 @@ fn silence_is_pinged_and_then_taken_for_a_dead_link() {
     assert!(matches!(ping, Some(Up::Ping { .. })), "{ping:?}");
     engine.handle_timeout(45_001);
     assert_eq!(engine.poll_hangup(), Some(Hangup::Reconnect));
+}
+
+#[test]
+fn a_login_under_another_device_id_ends_the_session_and_takes_back_what_was_sent() {
+    let mut engine = welcomed();
+    create(&mut engine, "Kilifi");
+    engine.sync(None, 1).unwrap();
+    let account = Account { device: DeviceId::from_bytes([9; 16]), ..engine.account().unwrap().clone() };
+    engine.logged_in(account, None).unwrap();
+    assert_eq!((engine.phase(), engine.poll_hangup(), engine.poll_frame()), (Phase::Down, Some(Hangup::Reconnect), None));
+    // Edited again and frozen again under the number that the old device used, when the old answer comes.
+    let fields = BTreeMap::from([(FieldTag(1), Value::text("Lamu"))]);
+    engine.write(vec![LocalWrite { key: key(), write: Write::Update(fields), seen: None }], None, 1).unwrap();
+    engine.sync(None, 1).unwrap();
+    let frozen = engine.store().read().unwrap().all_frozen().unwrap();
+    hears(&mut engine, accepted(PushNo(1))).unwrap();
+    assert_eq!(engine.store().read().unwrap().all_frozen().unwrap(), frozen);
+    assert_eq!(frozen.iter().map(|push| push.number).collect::<Vec<_>>(), [PushNo(1)]);
+}
+
+#[test]
+fn a_login_with_another_token_ends_the_session_of_the_old_one() {
+    let mut engine = welcomed();
+    let account = Account { token: Some("another".into()), ..engine.account().unwrap().clone() };
+    engine.logged_in(account.clone(), None).unwrap();
+    assert_eq!((engine.phase(), engine.poll_hangup()), (Phase::Down, Some(Hangup::Reconnect)));
+    engine.logged_in(account, None).unwrap();
+    assert_eq!(engine.poll_hangup(), None);
+}
+
+#[test]
+fn after_another_server_answered_nothing_is_sent_before_the_right_one_did_also_in_another_process() {
+    let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+    let mut engine = logged_in(store);
+    engine.connect(1).unwrap();
+    hears(&mut engine, Down::OtherServer { workspace: WorkspaceId::from_bytes([8; 16]) }).unwrap();
+    engine.disconnected(false).unwrap();
+    let mut engine = Engine::open(engine.store, 2).unwrap();
+    create(&mut engine, "Kilifi");
+    engine.sync(None, 1).unwrap();
+    assert!(!engine.store().read().unwrap().all_frozen().unwrap().is_empty());
+    engine.connect(1).unwrap();
+    assert_eq!(engine.poll_frame(), None, "behind Hello, to whoever answers");
+    hears(&mut engine, welcome()).unwrap();
+    assert_eq!(engine.state().other_server, None);
+    assert!(matches!(decode_up(&engine.poll_frame().unwrap()), Ok(Up::Push(_))));
+}
+
+#[test]
+fn rows_before_welcome_are_a_breach() {
+    let rows = Down::Rows { snapshot: mark(5), rows: RowBatch::default(), asked: Vec::new(), authors: Authors::default() };
+    let sections = Down::Sections { head: Seq(5), sections: vec![SITES] };
+    for message in [rows, sections, accepted(PushNo(1))] {
+        let mut engine = engine();
+        engine.connect(1).unwrap();
+        assert!(matches!(hears(&mut engine, message), Err(StepError::Violation(_))));
+    }
 }

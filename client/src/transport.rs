@@ -60,12 +60,21 @@ pub(crate) enum Incoming {
     },
 }
 
-/// An open link.
+/// An open link. Who drops it ends it at once.
 pub(crate) struct Link {
     pub incoming: mpsc::Receiver<Incoming>,
     pub outgoing: mpsc::Sender<Bytes>,
-    reader: JoinHandle<()>,
-    writer: JoinHandle<()>,
+    reader: Task,
+    writer: Task,
+}
+
+/// A task that ends with who holds it.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Link {
@@ -82,24 +91,17 @@ impl Link {
         let (sink, stream) = socket.split();
         let (to_driver, incoming) = mpsc::channel(FRAMES_MAX);
         let (outgoing, from_driver) = mpsc::channel(FRAMES_MAX);
-        let reader = tokio::spawn(read(stream, to_driver));
-        let writer = tokio::spawn(write(sink, from_driver));
+        let reader = Task(tokio::spawn(read(stream, to_driver)));
+        let writer = Task(tokio::spawn(write(sink, from_driver)));
         Self { incoming, outgoing, reader, writer }
     }
 
     /// Ends the link behind the frames that it was given.
     pub(crate) async fn close(self) {
-        let Self { incoming: _incoming, outgoing, reader, writer } = self;
+        let Self { incoming: _incoming, outgoing, reader: _reader, mut writer } = self;
         drop(outgoing);
         // The writer ends by itself: each of its writes has a deadline.
-        let _ = writer.await;
-        reader.abort();
-    }
-
-    /// Ends the link at once.
-    pub(crate) fn cut(self) {
-        self.writer.abort();
-        self.reader.abort();
+        let _ = (&mut writer.0).await;
     }
 }
 
@@ -192,4 +194,35 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut from_driver: mpsc::Rece
         }
     }
     let _ = sink.close().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_link_that_is_let_go_of_ends_both_its_tasks() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let knock = Knock { url, token: "token".to_owned(), hello: None };
+        let opening = tokio::spawn(Link::open(knock, Arc::default()));
+        let (stream, _) = listener.accept().await.unwrap();
+        #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]
+        let upgrade = |_: &_, mut response: http::Response<()>| {
+            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+            Ok(response)
+        };
+        // It stays open, says nothing and reads nothing.
+        let _silent = tokio_tungstenite::accept_hdr_async(stream, upgrade).await.unwrap();
+        let link = opening.await.unwrap().unwrap();
+        let tasks = [link.reader.0.abort_handle(), link.writer.0.abort_handle()];
+        drop(link);
+        let ended = async {
+            while !tasks.iter().all(|task| task.is_finished()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(5), ended).await.unwrap();
+    }
 }

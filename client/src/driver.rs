@@ -28,7 +28,7 @@ use crate::backoff::Backoff;
 use crate::event::SyncReport;
 use crate::session::Phase;
 use crate::step::StepError;
-use crate::store::StoreError;
+use crate::store::{StoreError, guarded};
 use crate::transport::ByteCounts;
 use clock::{Clock, Look};
 use jobs::SyncJob;
@@ -142,19 +142,29 @@ impl Driver {
 
     async fn run(mut self) {
         loop {
-            self.steer();
-            let timer = self.next_timer();
+            let mut timer = Instant::now();
+            self.guard(|driver| {
+                driver.steer();
+                timer = driver.next_timer();
+            });
             tokio::select! {
                 command = self.commands.recv() => match command {
                     None | Some(Command::Stop) => break,
-                    Some(command) => self.obey(command),
+                    Some(command) => self.guard(|driver| driver.obey(command)),
                 },
-                news = news(&mut self.link) => self.hear(news),
-                () = sleep_until(timer) => self.time_passed(),
+                news = news(&mut self.link) => self.guard(|driver| driver.hear(news)),
+                () = sleep_until(timer) => self.guard(Self::time_passed),
             }
-            self.drain();
+            self.guard(Self::drain);
         }
         self.goodbye().await;
+    }
+
+    /// Does what may read the store. A panic there is a failed store, and not the end of this thread.
+    fn guard(&mut self, act: impl FnOnce(&mut Self)) {
+        if let Err(error) = guarded(|| act(self)) {
+            self.store_failed(Some(error));
+        }
     }
 
     fn now_ms(&mut self) -> i64 {

@@ -45,6 +45,8 @@ pub enum Event {
     Diverged {
         /// The newest commit in common.
         common: Seq,
+        /// What becomes of the edits that it lost.
+        lost: Lost,
     },
     /// The mirror was not what the server has.
     DigestMismatch {
@@ -64,6 +66,15 @@ pub enum Event {
     },
     /// The server closed.
     Closed(CloseReason),
+}
+
+/// What becomes of acknowledged edits that the server lost, in rows (H4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Lost {
+    /// Offered again.
+    pub offered: u64,
+    /// Not offered, as the operator chose.
+    pub dropped: u64,
 }
 
 /// What a sync did.

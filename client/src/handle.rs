@@ -13,7 +13,7 @@ use crate::freeze::Standing;
 use crate::local::{LocalError, LocalWrite};
 use crate::login::{self, LoginFailure};
 use crate::paths;
-use crate::store::{Account, ReadTables, RecoveryCopy, Store, StoreError};
+use crate::store::{Account, ReadTables, RecoveryCopy, Store, StoreError, guarded};
 use crate::transport::ByteCounts;
 use crate::url::ServerUrl;
 use crate::view::{self, ConflictView, PendingView, Query, RowView};
@@ -147,7 +147,8 @@ impl Client {
     ) -> Result<R, ClientError> {
         let (reply, answer) = sync_channel(1);
         let act = move |host: &mut Host, now_ms: i64| {
-            let result = host.engine().map_err(ClientError::from).and_then(|engine| act(engine, now_ms));
+            let result = guarded(|| host.engine().map_err(ClientError::from).and_then(|engine| act(engine, now_ms)));
+            let result = result.unwrap_or_else(|damaged| Err(damaged.into()));
             let failed = result.as_ref().err().is_some_and(|error| error.store_failure().is_some());
             // Who asked may not wait any more.
             let _ = reply.send(result);

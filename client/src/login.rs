@@ -50,9 +50,9 @@ pub enum LoginFailure {
         what: String,
     },
     /// The server has trouble.
-    #[error("the server is not ready ({message}). Try again in a while")]
+    #[error("the server is not ready. {message}")]
     TryLater {
-        /// In its words.
+        /// In its words, with what to do.
         message: String,
     },
     /// The server says no.
@@ -150,6 +150,7 @@ fn agent(deadline: Duration) -> Agent {
 fn unreachable(error: ureq::Error) -> LoginFailure {
     match error {
         ureq::Error::Protocol(error) => LoginFailure::NotTombolo { what: error.to_string() },
+        ureq::Error::Timeout(_) => LoginFailure::Unreachable { why: "it did not answer in time".to_owned() },
         ureq::Error::Io(error) => LoginFailure::Unreachable { why: error.to_string() },
         error => LoginFailure::Unreachable { why: error.to_string() },
     }
@@ -165,7 +166,9 @@ fn refused(response: &http::Response<Body>, text: &str) -> LoginFailure {
     // Only a Tombolo server gives a word and a sentence.
     let Ok(Refused { error, message }) = serde_json::from_str(text) else {
         return match response.status().as_u16() {
-            status @ (502..=504) => LoginFailure::TryLater { message: format!("HTTP {status}") },
+            status @ (502..=504) => {
+                LoginFailure::TryLater { message: format!("What stands before it says HTTP {status}. Try again in a while") }
+            }
             _ => not_tombolo(response),
         };
     };
@@ -235,6 +238,14 @@ mod tests {
             assert!(matches!(failure, LoginFailure::NotTombolo { .. }), "{status}: {failure}");
         }
         assert!(matches!(failure("200 OK", "application/json", "{}"), LoginFailure::NotTombolo { .. }));
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_told_in_plain_words() {
+        let error = unreachable(ureq::Error::Timeout(ureq::Timeout::Global)).to_string();
+        assert!(error.starts_with("the server cannot be reached (it did not answer in time). "), "{error}");
+        let busy = LoginFailure::TryLater { message: "All places are taken. Try again in a while.".to_owned() };
+        assert_eq!(busy.to_string(), "the server is not ready. All places are taken. Try again in a while.");
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use tombolo_client::cli::{Environment, Io, run};
 
 fn main() -> ExitCode {
+    // What a panic means is told by the command; its place in the source is nothing for people.
+    std::panic::set_hook(Box::new(|_| {}));
     let (mut stdin, mut out, mut err) = (std::io::stdin(), std::io::BufWriter::new(std::io::stdout()), std::io::stderr());
     let environment = Environment {
         store: std::env::var_os("TOMBOLO_STORE").filter(|folder| !folder.is_empty()).map(PathBuf::from),

@@ -1,9 +1,10 @@
 //! A new life of the store: after a copy, a takeover by a foreign process, or a divergence of the histories (P3, P4, H3), and
 //! the thawing of one voided push (P6). One transaction, and nothing in it forgets an edit.
 
+use crate::event::Lost;
 use crate::step::Step;
 use crate::store::{AcknowledgedPush, RecoveryCopy, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tombolo_protocol::change::Op;
 use tombolo_protocol::commit::Offer;
 use tombolo_protocol::cursor::Cursors;
@@ -53,10 +54,13 @@ impl Step<'_, '_> {
 
     /// The server's history differs from the one that this store knows, behind `common` (H3, H4). `lost` is what it acknowledged
     /// and lost.
-    pub fn diverged(&mut self, common: Mark, offer: Offer, lost: Vec<AcknowledgedPush>) -> Result<(), StoreError> {
+    pub fn diverged(&mut self, common: Mark, offer: Offer, lost: Vec<AcknowledgedPush>) -> Result<Lost, StoreError> {
         self.new_life()?;
-        let offered = if offer == Offer::No { 0 } else { self.offer_again(lost, offer)? };
-        self.set_mirror_aside(common.seq, offer, offered)?;
+        let lost = match offer {
+            Offer::No => Lost { offered: 0, dropped: rows_of(&lost) },
+            _ => Lost { offered: self.offer_again(lost, offer)?, dropped: 0 },
+        };
+        self.set_mirror_aside(common.seq, offer, lost.offered)?;
         let entries: Vec<Entry> = self.tables.entries()?.collect::<Result<_, _>>()?;
         for entry in entries {
             self.tables.put_entry(&lowered(entry, common.seq))?;
@@ -70,16 +74,14 @@ impl Step<'_, '_> {
         self.state.witness = common;
         self.state.result_seq = Seq(0);
         self.cursors = Cursors::default();
-        Ok(())
+        Ok(lost)
     }
 
     /// Lost pushes, oldest first, become entries under what is pending.
     fn offer_again(&mut self, lost: Vec<AcknowledgedPush>, offer: Offer) -> Result<u64, StoreError> {
         let mut by_row: BTreeMap<RowKey, Vec<Pending>> = BTreeMap::new();
         for (key, pending) in lost.into_iter().flat_map(|push| push.changes) {
-            if pending.op != Op::Decide {
-                by_row.entry(key).or_default().push(as_sent_before(pending, SentBefore::Acknowledged));
-            }
+            by_row.entry(key).or_default().push(as_sent_before(pending, SentBefore::Acknowledged));
         }
         let mut offered = 0;
         for (key, layers) in by_row {
@@ -87,7 +89,8 @@ impl Step<'_, '_> {
             let pending_before = entry.next.is_some();
             entry.next = self.joined(key, layers.into_iter().chain(entry.next.take()));
             entry.generation = self.next_generation();
-            if let Some(next) = &mut entry.next {
+            // A decision changes no row: the values that lost go back into the history, and nobody is asked.
+            if let Some(next) = entry.next.as_mut().filter(|next| next.op != Op::Decide) {
                 offered += 1;
                 if offer == Offer::Ask && !pending_before {
                     next.review = Some(Review::Offered);
@@ -151,6 +154,11 @@ impl Step<'_, '_> {
         }
         Ok(())
     }
+}
+
+fn rows_of(lost: &[AcknowledgedPush]) -> u64 {
+    let changes = lost.iter().flat_map(|push| &push.changes).filter(|(_, pending)| pending.op != Op::Decide);
+    changes.map(|(key, _)| *key).collect::<BTreeSet<RowKey>>().len() as u64
 }
 
 fn as_sent_before(pending: Pending, sent_before: SentBefore) -> Pending {

@@ -24,6 +24,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use tombolo_protocol::ids::WorkspaceId;
 use tombolo_protocol::limits::FRAME_WIRE_BYTES_MAX;
 use tombolo_protocol::version::{HELLO_HEADER, SUBPROTOCOL};
 use watched::Watched;
@@ -45,6 +46,8 @@ type Socket = WebSocketStream<MaybeTlsStream<Watched<TcpStream>>>;
 pub(crate) struct Knock {
     pub url: ServerUrl,
     pub token: String,
+    /// The workspace that it is for.
+    pub workspace: WorkspaceId,
     /// Hello, where it fits into a header.
     pub hello: Option<String>,
 }
@@ -114,7 +117,7 @@ async fn upgrade(knock: Knock, bytes: Arc<ByteCounts>) -> Result<Socket, Connect
     let connector = if knock.url.is_secure() { Connector::Rustls(tls::client_config()) } else { Connector::Plain };
     match client_async_tls_with_config(request, stream, Some(config()), Some(connector)).await {
         Ok((socket, _response)) => Ok(socket),
-        Err(Error::Http(response)) => Err(refused::classify(&response)),
+        Err(Error::Http(response)) => Err(refused::classify(&response, knock.workspace)),
         Err(Error::Io(error)) => Err(ConnectError::unreachable(error)),
         Err(error @ (Error::Protocol(_) | Error::HttpFormat(_) | Error::Utf8(_) | Error::Capacity(_))) => {
             Err(ConnectError::SomethingElse { what: error.to_string() })
@@ -205,7 +208,7 @@ mod tests {
     async fn a_link_that_is_let_go_of_ends_both_its_tasks() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let knock = Knock { url, token: "token".to_owned(), hello: None };
+        let knock = Knock { url, token: "token".to_owned(), workspace: Default::default(), hello: None };
         let opening = tokio::spawn(Link::open(knock, Arc::default()));
         let (stream, _) = listener.accept().await.unwrap();
         #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]

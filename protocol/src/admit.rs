@@ -1,9 +1,9 @@
 //! The pure verdict of one change against one row, by the same merge on both sides (section 4, P7 for what needs other rows).
 
-use crate::change::{Change, Effect, Op, Refusal, Verdict};
+use crate::change::{Change, Effect, LostValue, Op, Refusal, Verdict};
 use crate::ids::{FieldTag, RowId};
 use crate::limits::ROW_BYTES_MAX;
-use crate::merge::{Touch, UnitOutcome, merge_units};
+use crate::merge::{Touch, UnitOutcome, create_differs, merge_units};
 use crate::row::{Life, Row};
 use crate::schema::Table;
 use crate::value::Value;
@@ -21,7 +21,8 @@ pub struct Facts<'a> {
     pub may_write: bool,
     /// Whether the user may write in a scope.
     pub may_write_scope: &'a dyn Fn(RowId) -> bool,
-    /// Fields that the change's schema did not have yet, with what the server writes for them into creates (H7).
+    /// Fields that the change's schema did not ask for yet, with what the server writes for them into a create or a restore
+    /// that leaves them without a value (H7).
     pub initial: &'a BTreeMap<FieldTag, Value>,
 }
 
@@ -50,6 +51,16 @@ pub fn admit(facts: &Facts<'_>, change: &Change) -> Decision {
     }
 }
 
+/// The values that lost and are recorded with a change that goes through: those of fields that there are, in a row that the
+/// user sees and may write (section 9). Others leave no trace, or anybody could write into the history of any row.
+pub fn recorded_lost(facts: &Facts<'_>, change: &Change) -> Vec<LostValue> {
+    // What a create brings was looked at when it was admitted.
+    let writable = facts.may_write && facts.visible;
+    let writable = writable && facts.row.map_or(change.op == Op::Create, |row| may_write_where_it_is(facts, row));
+    let lost = change.lost.iter().filter(|lost| writable && facts.table.field(lost.field).is_some());
+    lost.cloned().collect()
+}
+
 fn decide(facts: &Facts<'_>, change: &Change) -> Result<Decision, Refusal> {
     if !facts.may_write {
         return Err(Refusal::NoRight);
@@ -63,14 +74,11 @@ fn decide(facts: &Facts<'_>, change: &Change) -> Result<Decision, Refusal> {
         None if change.op == Op::Create => return create(facts, change),
         None => return Err(Refusal::UnknownRow),
     };
-    if let Some(field) = facts.table.scope
-        && let Value::Uuid(scope) = row.value(field)
-        && !(facts.may_write_scope)(RowId::from_bytes(*scope))
-    {
+    if !may_write_where_it_is(facts, row) {
         return Err(Refusal::NoRight);
     }
     match change.op {
-        Op::Create => Ok(meet_existing(row, change)),
+        Op::Create => Ok(meet_existing(facts.table, row, change)),
         Op::Delete => Ok(delete(row, change)),
         Op::Update if !row.is_live() => Ok(Decision::Verdict(Verdict::Conflict)),
         Op::Restore if !row.is_live() => restore(facts, row, change),
@@ -95,10 +103,9 @@ fn create(facts: &Facts<'_>, change: &Change) -> Result<Decision, Refusal> {
 
 /// Create against create: equal in all fields is agreed (C4); a create against a tombstone, purged or not, is edit against
 /// delete (H5).
-fn meet_existing(row: &Row, change: &Change) -> Decision {
-    let equal = row.is_live()
-        && change.fields.iter().all(|f| row.value(f.field) == &f.value)
-        && row.fields.iter().all(|(field, s)| s.value.is_null() || change.fields.iter().any(|f| f.field == *field));
+fn meet_existing(table: &Table, row: &Row, change: &Change) -> Decision {
+    let mine = |field: FieldTag| change.fields.iter().find(|f| f.field == field).map(|f| &f.value);
+    let equal = row.is_live() && create_differs(table, row, mine).is_empty();
     Decision::Verdict(if equal { Verdict::Agreed } else { Verdict::Conflict })
 }
 
@@ -123,7 +130,12 @@ fn restore(facts: &Facts<'_>, row: &Row, change: &Change) -> Result<Decision, Re
     {
         return Ok(Decision::Verdict(Verdict::Conflict));
     }
-    let fields = differing(row, change);
+    let mut fields = differing(row, change);
+    for (field, value) in facts.initial {
+        if fields.get(field).unwrap_or_else(|| row.value(*field)).is_null() {
+            fields.insert(*field, value.clone());
+        }
+    }
     check_after(facts, row, &fields, facts.table.fields.iter().map(|field| field.tag))?;
     Ok(stands(change, Op::Restore, fields, false))
 }
@@ -176,6 +188,14 @@ fn check_after(
     }
     let untouched = row.fields.iter().filter(|(field, _)| !fields.contains_key(field)).map(|(_, stamped)| &stamped.value);
     check_size(fields.values().chain(untouched))
+}
+
+/// The right to write in the scope that the row is in (section 9).
+fn may_write_where_it_is(facts: &Facts<'_>, row: &Row) -> bool {
+    match facts.table.scope.map(|field| row.value(field)) {
+        Some(Value::Uuid(scope)) => (facts.may_write_scope)(RowId::from_bytes(*scope)),
+        _ => true,
+    }
 }
 
 /// The right to write in the scope that the row would be in (section 9).

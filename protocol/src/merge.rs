@@ -3,7 +3,7 @@
 
 use crate::ids::{FieldTag, Seq};
 use crate::row::Row;
-use crate::schema::Table;
+use crate::schema::{Field, Table};
 use crate::value::Value;
 
 /// One touched field: what I want, what I saw, and when.
@@ -54,6 +54,18 @@ pub fn merge_units(table: &Table, server: &Row, touches: &[Touch<'_>]) -> Vec<Un
         });
     }
     units
+}
+
+/// The fields in which a create is not the row that is there; none where both are the same create (C4). `mine` are its values.
+///
+/// A field that it leaves out and that holds its initial value was written by the server: the create was made under a schema
+/// that did not ask for it (H7).
+pub fn create_differs<'a>(table: &Table, row: &Row, mine: impl Fn(FieldTag) -> Option<&'a Value>) -> Vec<FieldTag> {
+    let differs = |field: &&Field| match (mine(field.tag).filter(|value| !value.is_null()), row.value(field.tag)) {
+        (Some(mine), there) => mine != there,
+        (None, there) => !there.is_null() && field.initial.as_ref() != Some(there),
+    };
+    table.fields.iter().filter(differs).map(|field| field.tag).collect()
 }
 
 /// `touches` are the touched fields of the unit `members`; a member that is not touched counts as seen at the oldest base.

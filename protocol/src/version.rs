@@ -8,6 +8,9 @@ pub const PROTOCOL_LOWEST: u16 = 1;
 pub const SUBPROTOCOL: &str = "tombolo.1";
 /// The header of the upgrade request that carries Hello as a base64url frame without padding.
 pub const HELLO_HEADER: &str = "tombolo-hello";
+/// The header of an answer that refuses a token: the id of the workspace that answers. By it a client tells its own server,
+/// which wants a login, from another one and from a portal (H2).
+pub const WORKSPACE_HEADER: &str = "tombolo-workspace";
 
 /// The highest version that both ends speak.
 pub fn agree(client: (u16, u16)) -> Option<u16> {

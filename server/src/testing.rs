@@ -202,7 +202,12 @@ impl Pusher {
     }
 
     pub(crate) fn freeze(&mut self, changes: Vec<Change>) -> Push {
-        let mut push = Push { number: self.last.next(), hash: Hash16::default(), schema: Seq(2), changes };
+        self.freeze_under(Seq(2), changes)
+    }
+
+    /// A push of changes that were made under the schema of this commit.
+    pub(crate) fn freeze_under(&mut self, schema: Seq, changes: Vec<Change>) -> Push {
+        let mut push = Push { number: self.last.next(), hash: Hash16::default(), schema, changes };
         push.hash = push.compute_hash(self.hash);
         (self.last, self.hash) = (push.number, push.hash);
         push

@@ -20,8 +20,6 @@ pub struct Faults {
     pub error_at: Option<u64>,
     /// The file cannot become longer than this.
     pub bytes_max: Option<u64>,
-    /// Syncs say that they are done and do nothing.
-    pub lying: bool,
 }
 
 /// A file in memory; clones are the same file.
@@ -36,6 +34,8 @@ struct State {
     operations: u64,
     faults: Faults,
     dark: bool,
+    /// Syncs say that they are done and do nothing.
+    lies: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -60,6 +60,11 @@ impl Disk {
     pub fn copy(&self) -> Self {
         let content = self.state().cached.clone();
         Self(Arc::new(Mutex::new(State { durable: content.clone(), cached: content, ..State::default() })))
+    }
+
+    /// A disk whose syncs say that they are done and do nothing. What is found after a power cut on it is such a disk again.
+    pub fn lying() -> Self {
+        Self(Arc::new(Mutex::new(State { lies: true, ..State::default() })))
     }
 
     /// What may go wrong from now on.
@@ -112,7 +117,7 @@ impl Disk {
                 }
             }
         }
-        let state = State { durable: content.clone(), cached: content, ..State::default() };
+        let state = State { durable: content.clone(), cached: content, lies: state.lies, ..State::default() };
         (Self(Arc::new(Mutex::new(state))), counts)
     }
 
@@ -178,7 +183,7 @@ impl StorageBackend for Disk {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state();
         state.operate()?;
-        if state.faults.lying {
+        if state.lies {
             return Ok(());
         }
         for write in std::mem::take(&mut state.unsynced) {

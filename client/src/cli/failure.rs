@@ -98,7 +98,10 @@ impl From<SyncError> for Failure {
             SyncError::NeedsLogin => Exit::Login,
             _ => Exit::Failed,
         };
-        Self::new(exit, error)
+        match error {
+            SyncError::Store(error) => error.into(),
+            error => Self::new(exit, error),
+        }
     }
 }
 
@@ -116,7 +119,9 @@ impl From<LoginFailure> for Failure {
     fn from(error: LoginFailure) -> Self {
         let exit = match &error {
             LoginFailure::WrongCredentials | LoginFailure::Refused { .. } => Exit::Login,
-            LoginFailure::Unreachable { .. } | LoginFailure::TryLater { .. } => Exit::Unreachable,
+            LoginFailure::Unreachable { .. } | LoginFailure::TryLater { .. } | LoginFailure::NotTombolo { .. } => {
+                Exit::Unreachable
+            }
             _ => Exit::Failed,
         };
         Self::new(exit, error)

@@ -54,7 +54,8 @@ pub(super) fn export(io: &mut Io<'_>, place: &Place, what: &Export<'_>) -> Resul
         None => write(table, &rows, &mut *io.out)?,
         Some(file) => {
             to_file(table, &rows, file).map_err(|error| {
-                Failure::failed(format!("{} could not be written: {error}. It is as it was before", file.display()))
+                let kept = if is_special(file) { "" } else { ". It is as it was before" };
+                Failure::failed(format!("{} could not be written: {error}{kept}", file.display()))
             })?;
             io.note(&format!("{} in {}", counted(rows.len(), "row", "rows"), file.display()));
         }
@@ -82,22 +83,61 @@ fn write(table: &Table, rows: &Values, out: impl Write) -> std::io::Result<()> {
     csv::export(table, values.iter().map(|(id, value)| (*id, value as &dyn Fn(FieldTag) -> Value)), out)
 }
 
-/// A file is there whole or not at all.
+/// Something with a name that is no file: a device, a pipe, a folder.
+fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file())
+}
+
+/// A file is there whole or not at all. What is no file but has a name is written to directly, and not replaced; a link is
+/// followed.
 fn to_file(table: &Table, rows: &Values, file: &Path) -> std::io::Result<()> {
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part: PathBuf = file.with_file_name(name);
-    let written = std::fs::File::create(&part).and_then(|out| {
+    let fill = |out: std::fs::File| {
         let mut out = BufWriter::new(out);
         write(table, rows, &mut out)?;
-        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
-    });
-    match written.and_then(|()| std::fs::rename(&part, file)) {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            // What is left of it would only be in the way.
-            let _ = std::fs::remove_file(&part);
-            Err(error)
+        out.into_inner().map_err(std::io::IntoInnerError::into_error)
+    };
+    if is_special(file) {
+        return fill(std::fs::File::options().write(true).open(file)?).map(drop);
+    }
+    let place = match std::fs::canonicalize(file) {
+        Ok(place) => place,
+        // A link to where nothing is yet.
+        Err(_) if file.is_symlink() => return fill(std::fs::File::create(file)?).map(drop),
+        Err(_) => file.to_owned(),
+    };
+    let part: PathBuf = place.with_added_extension("part");
+    let written = std::fs::File::create(&part).and_then(fill).and_then(|out| out.sync_all());
+    written.and_then(|()| std::fs::rename(&part, &place)).inspect_err(|_| {
+        // What is left of it would only be in the way.
+        let _ = std::fs::remove_file(&part);
+    })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    use tombolo_protocol::schema::{CLINIC, Schema};
+
+    #[test]
+    fn an_export_replaces_neither_a_link_nor_a_pipe() {
+        let schema = Schema::parse(CLINIC).unwrap();
+        let write = |path: &Path| to_file(schema.table_named("sites").unwrap(), &Vec::new(), path);
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink(at("target.csv"), at("link.csv")).unwrap();
+        for _ in ["where nothing was", "over what was there"] {
+            write(&at("link.csv")).unwrap();
+            assert!(at("link.csv").is_symlink());
+            assert_eq!(std::fs::read(at("target.csv")).unwrap(), b"id,name\n");
         }
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        let pipe = at("pipe");
+        let reader = std::thread::spawn(move || std::fs::read(pipe).unwrap());
+        write(&at("pipe")).unwrap();
+        assert!(std::fs::metadata(at("pipe")).unwrap().file_type().is_fifo());
+        assert_eq!(reader.join().unwrap(), b"id,name\n");
+        assert!(write(folder.path()).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 }

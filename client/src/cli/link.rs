@@ -4,6 +4,7 @@ use super::args::{ModeWord, Output, SyncArgs};
 use super::failure::{Exit, Failure};
 use super::interrupt;
 use super::io::Io;
+use super::met::Met;
 use super::place::Place;
 use super::{json, text};
 use crate::driver::{Connection, Mode, Notice, SyncDone, SyncError, SyncOptions, SyncProgress};
@@ -29,8 +30,14 @@ pub(super) fn sync(io: &mut Io<'_>, place: &Place, args: &SyncArgs) -> Result<Ex
     }
     let cancelling = client.canceller();
     let _heeding = io.environment.heeds_interrupts.then(|| interrupt::heed(move || cancelling.cancel_sync()));
-    let done = sync_once(io, &client, only)?;
-    report(io, &client, &done, args.output)
+    let (done, met) = sync_once(io, &client, only);
+    match done {
+        Ok(done) => report(io, &client, &done, &met, args.output),
+        Err(error) => {
+            met.tell(io, &client);
+            Err(error.into())
+        }
+    }
 }
 
 fn only(client: &Client, args: &SyncArgs) -> Result<Option<BTreeSet<RowKey>>, Failure> {
@@ -51,11 +58,13 @@ fn only(client: &Client, args: &SyncArgs) -> Result<Option<BTreeSet<RowKey>>, Fa
     Ok(Some(only))
 }
 
-fn sync_once(io: &mut Io<'_>, client: &Client, only: Option<BTreeSet<RowKey>>) -> Result<SyncDone, SyncError> {
+fn sync_once(io: &mut Io<'_>, client: &Client, only: Option<BTreeSet<RowKey>>) -> (Result<SyncDone, SyncError>, Met) {
+    let mut met = Met::default();
     let shows = io.environment.shows_progress;
     let err = &mut *io.err;
     let mut width = 0;
     let done = client.sync(SyncOptions { only, timeout: None }, |progress| {
+        met = Met::of(&progress);
         if shows {
             let line = progress_line(&progress);
             // Progress that cannot be shown is no reason to stop.
@@ -67,7 +76,7 @@ fn sync_once(io: &mut Io<'_>, client: &Client, only: Option<BTreeSet<RowKey>>) -
     if shows && width > 0 {
         let _ = write!(err, "\r{:width$}\r", "");
     }
-    done
+    (done, met)
 }
 
 fn progress_line(progress: &SyncProgress) -> String {
@@ -85,12 +94,16 @@ fn progress_line(progress: &SyncProgress) -> String {
     format!("{state}, {pending}, {} up, {} down", text::bytes(progress.bytes_up), text::bytes(progress.bytes_down))
 }
 
-fn report(io: &mut Io<'_>, client: &Client, done: &SyncDone, output: Output) -> Result<Exit, Failure> {
+fn report(io: &mut Io<'_>, client: &Client, done: &SyncDone, met: &Met, output: Output) -> Result<Exit, Failure> {
     let pending = client.pending()?;
     let count = |standing: Standing| pending.iter().filter(|view| view.standing == standing).count();
     let (conflicts, refused) = (count(Standing::Conflict), count(Standing::Refused));
     if output.json {
-        io.json(&json::sync(done, conflicts, refused))?;
+        let mut object = json::sync(done, conflicts, refused);
+        if let Some(diverged) = met.diverged(&pending) {
+            object["diverged"] = diverged;
+        }
+        io.json(&object)?;
     } else {
         let SyncReport { pushed, pulled, merged, .. } = &done.report;
         let (up, down) = (text::bytes(done.bytes_up), text::bytes(done.bytes_down));
@@ -98,6 +111,7 @@ fn report(io: &mut Io<'_>, client: &Client, done: &SyncDone, output: Output) -> 
         writeln!(io.out, "{pushed} sent, {pulled} received, {merged} merged; {up} up, {down} down, {seconds}")?;
     }
     io.out.flush()?;
+    met.tell(io, client);
     if conflicts > 0 {
         io.note(&format!("{} to decide: tombolo conflicts", text::counted(conflicts, "conflict", "conflicts")));
     }
@@ -114,21 +128,28 @@ fn sync_on(io: &mut Io<'_>, client: &Client, output: Output) -> Result<Exit, Fai
     let mut notices = client.subscribe()?;
     client.connect(Mode::Automatic)?;
     let mut exit = Exit::Done;
-    match sync_once(io, client, None) {
-        Ok(done) => exit = report(io, client, &done, output)?,
+    let (done, met) = sync_once(io, client, None);
+    if done.is_err() {
+        met.tell(io, client);
+    }
+    match done {
+        Ok(done) => exit = report(io, client, &done, &met, output)?,
         // It goes on trying by itself.
         Err(error @ (SyncError::Unreachable { .. } | SyncError::CaptivePortal { .. })) => io.note(&error.to_string()),
         Err(SyncError::Stopped) => return Ok(exit),
         Err(error) => return Err(error.into()),
     }
+    let mut met = Met::default();
     let mut since = Since::now(client);
     while let Some(notice) = notices.wait() {
         match notice {
             Notice::Engine(Event::RowsChanged(keys)) => since.rows += keys.len() as u64,
             Notice::Engine(Event::CaughtUp { head }) if since.rows > 0 => {
-                exit = report(io, client, &since.done(client, head), output)?;
+                exit = report(io, client, &since.done(client, head), &std::mem::take(&mut met), output)?;
                 since = Since::now(client);
             }
+            Notice::Engine(Event::Diverged { lost, .. }) => met.lost = Some(lost),
+            Notice::Engine(Event::NewLife { .. }) => met.new_life = true,
             Notice::Connection(connection) => tell_connection(io, &connection),
             _ => {}
         }

@@ -10,6 +10,7 @@ mod interrupt;
 mod io;
 mod json;
 mod link;
+mod met;
 mod place;
 mod review;
 mod rows;
@@ -21,6 +22,7 @@ mod values;
 pub use failure::Exit;
 pub use io::{Environment, Io};
 
+use crate::store::guarded;
 use args::{Cli, Command};
 use clap::Parser;
 use failure::Failure;
@@ -34,7 +36,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> Exit {
         Err(error) => return explain(&error, io),
     };
     let place = Place::new(cli.store, &io.environment);
-    let ended = obey(&cli.command, &place, io).and_then(|exit| {
+    let ended = guarded(|| obey(&cli.command, &place, io)).map_err(Failure::from).flatten().and_then(|exit| {
         io.out.flush()?;
         Ok(exit)
     });

@@ -1,7 +1,7 @@
 //! The engine, and how it comes back after its store failed.
 
 use crate::engine::Engine;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, guarded};
 
 /// Opens the store: at the beginning, and again after a failure.
 pub(crate) type Opener = Box<dyn FnMut() -> Result<Store, StoreError> + Send>;
@@ -18,14 +18,14 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn open(mut opener: Opener, process: u64) -> Result<Self, StoreError> {
-        let engine = Engine::open(opener()?, process)?;
+        let engine = opened(&mut opener, process)?;
         Ok(Self { engine: Some(engine), opener, process, connections: 0, automatic: false })
     }
 
     /// The engine; opened again where the store had failed.
     pub(crate) fn engine(&mut self) -> Result<&mut Engine, StoreError> {
         if self.engine.is_none() {
-            let mut engine = Engine::open((self.opener)()?, self.process)?;
+            let mut engine = opened(&mut self.opener, self.process)?;
             engine.set_automatic(self.automatic);
             engine.set_connections(self.connections);
             self.engine = Some(engine);
@@ -40,9 +40,10 @@ impl Host {
 
     /// The store failed.
     pub(crate) fn drop_engine(&mut self) {
-        if let Some(engine) = self.engine.take() {
-            self.connections = engine.connections();
-        }
+        let engine = self.engine.take();
+        self.connections = engine.as_ref().map_or(self.connections, Engine::connections);
+        // A store that cannot be closed is opened again all the same.
+        let _ = guarded(|| drop(engine));
     }
 
     pub(crate) fn set_automatic(&mut self, automatic: bool) {
@@ -51,4 +52,8 @@ impl Host {
             engine.set_automatic(automatic);
         }
     }
+}
+
+fn opened(opener: &mut Opener, process: u64) -> Result<Engine, StoreError> {
+    guarded(|| Engine::open(opener()?, process))?
 }

@@ -1,6 +1,7 @@
 //! What people wait for: a sync, the history of a row.
 
 use super::state::{SyncDone, SyncError, SyncProgress};
+use crate::event::Lost;
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -71,13 +72,27 @@ pub(crate) struct SyncJob {
     pub bytes_before: (u64, u64),
     pub scanned: Seq,
     pub head: Seq,
+    /// What was lost by a server that was put back, and whether the store began a new life.
+    pub lost: Option<Lost>,
+    pub new_life: bool,
     was_online: bool,
     failures: u32,
 }
 
 impl SyncJob {
     pub(crate) fn new(watch: Arc<SyncWatch>, begun: Instant, deadline: Option<Instant>, bytes_before: (u64, u64)) -> Self {
-        Self { watch, begun, deadline, bytes_before, scanned: Seq(0), head: Seq(0), was_online: false, failures: 0 }
+        Self {
+            watch,
+            begun,
+            deadline,
+            bytes_before,
+            scanned: Seq(0),
+            head: Seq(0),
+            lost: None,
+            new_life: false,
+            was_online: false,
+            failures: 0,
+        }
     }
 
     pub(crate) fn online(&mut self) {

@@ -89,10 +89,8 @@ impl Driver {
     pub(super) fn connect(&mut self) {
         let now_ms = self.now_ms();
         let Some(engine) = self.host.healthy() else { return };
-        let Some((url, token)) = engine.account().and_then(|account| Some((account.url.clone(), account.token.clone()?)))
-        else {
-            return;
-        };
+        let Some(account) = engine.account().cloned() else { return };
+        let (Some(token), workspace, url) = (account.token, account.workspace, account.url) else { return };
         let url: ServerUrl = match url.parse() {
             Ok(url) => url,
             Err(error) => return self.store_failed(Some(StoreError::Damaged(format!("the address of the server: {error}")))),
@@ -104,7 +102,7 @@ impl Driver {
         };
         let hello = if let Up::Hello(hello) = &up { hello_to_header(hello) } else { None };
         let first = hello.is_none().then(|| encode_up(&up).into());
-        let attempt = tokio::spawn(Link::open(Knock { url, token, hello }, self.bytes.clone()));
+        let attempt = tokio::spawn(Link::open(Knock { url, token, workspace, hello }, self.bytes.clone()));
         self.link = LinkState::Connecting { attempt, first };
     }
 
@@ -131,6 +129,13 @@ impl Driver {
         let mut wait_ms = None;
         match &error {
             ConnectError::LoginNeeded => self.block(Connection::NeedsLogin),
+            ConnectError::OtherServer { workspace } => {
+                let met = self.host.healthy().map(|engine| engine.met_other_server(*workspace));
+                if let Some(Err(error)) = met {
+                    return self.store_failed(Some(error));
+                }
+                self.block(Connection::OtherServer);
+            }
             ConnectError::UpdateNeeded => self.block(Connection::UpdateNeeded),
             ConnectError::SomethingElse { what } => self.trouble = Some(Connection::CaptivePortal { what: what.clone() }),
             ConnectError::TryLater { after_ms, .. } => {

@@ -7,7 +7,7 @@ use super::state::{Connection, Notice, SyncProgress};
 use super::{Driver, PROMPT_RETURNS_MAX, random};
 use crate::backoff::return_after_ms;
 use crate::engine::Engine;
-use crate::event::Event;
+use crate::event::{Event, Lost};
 use crate::session::{Hangup, Phase};
 use tokio_tungstenite::tungstenite::Bytes;
 use tombolo_protocol::message::CloseReason;
@@ -50,6 +50,20 @@ impl Driver {
                 if let Some(job) = &mut self.sync {
                     job.progressed();
                 }
+            }
+            Event::Diverged { lost, .. } => {
+                if let Some(job) = &mut self.sync {
+                    let before = job.lost.unwrap_or_default();
+                    let (offered, dropped) = (before.offered + lost.offered, before.dropped + lost.dropped);
+                    job.lost = Some(Lost { offered, dropped });
+                }
+                self.show_progress();
+            }
+            Event::NewLife { .. } => {
+                if let Some(job) = &mut self.sync {
+                    job.new_life = true;
+                }
+                self.show_progress();
             }
             Event::Synced(report) => {
                 let report = report.clone();
@@ -147,6 +161,8 @@ impl Driver {
             head: job.head,
             bytes_up: self.bytes.up() - job.bytes_before.0,
             bytes_down: self.bytes.down() - job.bytes_before.1,
+            lost: job.lost,
+            new_life: job.new_life,
         });
     }
 }

@@ -1,6 +1,6 @@
 //! What the driver tells: how the link stands, and how a sync ended.
 
-use crate::event::{Event, SyncReport};
+use crate::event::{Event, Lost, SyncReport};
 use crate::store::StoreError;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -88,6 +88,10 @@ pub struct SyncProgress {
     pub bytes_up: u64,
     /// Bytes received since the sync began, on the socket.
     pub bytes_down: u64,
+    /// The server's history was put back: what becomes of the edits that it lost (H4).
+    pub lost: Option<Lost>,
+    /// The store turned out to be a copy, or to have been put back: it goes on under a new device id (P3).
+    pub new_life: bool,
 }
 
 /// What a sync did.

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 use tombolo_protocol::frame::{decode_up, encode_down, hello_from_header};
-use tombolo_protocol::ids::{FieldTag, Hash16, Mark, PushNo, RowId, RowKey, Seq, TableTag};
+use tombolo_protocol::ids::{FieldTag, Hash16, Mark, PushNo, RowId, RowKey, Seq, TableTag, WorkspaceId};
 use tombolo_protocol::message::{CaughtUp, CloseReason, Down, History, Up, Welcome};
 use tombolo_protocol::outbox::Write;
 use tombolo_protocol::schema::CLINIC;
@@ -212,11 +212,48 @@ fn a_portal_is_a_state_of_its_own_and_no_logout() {
 
 #[test]
 fn a_token_that_is_refused_asks_for_a_login_and_is_kept() {
-    let (url, _heard) = answer_once("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n");
-    let client = client_at(&url.to_string());
-    assert!(matches!(sync(&client), Err(SyncError::NeedsLogin)));
+    let (client, ended) = refused_by(account("").workspace);
+    assert!(matches!(ended, Err(SyncError::NeedsLogin)));
     assert_eq!(client.connection(), Connection::NeedsLogin);
     assert_eq!(token(&client).as_deref(), Some("token"));
+}
+
+#[test]
+fn a_token_that_another_server_refuses_is_no_logout() {
+    let (client, ended) = refused_by(WorkspaceId::from_bytes([9; 16]));
+    assert!(matches!(ended, Err(SyncError::OtherServer)));
+    assert_eq!(client.connection(), Connection::OtherServer);
+    assert!(client.status().unwrap().other_server);
+    assert_eq!(token(&client).as_deref(), Some("token"));
+}
+
+/// A client, and its sync at a server of that workspace, which does not know its token.
+fn refused_by(workspace: WorkspaceId) -> (Client, Result<SyncDone, SyncError>) {
+    let answer = format!("HTTP/1.1 401 Unauthorized\r\ntombolo-workspace: {workspace}\r\ncontent-length: 0\r\n\r\n");
+    let (url, _heard) = answer_once(&answer);
+    let client = client_at(&url.to_string());
+    let ended = sync(&client);
+    (client, ended)
+}
+
+#[test]
+fn another_server_is_forgotten_when_the_right_one_is_back() {
+    let (url, _heard) = server(&[Play::Say(|| Down::OtherServer { workspace: Default::default() }), Play::Serve]);
+    let client = client_at(&url);
+    sync(&client).unwrap_err();
+    assert!(client.status().unwrap().other_server);
+    sync(&client).unwrap();
+    assert!(!client.status().unwrap().other_server);
+}
+
+#[test]
+fn a_panic_over_a_damaged_store_is_told_and_ends_nothing_else() {
+    let client = clinic();
+    let panicking = client.act(|_, _| -> Result<(), _> { panic!("Invalid page type byte 207") });
+    let error = panicking.unwrap_err();
+    assert!(matches!(error.store_failure(), Some(StoreError::Damaged(why)) if why.contains("byte 207")), "{error}");
+    // The store in memory is a new one then; what counts is that there is an answer.
+    client.account().unwrap();
 }
 
 #[test]

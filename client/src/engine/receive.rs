@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tombolo_protocol::frame::decode_down;
-use tombolo_protocol::ids::{DeviceId, Mark, PushNo, Section, Seq};
+use tombolo_protocol::ids::{DeviceId, Mark, PushNo, Section, Seq, WorkspaceId};
 use tombolo_protocol::message::{Authors, CaughtUp, CloseReason, Copied, Diverged, Down, Outcome, Up, Welcome};
 use tombolo_protocol::schema::Schema;
 
@@ -38,7 +38,7 @@ impl Engine {
             Down::WhichCommon => self.which_common()?,
             Down::Diverged(diverged) => self.diverged(*diverged, now_ms)?,
             Down::OtherServer { workspace } => {
-                self.write_state(|state| state.other_server = Some(workspace))?;
+                self.met_other_server(workspace)?;
                 self.events.push_back(Event::OtherServer);
                 self.hangup = Some(Hangup::Stay);
             }
@@ -84,6 +84,11 @@ impl Engine {
             }
         }
         self.go_on(now_ms)
+    }
+
+    /// Another workspace answers at the address: remembered until a person decides, or the right one is back (H2).
+    pub(crate) fn met_other_server(&mut self, workspace: WorkspaceId) -> Result<(), StoreError> {
+        self.write_state(|state| state.other_server = Some(workspace))
     }
 
     /// Rows of deltas and of answers to wishes count as pulled; those of results are the push's own.
@@ -158,14 +163,14 @@ impl Engine {
 
     fn diverged(&mut self, diverged: Diverged, now_ms: i64) -> Result<(), StepError> {
         let Diverged { common, outcomes, authors, offer, .. } = diverged;
-        self.step(now_ms, |step| {
+        let lost = self.step(now_ms, |step| {
             // What is lost is taken first: the outcomes are of the new history, and acknowledged in it.
             let lost = step.take_lost(common.seq)?;
             step.keep_authors(&authors)?;
             outcomes.iter().try_for_each(|outcome| step.outcome(outcome).map(drop))?;
             Ok(step.diverged(common, offer, lost)?)
         })?;
-        self.begin_again(Event::Diverged { common: common.seq });
+        self.begin_again(Event::Diverged { common: common.seq, lost });
         Ok(())
     }
 

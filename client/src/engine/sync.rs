@@ -66,7 +66,7 @@ impl Engine {
     }
 
     /// Does what can be done now: sends what is frozen, freezes what is ready, asks for missing rows, ends the sync.
-    pub(crate) fn go_on(&mut self, now_ms: i64) -> Result<(), StepError> {
+    pub fn go_on(&mut self, now_ms: i64) -> Result<(), StepError> {
         if self.session.phase != Phase::Live || self.hangup.is_some() {
             return Ok(());
         }

@@ -2,16 +2,19 @@
 //! read from one snapshot ([`Store::read`]).
 
 mod access;
+mod guard;
 mod records;
 pub mod tables;
 
 pub use access::Tables;
+pub(crate) use guard::guarded;
 pub use records::*;
 
 use redb::{
     Builder, CommitError, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, StorageBackend, StorageError, Table,
     TableError, TransactionError,
 };
+use std::io::ErrorKind;
 use std::path::Path;
 use thiserror::Error;
 use tombolo_protocol::error::DecodeError;
@@ -58,8 +61,11 @@ impl From<DecodeError> for StoreError {
 impl From<StorageError> for StoreError {
     fn from(error: StorageError) -> Self {
         match error {
-            StorageError::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self::DiskFull,
-            StorageError::Io(io) if io.kind() == std::io::ErrorKind::FileTooLarge => Self::DiskFull,
+            StorageError::Io(io)
+                if matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge) =>
+            {
+                Self::DiskFull
+            }
             StorageError::Corrupted(what) => Self::Damaged(what),
             other => Self::Io(other.to_string()),
         }
@@ -70,7 +76,7 @@ impl From<DatabaseError> for StoreError {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::DatabaseAlreadyOpen => Self::Locked,
-            DatabaseError::Storage(StorageError::Io(io)) if io.kind() == std::io::ErrorKind::InvalidData => {
+            DatabaseError::Storage(StorageError::Io(io)) if io.kind() == ErrorKind::InvalidData => {
                 Self::Damaged(io.to_string())
             }
             DatabaseError::Storage(storage) => storage.into(),
@@ -169,9 +175,22 @@ impl Store {
                 Ok(value)
             }
             Err(error) => {
-                transaction.abort().map_err(StoreError::from)?;
+                // After a failed write this fails too, and would hide why.
+                let _ = transaction.abort();
                 Err(error)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_on_files_or_a_quota_is_a_full_disk() {
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
+            assert!(matches!(StoreError::from(StorageError::Io(kind.into())), StoreError::DiskFull), "{kind}");
         }
     }
 }

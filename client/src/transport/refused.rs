@@ -4,6 +4,8 @@
 use http::header::{CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderMap, Response, StatusCode};
 use thiserror::Error;
+use tombolo_protocol::ids::WorkspaceId;
+use tombolo_protocol::version::WORKSPACE_HEADER;
 
 /// How long to stay away from a server that says that it has trouble and not for how long.
 const TRY_LATER_MS: u32 = 5_000;
@@ -23,6 +25,12 @@ pub enum ConnectError {
     /// The server does not accept the token.
     #[error("the server does not accept this device's login any more")]
     LoginNeeded,
+    /// Another workspace answers at this address (H2).
+    #[error("another Tombolo server answers at this address")]
+    OtherServer {
+        /// Its id.
+        workspace: WorkspaceId,
+    },
     /// A login portal, a proxy or another program answers at this address.
     #[error(
         "something other than a Tombolo server answers at this address ({what}); perhaps this network wants a login in a browser first"
@@ -50,15 +58,19 @@ impl ConnectError {
     }
 }
 
-/// Reads an answer that is not the upgrade.
-pub(crate) fn classify<B>(response: &Response<B>) -> ConnectError {
+/// Reads an answer that is not the upgrade, to a client of the workspace `own`.
+pub(crate) fn classify<B>(response: &Response<B>, own: WorkspaceId) -> ConnectError {
     let status = response.status();
     let html = header(response.headers(), &CONTENT_TYPE).is_some_and(|kind| kind.contains("html"));
     let signed = header(response.headers(), &SERVER).is_some_and(|server| server.starts_with("tombolo"));
     let what = format!("HTTP {}{}", status.as_u16(), if html { ", a web page" } else { "" });
     match status {
-        // A portal says "log in" too, but to a person with a browser.
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !html => ConnectError::LoginNeeded,
+        // Portals and proxies say "log in" too, and mean themselves: only a workspace refuses a token.
+        StatusCode::UNAUTHORIZED => match workspace(response.headers()) {
+            Some(workspace) if workspace == own => ConnectError::LoginNeeded,
+            Some(workspace) => ConnectError::OtherServer { workspace },
+            None => ConnectError::SomethingElse { what },
+        },
         StatusCode::BAD_REQUEST if signed => ConnectError::UpdateNeeded,
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
@@ -70,6 +82,10 @@ pub(crate) fn classify<B>(response: &Response<B>) -> ConnectError {
 
 fn header<'h>(headers: &'h HeaderMap, name: &http::HeaderName) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn workspace(headers: &HeaderMap) -> Option<WorkspaceId> {
+    headers.get(WORKSPACE_HEADER)?.to_str().ok()?.parse().ok()
 }
 
 fn after_ms(headers: &HeaderMap) -> u32 {
@@ -86,13 +102,19 @@ mod tests {
         for (name, value) in headers {
             response = response.header(*name, *value);
         }
-        classify(&response.body(()).unwrap())
+        classify(&response.body(()).unwrap(), OWN)
     }
 
+    const OWN: WorkspaceId = WorkspaceId(uuid::Uuid::from_bytes([1; 16]));
+
     #[test]
-    fn a_token_that_is_not_accepted_asks_for_a_login() {
-        assert_eq!(answer(401, &[]), ConnectError::LoginNeeded);
-        assert_eq!(answer(403, &[("content-type", "application/json")]), ConnectError::LoginNeeded);
+    fn a_token_is_refused_by_its_own_workspace_and_by_nobody_else() {
+        let other = WorkspaceId::from_bytes([2; 16]);
+        assert_eq!(answer(401, &[(WORKSPACE_HEADER, &OWN.to_string())]), ConnectError::LoginNeeded);
+        assert_eq!(answer(401, &[(WORKSPACE_HEADER, &other.to_string())]), ConnectError::OtherServer { workspace: other });
+        for headers in [&[][..], &[("www-authenticate", "Basic realm=\"proxy\"")], &[(WORKSPACE_HEADER, "x")]] {
+            assert!(matches!(answer(401, headers), ConnectError::SomethingElse { .. }), "{headers:?}");
+        }
     }
 
     #[test]
@@ -108,7 +130,9 @@ mod tests {
             (200, vec![html]),
             (302, vec![("location", "http://portal.example/login")]),
             (401, vec![html]),
+            (401, vec![("content-type", "application/json")]),
             (403, vec![html]),
+            (403, vec![("content-type", "application/json")]),
             (407, vec![]),
             (511, vec![html]),
             (404, vec![]),

@@ -3,7 +3,7 @@
 use super::{Pending, Review, SentBefore};
 use crate::change::Op;
 use crate::ids::FieldTag;
-use crate::merge::{Touch, UnitOutcome, merge_units};
+use crate::merge::{Touch, UnitOutcome, create_differs, merge_units};
 use crate::row::Row;
 use crate::schema::Table;
 
@@ -47,9 +47,7 @@ pub fn conflict(table: &Table, pending: &Pending, mirror: Option<&Row>) -> Optio
         Op::Decide => None,
         Op::Create if !row.is_live() => Some(Conflict::row(ConflictKind::UpdateDelete)),
         Op::Create => {
-            let fields: Vec<FieldTag> = table.fields.iter().map(|field| field.tag).collect();
-            let mine = |field| pending.fields.get(&field).map_or(&crate::value::Value::Null, |edit| &edit.value);
-            let differing: Vec<FieldTag> = fields.into_iter().filter(|field| mine(*field) != row.value(*field)).collect();
+            let differing = create_differs(table, row, |field| pending.fields.get(&field).map(|edit| &edit.value));
             (!differing.is_empty()).then_some(Conflict { kind: ConflictKind::CreateCreate, fields: differing })
         }
         Op::Delete if !row.is_live() => None,

@@ -93,7 +93,7 @@ pub fn resolve(
     Ok(())
 }
 
-/// Delete anyway, or keep.
+/// Delete anyway, or keep; the edits that the delete had swallowed are what lost then.
 fn delete_update(pending: Pending, server: &Row, resolution: &Resolution) -> Result<Option<Pending>, ResolveError> {
     match resolution {
         Resolution::AllMine => Ok(Some(Pending {
@@ -101,7 +101,7 @@ fn delete_update(pending: Pending, server: &Row, resolution: &Resolution) -> Res
             sent_before: pending.sent_before.min(super::SentBefore::Frozen),
             ..pending
         })),
-        Resolution::AllServer => Ok(Pending { op: Op::Decide, fields: BTreeMap::new(), ..pending }.tidied()),
+        Resolution::AllServer => Ok(give_up(pending).tidied()),
         Resolution::Fields(_) => Err(ResolveError::WholeRow),
     }
 }
@@ -129,11 +129,7 @@ fn update_delete(
             }
             Ok(Some(pending))
         }
-        Resolution::AllServer => {
-            let fields = std::mem::take(&mut pending.fields);
-            lose(&mut pending.lost, fields);
-            Ok(Pending { op: Op::Decide, ..pending }.tidied())
-        }
+        Resolution::AllServer => Ok(give_up(pending).tidied()),
         Resolution::Fields(_) => Err(ResolveError::WholeRow),
     }
 }
@@ -260,7 +256,10 @@ fn rebase_on(edit: &mut Edit, server: &Row, field: FieldTag) {
     edit.base = server.seq;
 }
 
-fn lose(lost: &mut Vec<LostValue>, fields: BTreeMap<FieldTag, Edit>) {
-    let changed = fields.into_iter().filter(|(_, edit)| edit.base_value.as_ref() != Some(&edit.value));
-    lost.extend(changed.map(|(field, edit)| LostValue { field, value: edit.value }));
+/// Nothing of the change is done; its edits are values that lost.
+fn give_up(mut pending: Pending) -> Pending {
+    let changed =
+        std::mem::take(&mut pending.fields).into_iter().filter(|(_, edit)| edit.base_value.as_ref() != Some(&edit.value));
+    pending.lost.extend(changed.map(|(field, edit)| LostValue { field, value: edit.value }));
+    Pending { op: Op::Decide, ..pending }
 }

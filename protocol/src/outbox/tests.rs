@@ -371,6 +371,32 @@ fn the_value_that_lost_goes_with_the_decision() {
     assert_eq!(story.shown().unwrap()[&NAME], text("theirs"));
 }
 
+#[test]
+fn a_row_that_is_kept_keeps_what_the_deletion_swallowed_in_the_history() {
+    let mut story = Story::new(medications(), Some(row("a", "n", 5)));
+    story.update(&[(NAME, "b")]);
+    story.write(Write::Delete).unwrap();
+    let server = live_row(&[(NAME, text("a"), 5), (NOTES, text("theirs"), 9)]);
+    story.mirror = Some(server.clone());
+    let asked = conflict(&story.table, story.next(), Some(&server)).unwrap();
+    assert_eq!(asked.kind, ConflictKind::DeleteUpdate);
+    resolve(&story.table, &mut story.entry, &asked, Some(&server), &Resolution::AllServer, 7).unwrap();
+    assert_eq!((story.next().op, story.next().fields.len()), (Op::Decide, 0));
+    assert_eq!(story.next().lost, [LostValue { field: NAME, value: text("b") }]);
+}
+
+#[test]
+fn a_create_that_another_device_got_through_under_an_older_schema_is_not_asked_about() {
+    let mut table = medications();
+    table.fields.iter_mut().find(|field| field.tag == NOTES).unwrap().initial = Some(text("none"));
+    let mut story = Story::new(table, None);
+    story.write(Write::Create(set(&[(NAME, "new")]))).unwrap();
+    story.mirror = Some(row("new", "none", 9));
+    assert_eq!(story.conflict(), None);
+    story.mirror = Some(row("new", "theirs", 9));
+    assert_eq!(story.conflict(), Some(ConflictKind::CreateCreate));
+}
+
 mod laws {
     use super::*;
     use proptest::prelude::*;

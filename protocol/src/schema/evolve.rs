@@ -1,8 +1,8 @@
 //! Whether a schema may follow another one, and what that changes (H7).
 //!
 //! Data, pushes and digests name tables and fields by tag, so a tag means the same for ever: names may change and parts may
-//! come and go, but the kind of a tag may not. A tag that was removed earlier must not come back as something else either;
-//! that cannot be seen from two neighbouring versions.
+//! come and go, but the kind of a tag may not. A tag that was removed earlier does not come back as something else either, and
+//! rows may have changed in the meantime as it would not have allowed; so the earlier schemas are looked at too.
 
 use super::model::{Field, Kind, Schema, Table};
 use super::problem::{Problems, SchemaError};
@@ -24,10 +24,20 @@ pub struct SchemaChange {
     pub table: Option<TableTag>,
     /// The field; none for the table as a whole.
     pub field: Option<FieldTag>,
-    /// Rows that were allowed may not be any more: the data is to be checked before this is logged.
-    pub narrows: bool,
+    /// How rows that were allowed may not be any more: the data is to be checked before this is logged.
+    pub narrows: Option<Narrowing>,
     /// The change in words: ``table `patients`: field `email` is new``.
     pub text: String,
+}
+
+/// What of existing rows a change may make wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Narrowing {
+    /// The values that are there, that they are unique, what they refer to. A row without a value is none the worse for it: a
+    /// required field that came later has an initial value for those who write such a row next.
+    Values,
+    /// Those, and that there is a value at all.
+    Presence,
 }
 
 impl fmt::Display for SchemaChange {
@@ -39,7 +49,7 @@ impl fmt::Display for SchemaChange {
 impl Evolution {
     /// The changes that existing rows may violate; without a field the whole table is to be checked.
     pub fn narrowing(&self) -> impl Iterator<Item = &SchemaChange> {
-        self.changes.iter().filter(|change| change.narrows)
+        self.changes.iter().filter(|change| change.narrows.is_some())
     }
 }
 
@@ -59,15 +69,16 @@ impl fmt::Display for Evolution {
 }
 
 impl Schema {
-    /// What this schema changes where it follows `old`.
+    /// What this schema changes where it follows `old`. `earlier` are the schemas before that, the newest first: what comes
+    /// back is compared with what it was last.
     ///
     /// # Errors
     /// [`SchemaError`], with the lines of this schema, where it must not follow `old`: a tag with another kind (scale, unit and
     /// table referred to included), another scope table, a field of an old table that is newly required without `initial`, an
     /// `initial` that changed.
-    pub fn evolve_from(&self, old: &Self) -> Result<Evolution, SchemaError> {
-        let mut comparison =
-            Comparison { old, new: self, lines: Lines::of(self), problems: Problems::default(), changes: Vec::new() };
+    pub fn evolve_from(&self, old: &Self, earlier: &[&Self]) -> Result<Evolution, SchemaError> {
+        let (lines, problems) = (Lines::of(self), Problems::default());
+        let mut comparison = Comparison { old, earlier, new: self, lines, problems, changes: Vec::new() };
         comparison.compare();
         comparison.problems.into_result()?;
         Ok(Evolution { changes: comparison.changes })
@@ -96,6 +107,8 @@ impl Lines {
 
 struct Comparison<'a> {
     old: &'a Schema,
+    /// Newest first.
+    earlier: &'a [&'a Schema],
     new: &'a Schema,
     lines: Lines,
     problems: Problems,
@@ -106,40 +119,47 @@ impl<'a> Comparison<'a> {
     fn compare(&mut self) {
         let (old, new) = (self.old, self.new);
         if old.name != new.name {
-            self.note(None, None, false, format!("the schema `{}` is now called `{}`", old.name, new.name));
+            self.note(None, None, None, format!("the schema `{}` is now called `{}`", old.name, new.name));
         }
+        let last_scope_table = old.scope_table.or_else(|| self.earlier.iter().find_map(|earlier| earlier.scope_table));
         match (old.scope_table, new.scope_table) {
-            (Some(before), Some(after)) if before != after => {
+            (_, Some(after)) if last_scope_table.is_some_and(|before| before != after) => {
                 let message = "another table cannot become the scope table: what users are granted are rows of the present one";
                 self.problems.add(self.lines.scope_table(), "schema", message);
             }
-            (None, Some(_)) => self.note(None, None, false, "there are scopes now".to_owned()),
-            (Some(_), None) => self.note(None, None, false, "there are no scopes any more".to_owned()),
+            (None, Some(_)) => self.note(None, None, None, "there are scopes now".to_owned()),
+            (Some(_), None) => self.note(None, None, None, "there are no scopes any more".to_owned()),
             _ => {}
         }
         for table in old.tables.iter().filter(|table| new.table(table.tag).is_none()) {
             let text = format!("table `{}` is removed; its rows are not shown any more", table.name);
-            self.note(Some(table.tag), None, false, text);
+            self.note(Some(table.tag), None, None, text);
         }
         for table in &new.tables {
-            match old.table(table.tag) {
-                None => self.note(Some(table.tag), None, false, format!("table `{}` is new", table.name)),
-                Some(before) => self.compare_table(before, table),
+            let last = self.earlier.iter().find_map(|earlier| Some((*earlier, earlier.table(table.tag)?)));
+            match (old.table(table.tag), last) {
+                (Some(before), _) => self.compare_table(old, before, table),
+                (None, Some((earlier, before))) => {
+                    self.note_table(table, Some(Narrowing::Values), "it is back, with the rows that it had");
+                    self.compare_table(earlier, before, table);
+                }
+                (None, None) => self.note(Some(table.tag), None, None, format!("table `{}` is new", table.name)),
             }
         }
     }
 
-    fn note(&mut self, table: Option<TableTag>, field: Option<FieldTag>, narrows: bool, text: String) {
+    fn note(&mut self, table: Option<TableTag>, field: Option<FieldTag>, narrows: Option<Narrowing>, text: String) {
         self.changes.push(SchemaChange { table, field, narrows, text });
     }
 
-    fn note_table(&mut self, table: &Table, narrows: bool, text: &str) {
+    fn note_table(&mut self, table: &Table, narrows: Option<Narrowing>, text: &str) {
         self.note(Some(table.tag), None, narrows, format!("table `{}`: {text}", table.name));
     }
 
-    fn compare_table(&mut self, old: &'a Table, new: &'a Table) {
+    /// `old` is the table as it last was, in the schema `of`.
+    fn compare_table(&mut self, of: &'a Schema, old: &'a Table, new: &'a Table) {
         if old.name != new.name {
-            self.note_table(new, false, &format!("it was called `{}`", old.name));
+            self.note_table(new, None, &format!("it was called `{}`", old.name));
         }
         if old.scope != new.scope {
             let text = match new.scope_field() {
@@ -147,7 +167,7 @@ impl<'a> Comparison<'a> {
                 None => "its rows belong to no scope now: every user who may read the table sees all of them".to_owned(),
             };
             // Which rows clash in a unique field depends on the scope, and a row without a scope value has no section.
-            self.note_table(new, true, &text);
+            self.note_table(new, Some(Narrowing::Values), &text);
         }
         let facts = [
             (old.strict != new.strict, if new.strict { "it is strict now" } else { "it is not strict any more" }),
@@ -157,24 +177,36 @@ impl<'a> Comparison<'a> {
             (old.label != new.label || old.title != new.title || old.preselect != new.preselect, "how it is shown changed"),
         ];
         for (_, text) in facts.iter().filter(|(changed, _)| *changed) {
-            self.note_table(new, false, text);
+            self.note_table(new, None, text);
         }
         for field in old.fields.iter().filter(|field| new.field(field.tag).is_none()) {
             let text = format!("table `{}`: field `{}` is removed; its values are not shown any more", new.name, field.name);
-            self.note(Some(new.tag), Some(field.tag), false, text);
+            self.note(Some(new.tag), Some(field.tag), None, text);
         }
         for field in &new.fields {
-            match old.field(field.tag) {
-                None => self.added_field(new, field),
-                Some(before) => self.compare_field(new, before, field),
+            let in_earlier = |earlier: &&'a Schema| Some((*earlier, earlier.table(new.tag)?.field(field.tag)?));
+            match (old.field(field.tag), self.earlier.iter().find_map(in_earlier)) {
+                (Some(before), _) => {
+                    self.needs_initial(new, field, field.required && !before.required);
+                    self.compare_field(of, new, before, field);
+                }
+                (None, last) => self.added_field(last, new, field),
             }
         }
     }
 
-    fn added_field(&mut self, table: &Table, field: &Field) {
+    /// A field that is new, or comes back as it last was in an earlier schema: rows were made without it since then.
+    fn added_field(&mut self, last: Option<(&'a Schema, &'a Field)>, table: &'a Table, field: &'a Field) {
         self.needs_initial(table, field, field.required);
-        let text = format!("table `{}`: field `{}` is new", table.name, field.name);
-        self.note(Some(table.tag), Some(field.tag), false, text);
+        let (narrows, what) = match last {
+            Some(_) => (Some(Narrowing::Values), "back, with the values that it had"),
+            None => (None, "new"),
+        };
+        let text = format!("table `{}`: field `{}` is {what}", table.name, field.name);
+        self.note(Some(table.tag), Some(field.tag), narrows, text);
+        if let Some((earlier, before)) = last {
+            self.compare_field(earlier, table, before, field);
+        }
     }
 
     /// A create of a client that does not know the field, or does not know that it is required, must find a value.
@@ -193,8 +225,9 @@ impl<'a> Comparison<'a> {
         self.problems.add(line, &what, message);
     }
 
-    fn compare_field(&mut self, table: &'a Table, old: &'a Field, new: &'a Field) {
-        let (before, after) = (kind_in_words(self.old, old), kind_in_words(self.new, new));
+    /// `old` is the field as it last was, in the schema `of`.
+    fn compare_field(&mut self, of: &'a Schema, table: &'a Table, old: &'a Field, new: &'a Field) {
+        let (before, after) = (kind_in_words(of, old), kind_in_words(self.new, new));
         let target = |field: &Field| field.reference.map(|reference| reference.table);
         let (line, what) = self.lines.field(table, new);
         if old.kind != new.kind || target(old) != target(new) {
@@ -206,36 +239,37 @@ impl<'a> Comparison<'a> {
             self.problems.add(line, &what, message);
             return;
         }
-        self.needs_initial(table, new, new.required && !old.required);
         if old.initial.is_some() && old.initial != new.initial {
             let was = old.initial.as_ref().map(|value| old.show(value)).unwrap_or_default();
             let message = format!("`initial` cannot change, because rows were made with it; put `{was}` back");
             self.problems.add(line, &what, message);
         }
-        let mut note = |narrows: bool, text: String| {
+        let mut note = |narrows: Option<Narrowing>, text: String| {
             let text = format!("table `{}`: field `{}` {text}", table.name, new.name);
             self.note(Some(table.tag), Some(new.tag), narrows, text);
         };
         if old.name != new.name {
-            note(false, format!("was called `{}`", old.name));
+            note(None, format!("was called `{}`", old.name));
         }
         if old.required != new.required {
-            note(new.required, if new.required { "is required now" } else { "is not required any more" }.to_owned());
+            let narrows = new.required.then_some(Narrowing::Presence);
+            note(narrows, if new.required { "is required now" } else { "is not required any more" }.to_owned());
         }
         if old.unique != new.unique {
-            note(new.unique, if new.unique { "is unique now" } else { "is not unique any more" }.to_owned());
+            let narrows = new.unique.then_some(Narrowing::Values);
+            note(narrows, if new.unique { "is unique now" } else { "is not unique any more" }.to_owned());
         }
         if limits_differ(old, new) {
-            note(narrower(old, new), "allows other values now".to_owned());
+            note(narrower(old, new).then_some(Narrowing::Values), "allows other values now".to_owned());
         }
         if target_rule(old) != target_rule(new) {
-            note(true, "has another rule for the deletion of what it refers to".to_owned());
+            note(Some(Narrowing::Values), "has another rule for the deletion of what it refers to".to_owned());
         }
         if old.default != new.default {
-            note(false, "has another default for new rows".to_owned());
+            note(None, "has another default for new rows".to_owned());
         }
         if old.label != new.label || old.multiline != new.multiline {
-            note(false, "is shown in another way".to_owned());
+            note(None, "is shown in another way".to_owned());
         }
     }
 }
@@ -284,156 +318,4 @@ fn kind_in_words(schema: &Schema, field: &Field) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::schema::CLINIC;
-
-    const OLD: &str = r#"name = "x"
-[[table]]
-name = "rows"
-tag = 1
-[[table.field]]
-name = "price"
-tag = 1
-kind = "decimal"
-scale = 2
-[[table.field]]
-name = "code"
-tag = 2
-kind = "text"
-required = true
-initial = "none"
-[[table.field]]
-name = "parent"
-tag = 3
-kind = "reference"
-references = "rows"
-[[table]]
-name = "others"
-tag = 2
-[[table.field]]
-name = "at"
-tag = 1
-kind = "timestamp"
-"#;
-
-    fn schema(text: &str) -> Schema {
-        Schema::parse(text).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// What follows where `from` in the old text becomes `to`.
-    fn evolve(from: &str, to: &str) -> Result<Evolution, SchemaError> {
-        assert!(OLD.contains(from), "{from}");
-        schema(&OLD.replacen(from, to, 1)).evolve_from(&schema(OLD))
-    }
-
-    fn changes(from: &str, to: &str) -> String {
-        evolve(from, to).unwrap_or_else(|error| panic!("{error}")).to_string()
-    }
-
-    fn narrowing(from: &str, to: &str) -> usize {
-        evolve(from, to).unwrap_or_else(|error| panic!("{error}")).narrowing().count()
-    }
-
-    #[test]
-    fn a_schema_follows_itself_and_its_comments() {
-        assert_eq!(changes("name = \"x\"", "# a comment\nname = \"x\""), "only the wording changed");
-        assert_eq!(schema(CLINIC).evolve_from(&schema(CLINIC)), Ok(Evolution::default()));
-    }
-
-    #[test]
-    fn a_tag_never_changes_its_kind() {
-        let refused = |from: &str, to: &str| evolve(from, to).unwrap_err().to_string();
-        let error = refused("scale = 2", "scale = 3");
-        assert_eq!(
-            error,
-            "line 5: table `rows`, field `price`: tag 1 is a decimal of scale 2 and cannot become a decimal of scale 3: the rows \
-             that there are hold the old kind; give the new field a new tag, and keep or remove the old one"
-        );
-        let error = refused("kind = \"timestamp\"", "kind = \"timestamp\"\nunit = \"milliseconds\"");
-        assert!(
-            error.contains("line 24: table `others`, field `at`: tag 1 is a timestamp in seconds and cannot become"),
-            "{error}"
-        );
-        let error = refused("references = \"rows\"", "references = \"others\"");
-        assert!(error.contains("tag 3 is a reference to `rows` and cannot become a reference to `others`"), "{error}");
-        let error = refused("kind = \"reference\"\nreferences = \"rows\"", "kind = \"uuid\"");
-        assert!(error.contains("cannot become a uuid"), "{error}");
-    }
-
-    #[test]
-    fn names_may_change_and_parts_may_come_and_go() {
-        assert_eq!(
-            changes("\"price\"\n", "\"cost\"\n"),
-            "table `rows`: field `cost` was called `price`\ntable `rows`: field `cost` is shown in another way"
-        );
-        let renamed = schema(&OLD.replace("\"rows\"", "\"lines\"")).evolve_from(&schema(OLD)).unwrap();
-        assert!(renamed.to_string().starts_with("table `lines`: it was called `rows`"), "{renamed}");
-        let table = &OLD[OLD.find("[[table]]\nname = \"others\"").unwrap()..];
-        assert_eq!(changes(table, ""), "table `others` is removed; its rows are not shown any more");
-        let field = "[[table.field]]\nname = \"extra\"\ntag = 9\nkind = \"int\"\n";
-        assert_eq!(
-            changes("kind = \"timestamp\"\n", &format!("kind = \"timestamp\"\n{field}")),
-            "table `others`: field `extra` is new"
-        );
-        let added = schema(&format!("{OLD}[[table]]\nname = \"more\"\ntag = 3\n{field}required = true\n"));
-        assert_eq!(added.evolve_from(&schema(OLD)).unwrap().to_string(), "table `more` is new");
-        let back = schema(OLD).evolve_from(&added).unwrap();
-        assert_eq!(back.to_string(), "table `more` is removed; its rows are not shown any more");
-    }
-
-    #[test]
-    fn a_field_that_becomes_required_needs_an_initial_value() {
-        let error = evolve("scale = 2", "scale = 2\nrequired = true").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "line 5: table `rows`, field `price`: a field that is required later needs a value for rows that devices create before \
-             they know it; add `initial = ...`, or remove `required`"
-        );
-        assert_eq!(narrowing("scale = 2", "scale = 2\nrequired = true\ninitial = 1"), 1);
-        let field = "[[table.field]]\nname = \"extra\"\ntag = 9\nkind = \"int\"\nrequired = true\n";
-        let error = evolve("kind = \"timestamp\"\n", &format!("kind = \"timestamp\"\n{field}")).unwrap_err().to_string();
-        assert!(error.starts_with("line 28: table `others`, field `extra`: a field that is required later"), "{error}");
-        assert!(evolve("kind = \"timestamp\"\n", &format!("kind = \"timestamp\"\n{field}initial = 0\n")).is_ok());
-        let error =
-            evolve("kind = \"timestamp\"\n", &format!("kind = \"timestamp\"\n{field}unique = true\n")).unwrap_err().to_string();
-        assert!(error.contains("a unique field cannot become required later"), "{error}");
-    }
-
-    #[test]
-    fn an_initial_value_stays() {
-        for to in ["initial = \"other\"", ""] {
-            let error = evolve("initial = \"none\"", to).unwrap_err().to_string();
-            assert!(error.contains("`initial` cannot change, because rows were made with it; put `none` back"), "{error}");
-        }
-        assert_eq!(changes("required = true\n", ""), "table `rows`: field `code` is not required any more");
-    }
-
-    #[test]
-    fn what_existing_rows_may_violate_is_marked() {
-        let text = "kind = \"text\"\nrequired = true";
-        assert_eq!(narrowing(text, &format!("{text}\nmax_length = 10")), 1);
-        assert_eq!(narrowing(text, &format!("{text}\nchoices = [\"none\"]")), 1);
-        assert_eq!(narrowing("scale = 2", "scale = 2\nmin = 0"), 1);
-        assert_eq!(narrowing("scale = 2", "scale = 2\nunique = true"), 1);
-        assert_eq!(narrowing("references = \"rows\"", "references = \"rows\"\non_delete = \"keep\""), 1);
-        let limited = schema(&OLD.replace("scale = 2", "scale = 2\nmin = 0\nmax = 9"));
-        let wider = schema(&OLD.replace("scale = 2", "scale = 2\nmin = -1"));
-        assert_eq!(wider.evolve_from(&limited).unwrap().narrowing().count(), 0);
-        assert_eq!(limited.evolve_from(&wider).unwrap().narrowing().count(), 1);
-    }
-
-    #[test]
-    fn the_scope_table_stays_and_a_table_may_change_its_scope() {
-        let clinic = schema(CLINIC);
-        let open = schema(&CLINIC.replacen("scope = \"site\"\nstrict", "strict", 1));
-        let opened = open.evolve_from(&clinic).unwrap();
-        assert!(opened.to_string().contains("table `stock`: its rows belong to no scope now: every user"), "{opened}");
-        assert_eq!(opened.narrowing().next().map(|change| (change.table, change.field)), Some((Some(TableTag(5)), None)));
-        let others = "name = \"o\"\nscope_table = \"others\"\n[[table]]\nname = \"others\"\ntag = 9\n[[table.field]]\nname = \"n\"\ntag = 1\n\
-                      kind = \"int\"\n[[table]]\nname = \"scoped\"\ntag = 10\nscope = \"o\"\n[[table.field]]\nname = \"o\"\ntag = 1\n\
-                      kind = \"reference\"\nreferences = \"others\"\nrequired = true\n";
-        let error = schema(others).evolve_from(&clinic).unwrap_err().to_string();
-        assert!(error.starts_with("line 2: schema: another table cannot become the scope table"), "{error}");
-    }
-}
+mod tests;

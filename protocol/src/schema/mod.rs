@@ -110,7 +110,7 @@ mod samples;
 mod tests;
 
 pub use check::FieldProblem;
-pub use evolve::{Evolution, SchemaChange};
+pub use evolve::{Evolution, Narrowing, SchemaChange};
 pub use model::*;
 pub use plain::Plain;
 pub use problem::{Problem, SchemaError};

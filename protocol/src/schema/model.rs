@@ -73,7 +73,8 @@ pub struct Field {
     pub unique: bool,
     /// Written by the client that creates a row, where no value is given (H7).
     pub default: Option<Value>,
-    /// Written by the server into creates made under a schema that did not have the field yet (H7).
+    /// Written by the server into creates made under a schema that did not have the field yet, or did not require it, and into
+    /// restores of rows that lack it where it is required (H7).
     pub initial: Option<Value>,
     /// Allowed texts; empty where any is allowed.
     pub choices: Vec<String>,

@@ -11,7 +11,10 @@ use tombolo_protocol::schema::Role;
     name = "tombolo-server",
     version,
     about = "The Tombolo server: keeps the log of a workspace in one folder and makes devices that worked offline agree.",
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage.\n\
+    after_help = "Example:\n  tombolo-server init --schema clinic.toml --data /var/lib/tombolo\n  \
+                  echo 'river stone 42' | tombolo-server user add anna --role admin --password-stdin --data /var/lib/tombolo\n  \
+                  tombolo-server serve --schema clinic.toml --data /var/lib/tombolo\n\n\
+                  Exit codes: 0 done, 1 failed, 2 usage.\n\
                   Commands other than `serve` also work while the server is running on the same folder."
 )]
 pub(crate) struct Cli {
@@ -39,10 +42,10 @@ pub(crate) enum Command {
         listen: SocketAddr,
     },
     /// Add and list users, and change passwords
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  tombolo-server user list --data /var/lib/tombolo")]
     User(User),
     /// List and revoke devices
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  tombolo-server device list --data /var/lib/tombolo")]
     Device(Device),
     /// Create and update rows from a CSV file
     #[command(
@@ -231,15 +234,10 @@ mod tests {
     #[test]
     fn every_command_explains_itself_with_an_example() {
         fn walk(command: &clap::Command) {
-            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-                assert!(sub.get_about().is_some(), "{}", sub.get_name());
-                if sub.has_subcommands() {
-                    walk(sub);
-                } else {
-                    let after = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
-                    assert!(after.contains("Example:\n  "), "{}", sub.get_name());
-                }
-            }
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.contains("Example:\n  "), "{}", command.get_name());
+            command.get_subcommands().filter(|sub| sub.get_name() != "help").for_each(walk);
         }
         walk(&Cli::command());
     }

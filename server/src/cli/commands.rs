@@ -2,6 +2,7 @@
 
 use super::args::{Device, Output, Place, User};
 use super::failure::Failure;
+use super::outfile::OutFile;
 use super::show;
 use super::terminal::{Terminal, read_password, say};
 use crate::control::{self, Answer, Console, IMPORT_BYTES_MAX, Request, Served};
@@ -11,7 +12,7 @@ use crate::net::hub::Hub;
 use crate::net::log;
 use crate::passwords;
 use crate::store::StoreError;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -56,8 +57,7 @@ pub(super) fn import(
     }
     let content = fs::read(file).map_err(|error| Failure::unreadable(file, &error))?;
     let request = Request::Import { table, set };
-    let answer = execute(place, &request, &content, &mut Terminal { file: None })
-        .map_err(|failure| Failure::new(format!("{}: {}", file.display(), failure.message)))?;
+    let answer = execute(place, &request, &content, &mut Terminal { file: None }).map_err(|failure| failure.about(file))?;
     show::answer(&answer, output);
     Ok(())
 }
@@ -69,14 +69,9 @@ pub(super) fn export(table: String, out: Option<&Path>, place: &Place) -> Result
         execute(place, &request, &[], &mut Terminal { file: Some(&mut file) })?;
         return file.flush().map_err(|error| Failure::new(format!("standard output cannot be written ({error})")));
     };
-    // Beside its place first, so that a file that was there stays until the new one is complete.
-    let part = path.with_added_extension("part");
-    let mut file = BufWriter::new(File::create(&part).map_err(|error| Failure::unwritable(&part, &error))?);
-    let answer = execute(place, &request, &[], &mut Terminal { file: Some(&mut file) }).inspect_err(|_| {
-        let _ = fs::remove_file(&part);
-    })?;
-    let written = file.flush().and_then(|()| file.get_ref().sync_all()).and_then(|()| fs::rename(&part, path));
-    written.map_err(|error| Failure::unwritable(path, &error))?;
+    let mut file = OutFile::begin(path).map_err(|error| Failure::unwritable(path, &error))?;
+    let answer = execute(place, &request, &[], &mut Terminal { file: Some(&mut file) })?;
+    file.finish().map_err(|error| Failure::unwritable(path, &error))?;
     if let Answer::Exported { table, rows } = answer {
         say(&format!("{rows} rows of {table} were written to {}.", path.display()));
     }

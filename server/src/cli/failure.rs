@@ -3,6 +3,7 @@
 use crate::control::Refused;
 use crate::net::{FolderError, StartError};
 use crate::passwords::PasswordError;
+use crate::store::StoreError;
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
@@ -11,11 +12,18 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) message: String,
+    /// 1, or 2 where a word of the command line cannot be.
+    pub(super) exit: u8,
 }
 
 impl Failure {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self { message: message.into(), exit: 1 }
+    }
+
+    /// The same, said of a file.
+    pub(super) fn about(self, path: &Path) -> Self {
+        Self { message: format!("{}: {}", path.display(), self.message), ..self }
     }
 
     /// A file that was to be read.
@@ -39,7 +47,13 @@ macro_rules! worded {
         })+
     };
 }
-worded!(Refused, FolderError, StartError, PasswordError);
+worded!(FolderError, StartError, PasswordError, StoreError);
+
+impl From<Refused> for Failure {
+    fn from(Refused { message, usage }: Refused) -> Self {
+        Self { message, exit: if usage { 2 } else { 1 } }
+    }
+}
 
 fn worded(error: &impl Display) -> Failure {
     Failure::new(error.to_string())

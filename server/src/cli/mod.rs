@@ -3,10 +3,13 @@
 mod args;
 mod commands;
 mod failure;
+mod outfile;
 mod serve;
 mod show;
 mod terminal;
 
+use crate::net::log;
+use crate::store::guarded;
 use args::{Cli, Command};
 use clap::Parser;
 use failure::Failure;
@@ -16,11 +19,18 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     // Bad words are answered here, with exit code 2; help and version with 0.
     let Cli { command } = Cli::parse();
-    match run(command) {
+    // What a panic says is told as what it means, and a server that goes on says it in one line.
+    let serves = matches!(command, Command::Serve { .. });
+    std::panic::set_hook(Box::new(move |panic| {
+        if serves {
+            log::to_stderr(&format_args!("a defect: {}", panic.to_string().replace('\n', " ")));
+        }
+    }));
+    match guarded(|| run(command)).map_err(Failure::from).flatten() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { message }) => {
+        Err(Failure { message, exit }) => {
             eprintln!("{message}");
-            ExitCode::FAILURE
+            ExitCode::from(exit)
         }
     }
 }

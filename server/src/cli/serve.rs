@@ -17,7 +17,7 @@ use tombolo_protocol::limits::SCHEMA_BYTES_MAX;
 pub(super) fn init(place: &Schemed) -> Result<(), Failure> {
     let text = read_schema(&place.schema)?;
     let folder = Folder::new(&place.place.data);
-    let Prepared { schema_name: name, outcome } = match folder.prepare(Some(&text)) {
+    let Prepared { schema_name: name, outcome, hidden } = match folder.prepare(Some(&text)) {
         Ok(prepared) => prepared,
         Err(FolderError::Store { error: StoreError::Locked, .. }) => return propose(place, text),
         Err(error) => return Err(about(&place.schema, &error)),
@@ -30,15 +30,33 @@ pub(super) fn init(place: &Schemed) -> Result<(), Failure> {
         Outcome::Unchanged => None,
         Outcome::Evolved(evolution) => Some(evolution.to_string()),
     };
-    show::answer(&Answer::Schema { name, changed }, Output { json: false });
+    tell_schema(&Answer::Schema { name, changed, hidden });
     Ok(())
+}
+
+/// What became of a schema, and a warning where it hides something: perhaps it is an older file.
+fn tell_schema(answer: &Answer) {
+    show::answer(answer, Output { json: false });
+    if let Answer::Schema { hidden, .. } = answer {
+        warn_of(hidden);
+    }
+}
+
+fn warn_of(hidden: &[String]) {
+    if !hidden.is_empty() {
+        eprintln!(
+            "warning: this schema does not have {}, which the workspace showed until now. Nothing was deleted: it is hidden on \
+             all devices, and is there again with a schema that has it",
+            hidden.join(", ")
+        );
+    }
 }
 
 /// Proposes a schema to the server that runs on the folder.
 fn propose(place: &Schemed, text: String) -> Result<(), Failure> {
     let answer = execute(&place.place, &Request::Schema { text }, &[], &mut Terminal { file: None })
-        .map_err(|failure| Failure::new(format!("{}: {}", place.schema.display(), failure.message)))?;
-    show::answer(&answer, Output { json: false });
+        .map_err(|failure| failure.about(&place.schema))?;
+    tell_schema(&answer);
     Ok(())
 }
 
@@ -61,6 +79,7 @@ pub(super) fn serve(place: &Schemed, listen: SocketAddr) -> Result<(), Failure> 
             Outcome::Evolved(evolution) => eprintln!("the schema was changed:\n{evolution}"),
             Outcome::Unchanged => {}
         }
+        warn_of(&server.prepared().hidden);
         say(&format!("Tombolo is serving {} at http://{}", server.prepared().schema_name, server.addr()));
         stop.recv().await;
         eprintln!("stopping: clients are told when to come back");
@@ -78,13 +97,18 @@ fn read_schema(path: &Path) -> Result<String, Failure> {
             path.display()
         )));
     }
-    fs::read_to_string(path).map_err(|error| Failure::unreadable(path, &error))
+    let bytes = fs::read(path).map_err(|error| Failure::unreadable(path, &error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Failure::new(format!("{}: line {line} is not UTF-8 text: nothing was done. Save it with that encoding", path.display()))
+    })
 }
 
 /// A problem of the schema is about its file.
 fn about(schema: &Path, error: &FolderError) -> Failure {
     match error {
-        FolderError::Schema(_) | FolderError::Refused(_) => Failure::new(format!("{}: {error}", schema.display())),
+        FolderError::Schema(_) | FolderError::Refused(_) => Failure::new(error.to_string()).about(schema),
         _ => Failure::new(error.to_string()),
     }
 }
@@ -122,5 +146,18 @@ fn signals() -> std::io::Result<Stop> {
 impl Stop {
     async fn recv(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_file_that_is_no_text_is_told_with_the_line() {
+        let temp = tempfile::NamedTempFile::new().unwrap();
+        fs::write(temp.path(), b"name = \"x\"\nlabel = \"\xff\"\n").unwrap();
+        let message = read_schema(temp.path()).unwrap_err().message;
+        assert!(message.ends_with("line 2 is not UTF-8 text: nothing was done. Save it with that encoding"), "{message}");
     }
 }

@@ -35,10 +35,10 @@ fn lines(answer: &Answer) -> Vec<String> {
         }
         Answer::Exported { table, rows } => vec![format!("{rows} rows of {table} were written.")],
         Answer::Verified { report, .. } => vec![report.trim_end().to_owned()],
-        Answer::Schema { name, changed: Some(changed) } => {
+        Answer::Schema { name, changed: Some(changed), .. } => {
             vec![format!("The workspace {name} has the new schema now:\n{changed}")]
         }
-        Answer::Schema { name, changed: None } => {
+        Answer::Schema { name, changed: None, .. } => {
             vec![format!("The workspace {name} is there already, with this schema; nothing was changed.")]
         }
     }
@@ -80,7 +80,7 @@ fn objects(answer: &Answer) -> Vec<Value> {
             vec![json!({ "table": table, "created": created, "updated": updated, "unchanged": unchanged, "head": head })]
         }
         Answer::Exported { table, rows } => vec![json!({ "table": table, "rows": rows })],
-        Answer::Schema { name, changed } => vec![json!({ "name": name, "changed": changed })],
+        Answer::Schema { name, changed, hidden } => vec![json!({ "name": name, "changed": changed, "hidden": hidden })],
         Answer::Verified { sound, report } => vec![json!({ "sound": sound, "report": report.trim_end() })],
     }
 }

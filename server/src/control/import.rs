@@ -6,7 +6,7 @@ use super::{Console, IMPORT_BYTES_MAX};
 use crate::access::OPERATOR;
 use crate::csv::{self, At, Plan, PlanError, Problem, RowIds};
 use crate::net::clock;
-use crate::net::hub::Hub;
+use crate::net::hub::{Hub, Unavailable};
 use crate::workspace::{ImportRefusal, Job, Reply};
 use tombolo_protocol::change::{Refusal, Verdict};
 use tombolo_protocol::schema::Table;
@@ -47,7 +47,13 @@ pub(super) fn import(
         if loud {
             console.progress(&format!("writing {} rows", changes.len()));
         }
-        head = match hub.ask_blocking(Job::Import { by: OPERATOR, changes })? {
+        let answer = hub.ask_blocking(Job::Import { by: OPERATOR, changes }).map_err(|error| match error {
+            Unavailable::Failed(why) => {
+                Refused::new(format!("{why}. Either all of the file was imported or nothing: look before you import it again"))
+            }
+            error => error.into(),
+        })?;
+        head = match answer {
             Reply::Import(Ok(imported)) => imported.head,
             Reply::Import(Err(refusal)) => return Err(explain(table, &lines, &refusal)),
             other => {

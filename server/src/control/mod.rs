@@ -18,6 +18,7 @@ pub(crate) use socket::{ControlSocket, Served, ask};
 
 use crate::net::folder::Folder;
 use crate::net::hub::Hub;
+use crate::store::guarded;
 use std::io;
 
 /// Bytes of a file that is imported at once; it is checked as a whole before anything is written.
@@ -45,7 +46,8 @@ pub(crate) fn carry_out(
     content: &[u8],
     console: &mut dyn Console,
 ) -> Result<Answer, Refused> {
-    match request {
+    hub.mended_blocking();
+    guarded(|| match request {
         Request::UserAdd { name, role, scopes, password } => users::add(hub, &name, role, &scopes, password),
         Request::UserList => users::list(hub),
         Request::UserPassword { name, password } => users::change_password(hub, &name, password),
@@ -55,5 +57,5 @@ pub(crate) fn carry_out(
         Request::Export { table } => rows::export(hub, &table, console),
         Request::Verify => rows::verify(hub, folder, console),
         Request::Schema { text } => schema::propose(hub, text),
-    }
+    })?
 }

@@ -76,6 +76,8 @@ pub(crate) enum Answer {
     Schema {
         name: String,
         changed: Option<String>,
+        /// Tables and fields that are not shown any more.
+        hidden: Vec<String>,
     },
 }
 
@@ -109,28 +111,37 @@ pub(crate) struct DeviceLine {
 
 /// Why nothing was done: a sentence for the operator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct Refused(pub(crate) String);
+pub(crate) struct Refused {
+    pub(crate) message: String,
+    /// What was asked for cannot be: a word of the command line is wrong.
+    pub(crate) usage: bool,
+}
 
 impl Refused {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self { message: message.into(), usage: false }
+    }
+
+    /// There is nothing by a name that was given.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), usage: true }
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
 impl From<Unavailable> for Refused {
     fn from(error: Unavailable) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }

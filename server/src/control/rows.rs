@@ -18,7 +18,7 @@ const PERCENT_STEP: u64 = 10;
 pub(super) fn table_named<'a>(schema: &'a Schema, name: &str) -> Result<&'a Table, Refused> {
     schema.table_named(name).ok_or_else(|| {
         let names: Vec<&str> = schema.tables.iter().map(|table| table.name.as_str()).collect();
-        Refused::new(format!("there is no table `{name}`: nothing was done. The tables are {}", names.join(", ")))
+        Refused::usage(format!("there is no table `{name}`: nothing was done. The tables are {}", names.join(", ")))
     })
 }
 
@@ -53,7 +53,9 @@ fn pass_on(file: &mut ::csv::Writer<Vec<u8>>, console: &mut dyn Console, least: 
 }
 
 pub(super) fn verify(hub: &Hub, folder: &Folder, console: &mut dyn Console) -> Result<Answer, Refused> {
-    let no_room = |error: StoreError| Refused::new(format!("a verification makes a second copy beside the data: {error}"));
+    let no_room = |error: StoreError| {
+        Refused::new(format!("a verification makes a second copy beside the data, and nothing else is changed: {error}"))
+    };
     let scratch = folder.scratch().map_err(no_room)?;
     let mut told = 0;
     let report = verify::verify(&hub.store()?, &scratch.store, &mut |Progress { done, head }| {

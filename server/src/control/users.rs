@@ -17,7 +17,7 @@ pub(super) fn add(hub: &Hub, name: &str, role: Role, scopes: &[String], password
     let id = UserId(clock::random_id());
     let grant = resolve(&hub.snapshot()?, scopes)?;
     let change = AccessChange::User { id, name: name.to_owned(), role, grant: grant.clone(), password };
-    commit(hub, change)?;
+    commit(hub, Job::Access { by: OPERATOR, change })?;
     let grant = shown(&hub.snapshot()?, &grant)?;
     Ok(Answer::UserAdded(UserLine { id, name: name.to_owned(), role, grant }))
 }
@@ -33,10 +33,10 @@ pub(super) fn list(hub: &Hub) -> Result<Answer, Refused> {
 
 pub(super) fn change_password(hub: &Hub, name: &str, password: String) -> Result<Answer, Refused> {
     let found = hub.snapshot()?.user_named(name)?;
-    let (id, User { name, role, grant, .. }) =
+    let (user, _) =
         found.ok_or_else(|| Refused::new(format!("there is no user `{name}`: nothing was changed. `user list` shows them")))?;
-    commit(hub, AccessChange::User { id, name: name.clone(), role, grant, password })?;
-    Ok(Answer::PasswordChanged { name })
+    commit(hub, Job::Password { by: OPERATOR, user, password })?;
+    Ok(Answer::PasswordChanged { name: name.to_owned() })
 }
 
 pub(super) fn devices(hub: &Hub) -> Result<Answer, Refused> {
@@ -70,12 +70,12 @@ pub(super) fn revoke(hub: &Hub, id: &str) -> Result<Answer, Refused> {
     let user = snapshot.device(device)?.ok_or_else(unknown)?.user;
     let user = snapshot.user(user)?.map_or_else(|| user.to_string(), |user| user.name);
     drop(snapshot);
-    commit(hub, AccessChange::DeviceRevoked { device })?;
+    commit(hub, Job::Access { by: OPERATOR, change: AccessChange::DeviceRevoked { device } })?;
     Ok(Answer::Revoked { device, user })
 }
 
-fn commit(hub: &Hub, change: AccessChange) -> Result<(), Refused> {
-    match hub.ask_blocking(Job::Access { by: OPERATOR, change })? {
+fn commit(hub: &Hub, job: Job) -> Result<(), Refused> {
+    match hub.ask_blocking(job)? {
         Reply::Access(Ok(_)) => Ok(()),
         Reply::Access(Err(error)) => Err(Refused::new(format!("{error}: nothing was changed"))),
         other => {

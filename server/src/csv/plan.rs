@@ -79,7 +79,7 @@ pub(crate) fn plan(
         let key = RowKey { table: table.tag, id };
         let held = snapshot.row(&key)?;
         let values = planner.values(line, &named)?;
-        planned.push(planner.row(line.line, key, held, values));
+        planned.push(planner.row(line, key, held, values));
     }
     planner.check_unique(&planned)?;
     planner.problems.or(()).map_err(PlanError::Problems)?;
@@ -134,22 +134,23 @@ impl Planner<'_> {
         first.into_keys().collect()
     }
 
-    /// The values of a line, with references resolved; what is wrong is told.
-    fn values(&mut self, line: &Line, named: &BTreeSet<RowId>) -> Result<BTreeMap<FieldTag, Value>, StoreError> {
+    /// The values of a line, with references resolved; what is wrong is told, and then `None`.
+    fn values(&mut self, line: &Line, named: &BTreeSet<RowId>) -> Result<BTreeMap<FieldTag, Option<Value>>, StoreError> {
         let mut values = BTreeMap::new();
         for (tag, cell) in &line.cells {
             let Some(field) = self.table.field(*tag) else { continue };
-            let value = self.resolve(field, &cell.given, named)?.unwrap_or_else(|message| {
-                match cell.set {
-                    true => self.tell_once(&field.name, message),
-                    false => self.problems.in_cell(line.line, &field.name, message),
-                }
-                // Wrong is told, and not missing as well.
-                Value::Null
-            });
-            values.insert(*tag, value);
+            let value = self.resolve(field, &cell.given, named)?;
+            values.insert(*tag, value.map_err(|message| self.tell(line, field, message)).ok());
         }
         Ok(values)
+    }
+
+    /// Tells what is wrong with a value, where it was given.
+    fn tell(&mut self, line: &Line, field: &Field, message: String) {
+        match line.cells.get(&field.tag).is_some_and(|cell| cell.set) {
+            true => self.tell_once(&field.name, message),
+            false => self.problems.in_cell(line.line, &field.name, message),
+        }
     }
 
     /// A value for all rows is wrong in each of them, and told with the first.
@@ -198,42 +199,61 @@ impl Planner<'_> {
         }
     }
 
-    /// The row as the import wants it: of a held row what differs, of a new one all values with the defaults.
-    fn row(&mut self, line: u64, key: RowKey, held: Option<Row>, values: BTreeMap<FieldTag, Value>) -> PlannedRow {
-        let fields = match &held {
+    /// The row as the import wants it: of a held row what differs, of a new one all values with the defaults. Of a held row a
+    /// required value may be missing, if it was before: the field became required later.
+    fn row(
+        &mut self,
+        line: &Line,
+        key: RowKey,
+        held: Option<Row>,
+        mut values: BTreeMap<FieldTag, Option<Value>>,
+    ) -> PlannedRow {
+        if held.is_none() {
+            self.add_defaults(line, &mut values);
+        }
+        let given = values.into_iter().filter_map(|(tag, value)| Some((tag, value?))).collect();
+        let mut fields = match &held {
             Some(row) if !row.is_live() => {
                 self.problems.in_cell(
-                    line,
+                    line.line,
                     ID_COLUMN,
                     "this row was deleted; restore it first, or leave the id empty for a new row",
                 );
                 BTreeMap::new()
             }
-            Some(row) => differing(self.table, row, values),
-            None => self.with_defaults(line, values),
+            Some(row) => differing(self.table, row, given),
+            None => given,
         };
-        PlannedRow { line, key, held, fields }
+        for (tag, value) in &fields {
+            if let Some(field) = self.table.field(*tag)
+                && (line.cells.contains_key(tag) && value.is_null() && field.required)
+            {
+                self.tell(line, field, field.explain(FieldProblem::Required));
+            }
+        }
+        if held.is_none() {
+            fields.retain(|_, value| !value.is_null());
+        }
+        PlannedRow { line: line.line, key, held, fields }
     }
 
-    fn with_defaults(&mut self, line: u64, mut values: BTreeMap<FieldTag, Value>) -> BTreeMap<FieldTag, Value> {
+    fn add_defaults(&mut self, line: &Line, values: &mut BTreeMap<FieldTag, Option<Value>>) {
         for field in &self.table.fields {
             if values.contains_key(&field.tag) {
                 continue;
             }
             match &field.default {
                 Some(value) => {
-                    values.insert(field.tag, value.clone());
+                    values.insert(field.tag, Some(value.clone()));
                 }
                 None if field.required => {
                     let message =
                         format!("{}; add the column, or --set {}=VALUE", field.explain(FieldProblem::Required), field.name);
-                    self.problems.in_cell(line, &field.name, message);
+                    self.problems.in_cell(line.line, &field.name, message);
                 }
                 None => {}
             }
         }
-        values.retain(|_, value| !value.is_null());
-        values
     }
 
     /// No two live rows may have the same value of a unique field after the import.
@@ -481,6 +501,32 @@ fields = ["dose", "unit"]
         world.0.apply(vec![Job::Import { by: OPERATOR, changes }], 3).unwrap();
         let error = world.plan(&format!("id,name\n{},B\n", id(1))).unwrap_err().to_string();
         assert!(error.starts_with("line 2, column `id`: this row was deleted"), "{error}");
+    }
+
+    #[test]
+    fn a_required_value_may_be_missing_where_it_was_before_the_field_was_required() {
+        let mut world = World::new();
+        world.import(&format!("id,name\n{},A\n{},\n", id(1), id(2)));
+        let later = SCHEMA.replacen("kind = \"text\"", "kind = \"text\"\nrequired = true", 1);
+        let required = Schema::parse(&later).unwrap();
+        let mut plan = |set: &[(String, String)], file: &str| {
+            let table = &required.tables[0];
+            let snapshot = world.0.store().snapshot().unwrap();
+            plan(&snapshot, &required, table, &read(table, set, file.as_bytes()).unwrap(), &mut world.1, 9)
+        };
+        let planned = plan(&[], &format!("id,name\n{},A\n{},\n", id(1), id(2))).unwrap();
+        assert_eq!((planned.updated, planned.unchanged), (0, 2));
+        let planned = plan(&[], &format!("id,name,dose\n{},,5\n", id(2))).unwrap();
+        assert_eq!(planned.updated, 1);
+        // Taken away, or never there.
+        let error = plan(&[], &format!("id,name\n{},\n{},B\n,\n", id(1), id(2))).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "line 2, column `name`: Name: a value is needed here\nline 4, column `name`: Name: a value is needed here"
+        );
+        let nothing = [("name".to_owned(), String::new())];
+        let error = plan(&nothing, "dose\n1\n2\n").unwrap_err().to_string();
+        assert_eq!(error, "--set name: Name: a value is needed here");
     }
 
     #[test]

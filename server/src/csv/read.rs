@@ -6,7 +6,7 @@ use csv::{ByteRecord, ReaderBuilder, Trim};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use tombolo_protocol::ids::{FieldTag, RowId};
-use tombolo_protocol::schema::{Field, Table};
+use tombolo_protocol::schema::{Field, FieldProblem, Table};
 use tombolo_protocol::value::Value;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -187,14 +187,16 @@ fn read_id(text: &str) -> Result<Option<RowId>, String> {
     }
 }
 
-/// Reads a value and checks what the field allows. That a required one is missing is said for new rows as for old ones.
+/// Reads a value and checks what the field allows. Whether nothing is too little depends on the row, which the plan knows.
 fn given(field: &Field, text: &str) -> Result<Given, String> {
     if field.reference.is_some() && !text.trim().is_empty() && RowId::from_str(text.trim()).is_err() {
         return Ok(Given::Title(text.trim().to_owned()));
     }
     let value = field.parse_text(text).map_err(|error| error.to_string())?;
-    field.check(&value).map_err(|problem| field.explain(problem))?;
-    Ok(Given::Value(value))
+    match field.check(&value) {
+        Err(problem) if problem != FieldProblem::Required => Err(field.explain(problem)),
+        _ => Ok(Given::Value(value)),
+    }
 }
 
 #[cfg(test)]
@@ -215,11 +217,7 @@ mod tests {
     fn values_are_read_by_the_kind_of_their_field() {
         let table = patients();
         let text = "\u{feff}name,weight_kg,birth_date,site\n\"Achieng, Rose\",61.5,1990-05-31,Kisumu\nOtieno,,,\n";
-        let sheet = read(&table, &[("sex".into(), "F".into())], text.as_bytes());
-        // The second row has no site, which is required.
-        assert_eq!(sheet.unwrap_err().to_string(), "line 3, column `site`: Site: a value is needed here");
-        let sheet =
-            read(&table, &[("sex".into(), "F".into())], text.replace("Otieno,,,", "Otieno,,,Kisumu").as_bytes()).unwrap();
+        let sheet = read(&table, &[("sex".into(), "F".into())], text.as_bytes()).unwrap();
         let cell = |line: usize, name: &str| &sheet.lines[line].cells[&table.field_named(name).unwrap().tag].given;
         assert_eq!(sheet.lines.len(), 2);
         assert_eq!(cell(0, "name"), &Given::Value(Value::text("Achieng, Rose")));
@@ -227,6 +225,7 @@ mod tests {
         assert_eq!(cell(0, "sex"), &Given::Value(Value::text("F")));
         assert_eq!(cell(0, "site"), &Given::Title("Kisumu".into()));
         assert_eq!(cell(1, "birth_date"), &Given::Value(Value::Null));
+        assert_eq!(cell(1, "site"), &Given::Value(Value::Null), "required, but the row may be there without it");
         assert_eq!((sheet.lines[0].line, sheet.lines[1].line), (2, 3));
     }
 
@@ -242,7 +241,6 @@ mod tests {
                 "line 3, column `weight_kg`: Weight (kg): the largest value allowed is 500",
                 "line 4, column `sex`: Sex: choose one of F, M, X",
                 "line 6: has 3 cells, but the first line names 4 columns; is a quote missing?",
-                "line 7, column `name`: Name: a value is needed here",
                 "line 8, column `name`: is not UTF-8; save the file with that encoding",
                 "line 11, column `sex`: Sex: choose one of F, M, X",
                 "line 12, column `weight_kg`: `?` is not a number that can be stored: write it like 61.5",

@@ -174,15 +174,18 @@ impl<T: Tables> Decider<'_, T> {
             }
             return Ok(Some(Violation { index, verdict: self.referenced_by(referrer) }));
         }
-        // The index holds at most one entry for each field of a row, and rows of this push are looked at above.
-        let enough = draft.changes.len() * tombolo_protocol::limits::FIELDS_MAX + 1;
-        for found in self.tables.referrers(&after.key, enough)? {
-            let row = self.tables.row_numbered(found.row)?;
-            let row = row.ok_or_else(|| StoreError::damaged("a reference of a row that is not there"))?;
-            let changed_here = draft.places.get(&row.key).is_some_and(|place| draft.states[*place].standing_after().is_some());
-            let table = self.schema.table(row.key.table);
-            if !changed_here && table.and_then(|table| reference_of(table, found.field)) == Some(OnDelete::Refuse) {
-                return Ok(Some(Violation { index, verdict: self.referenced_by(&row) }));
+        // Rows of this push are looked at above, so each field is read at most as far as the first row that is none of them.
+        for (table, field) in self.schema.referrers(after.key.table) {
+            if reference_of(table, field.tag) != Some(OnDelete::Refuse) {
+                continue;
+            }
+            for number in self.tables.referrers(&after.key, table.tag, field.tag)? {
+                let row = self.tables.row_numbered(number?)?;
+                let row = row.ok_or_else(|| StoreError::damaged("a reference of a row that is not there"))?;
+                let place = draft.places.get(&row.key);
+                if place.is_none_or(|place| draft.states[*place].standing_after().is_none()) {
+                    return Ok(Some(Violation { index, verdict: self.referenced_by(&row) }));
+                }
             }
         }
         Ok(None)

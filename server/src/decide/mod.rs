@@ -13,12 +13,12 @@ use crate::store::tables::Tables;
 use constraints::Violation;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tombolo_protocol::admit::{Decision, Facts, admit};
-use tombolo_protocol::change::{Change, Effect, Op, Push, Refusal, Verdict, VerdictRuns};
+use tombolo_protocol::admit::{Decision, Facts, admit, recorded_lost};
+use tombolo_protocol::change::{Change, Effect, LostValue, Op, Push, Refusal, Verdict, VerdictRuns};
 use tombolo_protocol::commit::{PushRecord, RecordedRow};
 use tombolo_protocol::ids::{DeviceId, FieldTag, RowKey, RowNo, Seq};
 use tombolo_protocol::row::Row;
-use tombolo_protocol::schema::Schema;
+use tombolo_protocol::schema::{Field, Schema, Table};
 use tombolo_protocol::value::Value;
 
 /// The function that decides a change by its own row: [`admit`], unless a test breaks it.
@@ -68,7 +68,7 @@ impl<'a, T: Tables> Decider<'a, T> {
             let verdict = Verdict::Refused(Refusal::UnknownTable);
             let state =
                 if change.op == Op::Decide { State::Stands { effect: None, merged: false } } else { State::Out(verdict) };
-            return Ok(Drafted { before, after: None, state });
+            return Ok(Drafted { before, after: None, state, lost: Vec::new() });
         };
         let facts = Facts {
             table,
@@ -76,7 +76,7 @@ impl<'a, T: Tables> Decider<'a, T> {
             visible: before.as_ref().is_none_or(|row| self.rights.may_see(self.schema, row)),
             may_write: self.rights.role.may_write(table),
             may_write_scope: &|scope| self.rights.grant.covers(scope),
-            initial: &self.initial(change),
+            initial: &self.initial(table, change),
         };
         // A defect in deciding one change must not stop the queue: it is a recorded refusal (P6).
         let decided = catch_unwind(AssertUnwindSafe(|| (self.admit)(&facts, change)));
@@ -91,16 +91,25 @@ impl<'a, T: Tables> Decider<'a, T> {
             }
             _ => None,
         };
-        Ok(Drafted { before, after, state })
+        let lost = recorded_lost(&facts, change);
+        Ok(Drafted { before, after, state, lost })
     }
 
-    /// What the server writes into a create for fields that the push's schema did not have (H7).
-    fn initial(&self, change: &Change) -> BTreeMap<FieldTag, Value> {
-        let known = self.written_under.table(change.key.table);
-        let table = self.schema.table(change.key.table);
-        let unknown = table.into_iter().flat_map(|table| &table.fields);
-        let unknown = unknown.filter(|field| known.is_none_or(|known| known.field(field.tag).is_none()));
-        unknown.filter_map(|field| Some((field.tag, field.initial.clone()?))).collect()
+    /// What the server writes for fields that the push's schema did not have, or did not require yet (H7): into a create, and
+    /// into a restore, since the row may be older than a field that is required now.
+    fn initial(&self, table: &Table, change: &Change) -> BTreeMap<FieldTag, Value> {
+        let known = self.written_under.table(table.tag);
+        let not_asked_for = |field: &&Field| {
+            let before = known.and_then(|known| known.field(field.tag));
+            let optional = before.is_none_or(|before| !before.required);
+            match change.op {
+                Op::Create => before.is_none() || field.required && optional,
+                Op::Restore => field.required && (optional || change.fields.iter().all(|named| named.field != field.tag)),
+                Op::Update | Op::Delete | Op::Decide => false,
+            }
+        };
+        let fields = table.fields.iter().filter(not_asked_for);
+        fields.filter_map(|field| Some((field.tag, field.initial.clone()?))).collect()
     }
 }
 
@@ -110,6 +119,8 @@ struct Drafted {
     /// The row as it would be; none where the change has no effect. Its seq and stamps are not final.
     after: Option<Row>,
     state: State,
+    /// What lost, as far as it is recorded.
+    lost: Vec<LostValue>,
 }
 
 enum State {
@@ -180,7 +191,7 @@ impl Draft<'_> {
         for (change, drafted) in self.changes.iter().zip(&self.states) {
             // What lost is recorded with the decision that goes through; else the client keeps it and sends it again.
             if !drafted.failed() {
-                lost.extend(change.lost.iter().map(|lost| (change.key, lost.clone())));
+                lost.extend(drafted.lost.iter().map(|lost| (change.key, lost.clone())));
             }
         }
         let verdicts = VerdictRuns::of(self.states.iter().map(|drafted| match &drafted.state {

@@ -1,8 +1,11 @@
+use crate::access::OPERATOR;
 use crate::testing::*;
-use crate::workspace::Workspace;
+use crate::workspace::{Job, Reply, Workspace};
 use tombolo_protocol::admit::{Decision, Facts, admit};
 use tombolo_protocol::change::{Change, LostValue, Op, Refusal, Verdict};
-use tombolo_protocol::ids::{FieldTag, RowId};
+use tombolo_protocol::commit::{CommitBody, Grant};
+use tombolo_protocol::ids::{FieldTag, RowId, UserId};
+use tombolo_protocol::schema::Role;
 use tombolo_protocol::value::Value;
 
 const ACCEPTED: Verdict = Verdict::Accepted { merged: false };
@@ -10,6 +13,9 @@ const PATIENT: FieldTag = FieldTag(1);
 const REASON: FieldTag = FieldTag(2);
 const FRIEND: FieldTag = FieldTag(3);
 const BEFORE: FieldTag = FieldTag(4);
+const WARD: FieldTag = FieldTag(7);
+
+const READER: UserId = UserId(uuid::Uuid::from_u128(5));
 
 fn world() -> (World, Pusher) {
     (World::new(), Pusher::new(100, EVERYBODY))
@@ -135,6 +141,20 @@ fn a_reference_that_may_stay_does_not_hold_a_deletion() {
 }
 
 #[test]
+fn a_reference_that_holds_is_found_behind_any_number_that_may_stay() {
+    let (mut world, mut pusher) = world();
+    world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH)]);
+    let friend = |number| change(key(VISITS, number), Op::Create, 0, &[(FRIEND, Value::uuid(id(1).0))]);
+    world.accepted(&mut pusher, (1000..1200).map(friend).collect());
+    world.accepted(&mut pusher, (1200..1400).map(friend).collect());
+    let base = world.accepted(&mut pusher, vec![visit(5000, 1)]).0;
+    let (_, verdicts) = world.push(&mut pusher, vec![delete(key(PATIENTS, 1), base)]);
+    assert_eq!(verdicts, [Verdict::Refused(Refusal::Referenced { by: Some(key(VISITS, 5000)) })]);
+    let (_, verdicts) = world.push(&mut pusher, vec![delete(key(VISITS, 5000), base), delete(key(PATIENTS, 1), base)]);
+    assert_eq!(verdicts, [ACCEPTED, ACCEPTED]);
+}
+
+#[test]
 fn a_group_goes_whole_or_not_at_all() {
     let (mut world, mut pusher) = world();
     let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH), create_patient(2, "b", NORTH)]).0;
@@ -219,7 +239,7 @@ fn a_create_of_a_deleted_row_is_edit_against_delete() {
     // T19: also after the values were purged.
     let (_, verdicts) = world.push(&mut pusher, vec![create_patient(1, "a", NORTH)]);
     assert_eq!(verdicts, [Verdict::Conflict]);
-    world.apply(crate::workspace::Job::Purge { by: crate::access::OPERATOR, rows: vec![key(PATIENTS, 1)] });
+    world.apply(Job::Purge { by: OPERATOR, rows: vec![key(PATIENTS, 1)] });
     let retry = vec![create_patient(1, "a", NORTH)];
     assert_eq!(world.push(&mut pusher, retry).1, [Verdict::Conflict]);
     assert_eq!(world.push(&mut pusher, vec![update(key(PATIENTS, 1), base, PHONE, "1")]).1, [Verdict::Conflict]);
@@ -238,6 +258,39 @@ fn a_decision_is_always_accepted_and_its_lost_value_is_kept() {
     let rights = snapshot.rights(EVERYBODY).unwrap().unwrap();
     let history = snapshot.history(&rights, &key(PATIENTS, 1), 10).unwrap();
     assert_eq!(history.entries[0].lost, [(PHONE, Value::text("mine"))]);
+}
+
+#[test]
+fn what_lost_enters_no_history_that_its_author_may_not_write() {
+    let (mut world, mut admin) = world();
+    world.user(READER, "reader", Role::Viewer, Grant::All);
+    let base = world.accepted(&mut admin, vec![create_patient(1, "a", SOUTH), create_patient(2, "b", NORTH)]).0;
+    let lost_in = |number: u64, field: FieldTag| {
+        let mut decision = change(key(PATIENTS, number), Op::Decide, base, &[]);
+        decision.lost.push(LostValue { field, value: Value::text("not yours") });
+        decision
+    };
+    let mut northern = Pusher::new(200, NORTHERN);
+    let mut reader = Pusher::new(300, READER);
+    // Another scope, a row that is not there, a field that is not there, a role that only reads: accepted, since nothing is
+    // left to do about it, and without a trace.
+    let unwelcome = vec![lost_in(1, PHONE), lost_in(9, PHONE), lost_in(2, FieldTag(99))];
+    let (seq, verdicts) = world.push(&mut northern, unwelcome);
+    assert_eq!(verdicts, [ACCEPTED, ACCEPTED, ACCEPTED]);
+    let (later, verdicts) = world.push(&mut reader, vec![lost_in(2, PHONE)]);
+    assert_eq!(verdicts, [ACCEPTED]);
+    let snapshot = world.snapshot();
+    for seq in [seq, later] {
+        let CommitBody::Push(record) = snapshot.commit(seq).unwrap().unwrap().body else { panic!("a push") };
+        assert!(record.lost.is_empty(), "{:?}", record.lost);
+    }
+    let rights = snapshot.rights(EVERYBODY).unwrap().unwrap();
+    for number in [1, 2] {
+        assert_eq!(snapshot.history(&rights, &key(PATIENTS, number), 10).unwrap().entries.len(), 1);
+    }
+    world.push(&mut northern, vec![lost_in(2, PHONE)]);
+    let history = world.snapshot().history(&rights, &key(PATIENTS, 2), 10).unwrap();
+    assert_eq!(history.entries[0].lost, [(PHONE, Value::text("not yours"))], "of who may write it, it is kept");
 }
 
 #[test]
@@ -276,4 +329,59 @@ fn a_decision_for_a_table_that_is_gone_is_accepted_and_a_change_is_not() {
     let create = change(key(gone, 2), Op::Create, 0, &[(REASON, Value::text("x"))]);
     let (_, verdicts) = world.push(&mut pusher, vec![decide, create]);
     assert_eq!(verdicts, [ACCEPTED, Verdict::Refused(Refusal::UnknownTable)]);
+}
+
+/// Patients have a ward from now on: required, with the initial value `none`, or optional without.
+fn add_ward(world: &mut World, required: bool) {
+    let rest = if required { "required = true\ninitial = \"none\"\n" } else { "" };
+    let ward = format!("[[table.field]]\nname = \"ward\"\ntag = 7\nkind = \"text\"\nlabel = \"Ward\"\n{rest}");
+    let text = SCHEMA.replacen("[[table.field]]\nname = \"phone\"", &format!("{ward}[[table.field]]\nname = \"phone\""), 1);
+    let reply = world.apply(Job::Schema { by: OPERATOR, text });
+    assert!(matches!(reply, Reply::Schema(Ok(_))), "{reply:?}");
+}
+
+#[test]
+fn a_row_deleted_before_a_required_field_came_is_restored_with_its_initial_value() {
+    let (mut world, mut pusher) = world();
+    let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH), create_patient(2, "b", NORTH)]).0;
+    let gone = world.accepted(&mut pusher, vec![delete(key(PATIENTS, 1), base), delete(key(PATIENTS, 2), base)]).0;
+    add_ward(&mut world, true);
+    let named = change(key(PATIENTS, 2), Op::Restore, gone, &[(WARD, Value::text("east"))]);
+    world.accepted(&mut pusher, vec![change(key(PATIENTS, 1), Op::Restore, gone, &[]), named]);
+    assert_eq!(world.row(&key(PATIENTS, 1)).value(WARD), &Value::text("none"));
+    assert_eq!(world.row(&key(PATIENTS, 2)).value(WARD), &Value::text("east"));
+}
+
+#[test]
+fn a_row_older_than_a_required_field_is_edited_without_it() {
+    let (mut world, mut pusher) = world();
+    let base = world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH)]).0;
+    add_ward(&mut world, true);
+    world.accepted(&mut pusher, vec![update(key(PATIENTS, 1), base, PHONE, "1")]);
+    assert!(world.row(&key(PATIENTS, 1)).value(WARD).is_null());
+}
+
+#[test]
+fn a_create_made_while_a_field_was_optional_gets_its_initial_value() {
+    let (mut world, mut pusher) = world();
+    add_ward(&mut world, false);
+    let optional = world.workspace.head().seq;
+    add_ward(&mut world, true);
+    let push = pusher.freeze_under(optional, vec![create_patient(1, "a", NORTH)]);
+    let reply = world.apply(Job::Push { device: pusher.device, user: pusher.user, push });
+    assert!(matches!(reply, Reply::Push(_)), "{reply:?}");
+    assert_eq!(world.row(&key(PATIENTS, 1)).value(WARD), &Value::text("none"));
+}
+
+#[test]
+fn a_create_that_got_an_initial_value_is_the_same_create_from_another_device() {
+    let (mut world, mut pusher) = world();
+    add_ward(&mut world, true);
+    world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH)]);
+    let mut copy = Pusher::new(101, EVERYBODY);
+    assert_eq!(world.push(&mut copy, vec![create_patient(1, "a", NORTH)]).1, [Verdict::Agreed]);
+    assert_eq!(world.push(&mut copy, vec![create_patient(1, "b", NORTH)]).1, [Verdict::Conflict]);
+    let base = world.workspace.head().seq.0;
+    world.accepted(&mut pusher, vec![update(key(PATIENTS, 1), base, WARD, "east")]);
+    assert_eq!(world.push(&mut copy, vec![create_patient(1, "a", NORTH)]).1, [Verdict::Conflict]);
 }

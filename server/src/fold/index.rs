@@ -212,11 +212,12 @@ fn change_references<'a>(
     released: impl Iterator<Item = &'a (FieldTag, RowKey)>,
     taken: impl Iterator<Item = &'a (FieldTag, RowKey)>,
 ) -> Result<(), StoreError> {
+    let entry = |field: &FieldTag, target: &'a RowKey| (target.table.0, target.id.bytes(), row.key.table.0, field.0, row.no.0);
     for (field, target) in released {
-        tables.references.remove((target.table.0, target.id.bytes(), row.no.0, field.0))?;
+        tables.references.remove(entry(field, target))?;
     }
     for (field, target) in taken {
-        tables.references.insert((target.table.0, target.id.bytes(), row.no.0, field.0), ())?;
+        tables.references.insert(entry(field, target), ())?;
     }
     Ok(())
 }

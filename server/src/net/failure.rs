@@ -6,6 +6,8 @@ use axum::Json;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tombolo_protocol::ids::WorkspaceId;
+use tombolo_protocol::version::WORKSPACE_HEADER;
 
 /// A refused request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,22 +17,24 @@ pub(crate) struct HttpFailure {
     error: &'static str,
     /// For people.
     message: String,
-    header: Option<(HeaderName, String)>,
+    headers: Vec<(HeaderName, String)>,
 }
 
 impl HttpFailure {
     pub(crate) fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
-        Self { status, error, message: message.into(), header: None }
+        Self { status, error, message: message.into(), headers: Vec::new() }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
-    /// No token, or one that is not valid (any more).
-    pub(crate) fn unauthorized() -> Self {
+    /// No token, or one that is not valid (any more) in this workspace.
+    pub(crate) fn unauthorized(workspace: WorkspaceId) -> Self {
         let message = "The login of this device is not valid any more; nothing is lost. Log in again.";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with(header::WWW_AUTHENTICATE, "Bearer")
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+            .with(header::WWW_AUTHENTICATE, "Bearer")
+            .with(HeaderName::from_static(WORKSPACE_HEADER), workspace.to_string())
     }
 
     /// Too much at once; worth another try.
@@ -39,7 +43,7 @@ impl HttpFailure {
     }
 
     pub(crate) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.header = Some((name, value.into()));
+        self.headers.push((name, value.into()));
         self
     }
 }
@@ -56,10 +60,10 @@ impl IntoResponse for HttpFailure {
     fn into_response(self) -> Response {
         let body = Json(json!({ "error": self.error, "message": self.message }));
         let mut response = (self.status, body).into_response();
-        if let Some((name, value)) = self.header
-            && let Ok(value) = value.parse()
-        {
-            response.headers_mut().insert(name, value);
+        for (name, value) in self.headers {
+            if let Ok(value) = value.parse() {
+                response.headers_mut().insert(name, value);
+            }
         }
         response
     }

@@ -34,6 +34,8 @@ pub struct Prepared {
     pub schema_name: String,
     /// What was done.
     pub outcome: Outcome,
+    /// Tables and fields that a new schema does not have, and that are not shown any more.
+    pub hidden: Vec<String>,
 }
 
 /// What was done to a data folder.
@@ -86,8 +88,17 @@ pub enum FolderError {
     #[error("the schema is not usable, nothing was changed:\n{0}")]
     Schema(SchemaError),
     /// The schema may not follow the one that the workspace has.
-    #[error("the changed schema was refused, the workspace keeps the one that it has:\n{0}")]
+    #[error("{}", refused_words(.0))]
     Refused(SchemaRefusal),
+}
+
+fn refused_words(refusal: &SchemaRefusal) -> String {
+    match refusal {
+        SchemaRefusal::Violated(rows) => {
+            format!("rows violate the changed schema, so the workspace keeps the one that it has:\n{}", rows.join("\n"))
+        }
+        refusal => format!("the changed schema was refused, the workspace keeps the one that it has:\n{refusal}"),
+    }
 }
 
 impl Folder {
@@ -160,33 +171,43 @@ impl Folder {
             self.check()?;
             let store = self.open_store().map_err(|error| self.explain(error))?;
             let snapshot = store.snapshot().map_err(|error| self.explain(error))?;
-            return Ok(Prepared { schema_name: snapshot.schema().name.clone(), outcome: Outcome::Unchanged });
+            return Ok(Prepared {
+                schema_name: snapshot.schema().name.clone(),
+                outcome: Outcome::Unchanged,
+                hidden: Vec::new(),
+            });
         };
-        let schema_name = Schema::parse(text).map_err(FolderError::Schema)?.name;
+        let schema = Schema::parse(text).map_err(FolderError::Schema)?;
         make_private(&self.path).map_err(|error| self.unusable(error))?;
-        match self.check() {
-            Ok(()) => {}
+        let made = match self.check() {
+            Ok(()) => false,
             // Made empty here, because the store would make it for everybody to read.
             Err(FolderError::NoWorkspace { .. }) => {
-                make_private_file(&self.store_path()).map_err(|error| self.unusable(error))?
+                make_private_file(&self.store_path()).map_err(|error| self.unusable(error))?;
+                true
             }
             Err(error) => return Err(error),
-        }
-        let outcome = self.open_and_propose(text)?;
-        Ok(Prepared { schema_name, outcome })
+        };
+        let (outcome, hidden) = self.open_and_propose(&schema).inspect_err(|_| {
+            if made {
+                // There is no workspace in it. What is left of it is used by the next attempt.
+                let _ = std::fs::remove_file(self.store_path());
+            }
+        })?;
+        Ok(Prepared { schema_name: schema.name, outcome, hidden })
     }
 
-    fn open_and_propose(&self, text: &str) -> Result<Outcome, FolderError> {
+    fn open_and_propose(&self, schema: &Schema) -> Result<(Outcome, Vec<String>), FolderError> {
         let explain = |error| self.explain(error);
         let store = self.open_store().map_err(explain)?;
         self.sweep();
         if store.is_initialised().map_err(explain)? {
             let mut workspace = Workspace::open(store).map_err(explain)?;
-            return self.propose(&mut workspace, text);
+            return self.propose(&mut workspace, schema);
         }
         let id = WorkspaceId(clock::random_id());
-        match Workspace::init(store, Init { id, schema: text }, clock::now_ms()) {
-            Ok(_) | Err(InitError::Exists) => Ok(Outcome::Made),
+        match Workspace::init(store, Init { id, schema: &schema.text }, clock::now_ms()) {
+            Ok(_) | Err(InitError::Exists) => Ok((Outcome::Made, Vec::new())),
             Err(InitError::Schema(error)) => Err(FolderError::Schema(error)),
             Err(InitError::Store(error)) => Err(self.explain(error)),
         }
@@ -203,15 +224,33 @@ impl Folder {
         }
     }
 
-    fn propose(&self, workspace: &mut Workspace, text: &str) -> Result<Outcome, FolderError> {
-        let job = Job::Schema { by: OPERATOR, text: text.to_owned() };
+    fn propose(&self, workspace: &mut Workspace, schema: &Schema) -> Result<(Outcome, Vec<String>), FolderError> {
+        let before = workspace.store().snapshot().map_err(|error| self.explain(error))?.schema().clone();
+        let job = Job::Schema { by: OPERATOR, text: schema.text.clone() };
         let mut replies = workspace.apply(vec![job], clock::now_ms()).map_err(|error| self.explain(error))?;
         match replies.pop() {
-            Some(Reply::Schema(Ok(SchemaReply::Changed { evolution, .. }))) => Ok(Outcome::Evolved(evolution)),
+            Some(Reply::Schema(Ok(SchemaReply::Changed { evolution, .. }))) => {
+                Ok((Outcome::Evolved(evolution), hidden_by(&before, schema)))
+            }
             Some(Reply::Schema(Err(refusal))) => Err(FolderError::Refused(refusal)),
-            _ => Ok(Outcome::Unchanged),
+            _ => Ok((Outcome::Unchanged, Vec::new())),
         }
     }
+}
+
+/// The tables and fields that a schema does not have any more, by name.
+pub(crate) fn hidden_by(before: &Schema, after: &Schema) -> Vec<String> {
+    let mut hidden = Vec::new();
+    for table in &before.tables {
+        match after.table(table.tag) {
+            None => hidden.push(format!("table `{}`", table.name)),
+            Some(kept) => {
+                let gone = table.fields.iter().filter(|field| kept.field(field.tag).is_none());
+                hidden.extend(gone.map(|field| format!("field `{}` of `{}`", field.name, table.name)));
+            }
+        }
+    }
+    hidden
 }
 
 /// A store that goes with its handle.
@@ -264,6 +303,19 @@ mod tests {
         let error = folder.prepare(Some(RENTAL)).unwrap_err();
         assert!(error.to_string().starts_with("the changed schema was refused, the workspace keeps"), "{error}");
         assert_eq!(folder.prepare(None).unwrap().schema_name, "clinic");
+    }
+
+    #[test]
+    fn what_an_older_schema_hides_is_named_and_is_there_again_with_the_newer_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::new(temp.path());
+        let field = |name: &str, tag: u16| format!("[[table.field]]\nname = \"{name}\"\ntag = {tag}\nkind = \"text\"\n");
+        let table = |name: &str, tag: u16| format!("[[table]]\nname = \"{name}\"\ntag = {tag}\n{}", field("a", 1));
+        let older = format!("name = \"t\"\n{}", table("one", 1));
+        let newer = format!("{older}{}{}", field("b", 2), table("two", 2));
+        assert!(folder.prepare(Some(&newer)).unwrap().hidden.is_empty());
+        assert_eq!(folder.prepare(Some(&older)).unwrap().hidden, ["field `b` of `one`", "table `two`"]);
+        assert!(folder.prepare(Some(&newer)).unwrap().hidden.is_empty());
     }
 
     #[test]

@@ -109,7 +109,7 @@ async fn sync(
     };
     // A revocation between the first look and the place rang no bell here.
     if login::identify(&app.hub, &headers).await? != identity {
-        return Err(HttpFailure::unauthorized());
+        return Err(HttpFailure::busy("The login of this device changed at this moment. Try again."));
     }
     let connection = Connection {
         hub: app.hub,

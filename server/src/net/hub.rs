@@ -11,12 +11,18 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tombolo_protocol::ids::{DeviceId, Mark};
 
 /// Jobs that wait for the writer.
 const JOBS_MAX: usize = 1024;
+
+/// Who asks while the store is being opened again waits a little: mostly it is there again at once.
+const MENDED_LOOKS: u32 = 25;
+const MENDED_LOOK: Duration = Duration::from_millis(200);
+const BEING_OPENED: &str = "the store is being opened again after a failed write, and nothing was begun: try again in a while";
 
 /// How the store is doing; sessions end when it changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,7 +131,31 @@ impl Hub {
     /// The store itself, for checks that read all of it.
     pub(crate) fn store(&self) -> Result<Store, Unavailable> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        store.clone().ok_or_else(|| closed("the store is being opened again after a failed write: try again in a while"))
+        store.clone().ok_or_else(being_opened)
+    }
+
+    /// Waits while the store is being opened again, for some seconds at most.
+    pub(crate) async fn mended(&self) {
+        for _ in 0..MENDED_LOOKS {
+            if !self.is_being_opened() {
+                return;
+            }
+            tokio::time::sleep(MENDED_LOOK).await;
+        }
+    }
+
+    /// [`Self::mended`] for threads.
+    pub(crate) fn mended_blocking(&self) {
+        for _ in 0..MENDED_LOOKS {
+            if !self.is_being_opened() {
+                return;
+            }
+            std::thread::park_timeout(MENDED_LOOK);
+        }
+    }
+
+    fn is_being_opened(&self) -> bool {
+        self.store().is_err() && *self.health.borrow() != Health::Stopping
     }
 
     /// Gives the writer a job and waits for its reply.
@@ -237,6 +267,11 @@ impl Hub {
 
 fn stopped() -> Unavailable {
     closed("the server is stopping: nothing was changed")
+}
+
+/// What a job is told that comes while the store is being opened again.
+pub(super) fn being_opened() -> Unavailable {
+    closed(BEING_OPENED)
 }
 
 fn closed(why: &str) -> Unavailable {

@@ -83,8 +83,11 @@ async fn serve(
         _ = connection.as_mut() => {}
         () = peer.outstayed(limits.stranger_time) => {}
         () = told(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+            // A stranger in the middle of a request might take all of its time, and can ask again.
+            if peer.is_known() {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
         }
     }
     drop(busy);

@@ -15,7 +15,7 @@ use super::failure::HttpFailure;
 use super::http::App;
 use super::hub::{Hub, Unavailable};
 use super::peer::Peer;
-use crate::passwords;
+use crate::passwords::{self, Memory};
 use crate::snapshot::{Identity, Snapshot};
 use crate::store::StoreError;
 use crate::store::records::User;
@@ -51,6 +51,8 @@ pub(crate) struct Desk {
     attempts: Mutex<Attempts>,
     hashings: Semaphore,
     waiting: Semaphore,
+    /// What the hashings fill: one for each of them, used again and again.
+    memories: Arc<Mutex<Vec<Memory>>>,
 }
 
 impl Default for Desk {
@@ -59,18 +61,38 @@ impl Default for Desk {
             attempts: Mutex::default(),
             hashings: Semaphore::new(HASHINGS_MAX),
             waiting: Semaphore::new(HASHINGS_MAX + WAITING_MAX),
+            memories: Arc::default(),
         }
     }
 }
 
 impl Desk {
-    /// Whether this is the password; the same work where there is no such user.
-    async fn check(&self, password: String, phc: Option<String>) -> Result<bool, HttpFailure> {
+    /// Whether this is the password of that name; the same work where there is no such user.
+    async fn check(
+        &self,
+        name: &str,
+        password: String,
+        phc: Option<String>,
+        now: impl Fn() -> i64,
+    ) -> Result<bool, HttpFailure> {
         let busy = || HttpFailure::busy("Many log in at the moment. Try again in a while.");
         let _place = self.waiting.try_acquire().map_err(|_| busy())?;
         let _turn = self.hashings.acquire().await.map_err(|_| busy())?;
-        let checked = tokio::task::spawn_blocking(move || passwords::verify(&password, phc.as_deref())).await;
-        checked.map_err(|_| busy())
+        // Others of this name may have failed while this one waited.
+        self.attempts().admit(name, now()).map_err(too_many)?;
+        let memories = self.memories.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            let memories = || memories.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = memories().pop().unwrap_or_default();
+            let is_it = passwords::verify(&password, phc.as_deref(), &mut memory);
+            memories().push(memory);
+            is_it
+        });
+        let is_it = checked.await.map_err(|_| busy())?;
+        if !is_it {
+            self.attempts().failed(name, now());
+        }
+        Ok(is_it)
     }
 
     fn attempts(&self) -> std::sync::MutexGuard<'_, Attempts> {
@@ -104,9 +126,13 @@ pub(crate) fn token_hash(headers: &HeaderMap) -> Option<[u8; 32]> {
 /// # Errors
 /// That the token is missing, unknown, expired or revoked; or that the store cannot be read.
 pub(crate) async fn identify(hub: &Arc<Hub>, headers: &HeaderMap) -> Result<Identity, HttpFailure> {
-    let token = token_hash(headers).ok_or_else(HttpFailure::unauthorized)?;
-    let identity = read(hub, move |snapshot, now_ms| snapshot.identity(&token, now_ms)).await?;
-    identity.ok_or_else(HttpFailure::unauthorized)
+    let token = token_hash(headers);
+    let (workspace, identity) = read(hub, move |snapshot, now_ms| {
+        let identity = token.map(|token| snapshot.identity(&token, now_ms)).transpose()?.flatten();
+        Ok((snapshot.workspace(), identity))
+    })
+    .await?;
+    identity.ok_or_else(|| HttpFailure::unauthorized(workspace))
 }
 
 /// Reads from the store, off the async threads.
@@ -115,6 +141,7 @@ async fn read<T: Send + 'static>(
     read: impl FnOnce(&Snapshot, i64) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, HttpFailure> {
     let hub = hub.clone();
+    hub.mended().await;
     let done = tokio::task::spawn_blocking(move || {
         let snapshot = hub.snapshot()?;
         read(&snapshot, hub.now_ms()).map_err(|error| Unavailable::Closed(error.to_string()))
@@ -155,17 +182,12 @@ pub(crate) async fn login(
     body: Body,
 ) -> Result<Json<LoginAnswer>, HttpFailure> {
     let LoginRequest { name, password, device } = read_request(&headers, body).await?;
-    let now_ms = app.hub.now_ms();
-    app.desk.attempts().take(&name, now_ms).map_err(too_many)?;
+    // Who has to wait anyway takes no place.
+    app.desk.attempts().admit(&name, app.hub.now_ms()).map_err(too_many)?;
     let wanted = name.clone();
     let found = read(&app.hub, move |snapshot, _| snapshot.user_named(&wanted)).await?;
     let phc = found.as_ref().map(|(_, user)| user.password.clone());
-    let checked = app.desk.check(password, phc).await;
-    if !matches!(checked, Ok(false)) {
-        // Only a wrong password counts.
-        app.desk.attempts().succeeded(&name);
-    }
-    if !checked? {
+    if !app.desk.check(&name, password, phc, || app.hub.now_ms()).await? {
         return Err(wrong_credentials());
     }
     let (user, record) = found.ok_or_else(wrong_credentials)?;
@@ -220,8 +242,9 @@ pub(crate) async fn logout(State(app): State<App>, headers: HeaderMap) -> Result
     let Identity { device, user, .. } = identify(&app.hub, &headers).await?;
     let job = Job::Access { by: user, change: AccessChange::TokenRevoked { device } };
     match app.hub.ask(job).await? {
-        Reply::Access(Ok(_)) => Ok(Json(json!({}))),
-        _ => Err(HttpFailure::unauthorized()),
+        // Refused is a token that is gone meanwhile, which is what was asked for.
+        Reply::Access(_) => Ok(Json(json!({}))),
+        _ => Err(HttpFailure::busy("The server stumbled over this logout. Try again in a while.")),
     }
 }
 
@@ -233,4 +256,31 @@ fn too_many(wait_ms: i64) -> HttpFailure {
     let seconds = wait_ms / 1000 + 1;
     let message = format!("Too many failed logins with this name. Try again in {seconds} s.");
     HttpFailure::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", message).with(header::RETRY_AFTER, seconds.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::join_all;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn logins_at_the_same_time_share_the_memory_and_none_of_them_counts_as_a_failure() {
+        let desk = Desk::default();
+        let phc = passwords::hash("river stone", [7; 16]).unwrap();
+        let login = |_| desk.check("anna", "river stone".to_owned(), Some(phc.clone()), || 1000);
+        let checked = join_all((0..4 * HASHINGS_MAX + 6).map(login)).await;
+        assert!(checked.iter().all(|checked| *checked == Ok(true)), "{checked:?}");
+        let made = desk.memories.lock().unwrap().len();
+        assert!((1..=HASHINGS_MAX).contains(&made), "{made}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn guesses_at_the_same_time_are_no_more_than_those_one_after_another() {
+        let desk = Desk::default();
+        let phc = passwords::hash("river stone", [7; 16]).unwrap();
+        let guess = |_| desk.check("anna", "river".to_owned(), Some(phc.clone()), || 1000);
+        let checked = join_all((0..16).map(guess)).await;
+        let tried = checked.iter().filter(|checked| checked.is_ok()).count();
+        assert!((10..10 + HASHINGS_MAX).contains(&tried), "{tried}");
+    }
 }

@@ -148,8 +148,8 @@ fn unexpected() -> OperatorError {
 }
 
 impl From<Refused> for OperatorError {
-    fn from(Refused(message): Refused) -> Self {
-        Self(message)
+    fn from(refused: Refused) -> Self {
+        Self(refused.message)
     }
 }
 

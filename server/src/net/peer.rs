@@ -44,10 +44,15 @@ impl Peer {
         drop(self.place.lock().expect("nothing panics while holding it").take());
     }
 
+    /// Whether the peer has shown who it is.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
     /// Ends when a peer that is still unknown has used up its time; never for a known one.
     pub(crate) async fn outstayed(&self, limit: Duration) {
         tokio::time::sleep_until(self.since + limit).await;
-        if self.known.load(Ordering::Relaxed) {
+        if self.is_known() {
             std::future::pending::<()>().await;
         }
     }
@@ -62,7 +67,7 @@ impl Peer {
             let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.last_read_ms.store(ms, Ordering::Relaxed);
         }
-        if !self.known.load(Ordering::Relaxed) && self.read.fetch_add(bytes, Ordering::Relaxed) + bytes > self.bytes_max {
+        if !self.is_known() && self.read.fetch_add(bytes, Ordering::Relaxed) + bytes > self.bytes_max {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an unknown peer sent more than it may"));
         }
         Ok(())

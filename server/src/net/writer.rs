@@ -5,9 +5,9 @@
 //! opened again (P9).
 
 use super::clock;
-use super::hub::{Health, Hub, Unavailable};
+use super::hub::{Health, Hub, Unavailable, being_opened};
 use super::log::Log;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, said};
 use crate::workspace::{Job, Reply, Workspace};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Weak;
@@ -153,7 +153,7 @@ impl Writer {
                 return Some(workspace);
             }
             Ok(Err(error)) => (error.to_string(), false),
-            Err(_) => ("a defect stopped a write".to_owned(), true),
+            Err(panic) => (format!("a defect or a damaged data file stopped a write ({})", said(&*panic)), true),
         };
         // Also after a defect: a verification or an export that holds the store lets go of it.
         workspace.store().poison();
@@ -163,19 +163,24 @@ impl Writer {
 
     /// After a failed write: nobody is answered, the store is closed and opened again.
     fn recover(&mut self, why: String, defect: bool, waiting: Vec<ReplyTo>) -> Option<Workspace> {
-        (self.log)(&why);
+        (self.log)(&format_args!(
+            "{why}. Until the store was opened again nothing is answered; clients keep their edits and send them again"
+        ));
         let error = Unavailable::Failed(why);
         if let Some(hub) = self.hub.upgrade() {
             hub.set_store(None);
             hub.announce_health(Health::Trouble { defect });
         }
-        waiting.into_iter().chain(self.carried.take().map(|asked| asked.reply_to)).for_each(|reply_to| reply_to.fail(&error));
+        waiting.into_iter().for_each(|reply_to| reply_to.fail(&error));
+        if let Some(carried) = self.carried.take() {
+            carried.reply_to.fail(&being_opened());
+        }
         loop {
             // Readers that still hold the old store let go within one answer.
             std::thread::park_timeout(REOPEN_AFTER);
             loop {
                 match self.queue.try_recv() {
-                    Ok(Work::Job(asked)) => asked.reply_to.fail(&error),
+                    Ok(Work::Job(asked)) => asked.reply_to.fail(&being_opened()),
                     Ok(Work::Stop) | Err(mpsc::error::TryRecvError::Disconnected) => return None,
                     Err(mpsc::error::TryRecvError::Empty) => break,
                 }

@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tombolo_protocol::error::DecodeError;
 use tombolo_protocol::frame;
-use tombolo_protocol::ids::{DeviceId, Mark};
+use tombolo_protocol::ids::{DeviceId, Mark, UserId};
 use tombolo_protocol::limits::PUSH_WINDOW_MAX;
 use tombolo_protocol::message::{CloseReason, Down, Hello, Up};
 
@@ -362,6 +362,7 @@ impl Driver {
         let mut session = self.session.take().expect("it is away only here");
         let hub = self.hub.clone();
         let now_ms = self.clock.now_ms();
+        let who = (self.identity.device, self.identity.user);
         let served = tokio::task::spawn_blocking(move || {
             let served = hub
                 .snapshot()
@@ -370,7 +371,8 @@ impl Driver {
             if served.is_err() {
                 session.handle_trouble(TROUBLE_AFTER_MS);
             }
-            let ready: Vec<Ready> = std::iter::from_fn(|| session.poll_output()).map(Ready::from).collect();
+            let outputs = std::iter::from_fn(|| session.poll_output());
+            let ready: Vec<Ready> = outputs.inspect(|output| tell_divergence(&hub, who, output)).map(Ready::from).collect();
             (session, served, ready)
         });
         let Ok((session, served, ready)) = served.await else {
@@ -389,6 +391,19 @@ impl Driver {
             Over
         })
     }
+}
+
+/// An operator who put the server back wants to know who had more than it has now, and what becomes of that (H3, H4).
+fn tell_divergence(hub: &Hub, (device, user): (DeviceId, UserId), output: &Output) {
+    let Output::Frame(Down::Diverged(diverged)) = output else { return };
+    let name = hub.snapshot().ok().and_then(|snapshot| Some(snapshot.user(user).ok()??.name));
+    log::to_stderr(&format_args!(
+        "device {device} of {} knows commits that this server does not have: commit {} is the newest in common, {} of its \
+         unanswered pushes are known here. It sets aside what it holds, and offers again what was lost as far as the restore says",
+        name.unwrap_or_else(|| user.to_string()),
+        diverged.common.seq,
+        diverged.outcomes.len()
+    ));
 }
 
 /// An output whose frame is made already.

@@ -85,8 +85,11 @@ impl Live {
     }
 
     pub(super) fn wants_snapshot(&self) -> bool {
-        let can_end = self.is_ending() && self.submitted == 0;
-        self.poked || !self.recorded.is_empty() || can_end || (self.more && self.chunks.has_credit())
+        // Nothing but answers is said any more: a session that looked again and again would never hear them.
+        if self.is_ending() {
+            return self.submitted == 0 || !self.recorded.is_empty();
+        }
+        self.poked || !self.recorded.is_empty() || (self.more && self.chunks.has_credit())
     }
 }
 

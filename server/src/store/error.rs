@@ -15,9 +15,7 @@ pub enum StoreError {
     )]
     Locked,
     /// No space is left for a write.
-    #[error(
-        "the disk is full: whether the last change was stored is not known, and none was since. Free some space; clients keep their edits and send them again"
-    )]
+    #[error("the disk is full, or what this user may write to it: free some space")]
     DiskFull,
     /// The file does not hold what it should.
     #[error(
@@ -60,7 +58,7 @@ impl From<StorageError> for StoreError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Io(io) => match io.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::DiskFull,
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Self::DiskFull,
                 ErrorKind::InvalidData => Self::Damaged(format!("it is not a data file of Tombolo: {io}")),
                 _ => Self::Io(io),
             },
@@ -103,6 +101,18 @@ impl From<CommitError> for StoreError {
         match error {
             CommitError::Storage(storage) => storage.into(),
             other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_on_files_or_a_quota_is_a_full_disk() {
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
+            assert!(matches!(StoreError::from(StorageError::Io(kind.into())), StoreError::DiskFull), "{kind}");
         }
     }
 }

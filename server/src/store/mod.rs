@@ -2,12 +2,14 @@
 
 mod compare;
 mod error;
+mod guard;
 mod migrations;
 pub mod read;
 pub mod records;
 pub mod tables;
 
 pub use error::StoreError;
+pub(crate) use guard::{guarded, said};
 
 use crate::snapshot::Snapshot;
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, WriteTransaction};

@@ -12,15 +12,6 @@ use tombolo_protocol::ids::{DeviceId, FieldTag, PushNo, RowId, RowKey, RowNo, Se
 use tombolo_protocol::row::Row;
 use tombolo_protocol::value::Value;
 
-/// A live row that refers to another one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Referrer {
-    /// The referring row.
-    pub row: RowNo,
-    /// Its field.
-    pub field: FieldTag,
-}
-
 /// Typed reads over the raw tables.
 pub trait Read: Tables {
     /// Where the fold stands; none before there is a workspace.
@@ -105,18 +96,16 @@ pub trait Read: Tables {
         Ok(holder.map(|number| RowNo(number.value())))
     }
 
-    /// Up to `limit` live rows that refer to a row.
-    fn referrers(&self, target: &RowKey, limit: usize) -> Result<Vec<Referrer>, StoreError> {
-        let mut found = Vec::new();
-        let (table, id) = (target.table.0, target.id.bytes());
-        for entry in self.references().range((table, id, 0, 0)..=(table, id, u64::MAX, u16::MAX))? {
-            let (_, _, row, field) = entry?.0.value();
-            found.push(Referrer { row: RowNo(row), field: FieldTag(field) });
-            if found.len() >= limit {
-                break;
-            }
-        }
-        Ok(found)
+    /// Live rows that refer to `target` in this field of this table.
+    fn referrers(
+        &self,
+        target: &RowKey,
+        table: TableTag,
+        field: FieldTag,
+    ) -> Result<impl Iterator<Item = Result<RowNo, StoreError>>, StoreError> {
+        let entry = |row: u64| (target.table.0, target.id.bytes(), table.0, field.0, row);
+        let entries = self.references().range(entry(0)..=entry(u64::MAX))?;
+        Ok(entries.map(|entry| Ok(RowNo(entry?.0.value().4))))
     }
 
     /// A device.

@@ -111,9 +111,9 @@ tables! {
     /// Value: row number.
     unique = "unique_1": (u16, u16, Bytes, Bytes) => u64;
     /// Live rows by what they refer to.
-    /// Key: table and id of the row referred to, number of the referring row, its field.
+    /// Key: table and id of the row referred to, table and field that refer, number of the referring row.
     /// Value: unit.
-    references = "references_1": (u16, Id, u64, u16) => ();
+    references = "references_2": (u16, Id, u16, u16, u64) => ();
     /// Devices.
     /// Key: device id.
     /// Value: [`super::records::Device`].

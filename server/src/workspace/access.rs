@@ -5,7 +5,7 @@ use super::import::SERVER_DEVICE;
 use crate::access::OPERATOR;
 use crate::store::StoreError;
 use crate::store::read::Read;
-use crate::store::records::Device;
+use crate::store::records::{Device, User};
 use thiserror::Error;
 use tombolo_protocol::commit::{AccessChange, CommitBody, Grant};
 use tombolo_protocol::ids::{DeviceId, RowId, RowKey, Seq, UserId};
@@ -47,6 +47,19 @@ impl Writer<'_> {
             return Ok(Err(refusal));
         }
         Ok(Ok(self.append(by, CommitBody::Access(change))?))
+    }
+
+    /// Role and grant are read here, since they may have been changed while the job waited.
+    pub(super) fn change_password(
+        &mut self,
+        by: UserId,
+        user: UserId,
+        password: String,
+    ) -> Result<Result<Seq, AccessError>, StoreError> {
+        let Some(User { name, role, grant, .. }) = self.tables.user(user)? else {
+            return Ok(Err(AccessError::UnknownUser));
+        };
+        self.access(by, AccessChange::User { id: user, name, role, grant, password })
     }
 
     fn access_refusal(&self, change: &AccessChange) -> Result<Option<AccessError>, StoreError> {

@@ -35,6 +35,15 @@ pub enum Job {
         /// The change.
         change: AccessChange,
     },
+    /// Another password for a user, whose name, role and grant stay what they are at the head.
+    Password {
+        /// Author.
+        by: UserId,
+        /// The user.
+        user: UserId,
+        /// The password as an argon2id PHC string.
+        password: String,
+    },
     /// A token for a device: the one that the store names, if it is that user's, else a new one (P4).
     IssueToken {
         /// The user.
@@ -113,7 +122,7 @@ impl Job {
 pub enum Reply {
     /// To [`Job::Push`] and [`Job::Void`].
     Push(PushReply),
-    /// To [`Job::Access`]: the commit.
+    /// To [`Job::Access`] and [`Job::Password`]: the commit.
     Access(Result<Seq, AccessError>),
     /// To [`Job::IssueToken`] and [`Job::IssueDevice`]: the device that has the token.
     Token(Result<DeviceId, AccessError>),

@@ -192,6 +192,7 @@ impl<'txn> Writer<'txn> {
             Job::Push { device, user, push } => Reply::Push(self.push(device, user, &push)?),
             Job::Void { device, user, number, hash } => Reply::Push(self.void(device, user, number, hash)?),
             Job::Access { by, change } => Reply::Access(self.access(by, change)?),
+            Job::Password { by, user, password } => Reply::Access(self.change_password(by, user, password)?),
             Job::IssueToken { user, device, fresh, token, expires_at_ms } => {
                 Reply::Token(self.issue_token(user, device, fresh, token, expires_at_ms)?)
             }

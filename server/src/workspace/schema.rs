@@ -8,10 +8,12 @@ use crate::store::read::{Read, UniqueKey};
 use crate::store::tables::Tables;
 use redb::ReadableTable;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use thiserror::Error;
 use tombolo_protocol::commit::CommitBody;
-use tombolo_protocol::ids::{RowId, Seq, TableTag, UserId};
-use tombolo_protocol::schema::{Evolution, Schema, SchemaError, Table};
+use tombolo_protocol::ids::{FieldTag, RowId, Seq, TableTag, UserId};
+use tombolo_protocol::row::Row;
+use tombolo_protocol::schema::{Evolution, Narrowing, OnDelete, Schema, SchemaError, Table};
 
 /// Violations that are told; there may be more.
 const VIOLATIONS_SHOWN: usize = 20;
@@ -64,17 +66,20 @@ impl Writer<'_> {
             Ok(new) => new,
             Err(error) => return Ok(Err(error.into())),
         };
-        let evolution = match new.evolve_from(&old) {
+        let earlier = self.earlier_schemas()?;
+        let earlier: Vec<&Schema> = earlier.iter().map(Arc::as_ref).collect();
+        let evolution = match new.evolve_from(&old, &earlier) {
             Ok(evolution) => evolution,
             Err(error) => return Ok(Err(error.into())),
         };
         if let Some(refusal) = self.too_many_scopes(&old, &new)? {
             return Ok(Err(refusal));
         }
-        let narrowed: BTreeSet<TableTag> = evolution.narrowing().filter_map(|change| change.table).collect();
         let mut violations = Vec::new();
-        for table in new.tables.iter().filter(|table| narrowed.contains(&table.tag)) {
-            self.check_rows(table, &mut violations)?;
+        for (tag, narrowed) in narrowed(&evolution) {
+            if let Some(table) = new.table(tag) {
+                self.check_rows(table, &narrowed, &mut violations)?;
+            }
         }
         if !violations.is_empty() {
             return Ok(Err(SchemaRefusal::Violated(violations)));
@@ -92,7 +97,14 @@ impl Writer<'_> {
         Ok((scopes > most).then_some(SchemaRefusal::TooManyScopes { scopes, most }))
     }
 
-    fn check_rows(&self, table: &Table, violations: &mut Vec<String>) -> Result<(), StoreError> {
+    /// The logged schemas before the present one, the newest first.
+    fn earlier_schemas(&self) -> Result<Vec<Arc<Schema>>, StoreError> {
+        let seqs = self.tables.schemas().range(..self.fold.meta().schema.0)?;
+        let seqs = seqs.rev().map(|entry| Ok(Seq(entry?.0.value()))).collect::<Result<Vec<_>, StoreError>>()?;
+        seqs.into_iter().map(|seq| self.store.schema(&self.tables, seq)).collect()
+    }
+
+    fn check_rows(&self, table: &Table, narrowed: &Narrowed, violations: &mut Vec<String>) -> Result<(), StoreError> {
         let mut unique: BTreeMap<UniqueKey, RowId> = BTreeMap::new();
         let mut last = None;
         loop {
@@ -104,17 +116,22 @@ impl Writer<'_> {
                     return Ok(());
                 }
                 let place = format!("table `{}`, row {}", table.name, row.key.id);
-                for field in &table.fields {
+                for field in table.fields.iter().filter(|field| narrowed.checks(table, field.tag, row)) {
                     if let Err(problem) = field.check(row.value(field.tag)) {
                         violations.push(format!("{place}: {}", field.explain(problem)));
                     }
                 }
-                for (field, target) in references(table, row) {
-                    if self.tables.row(&target)?.is_none() {
-                        violations.push(format!("{place}: field {field} refers to row {}, which is not there", target.id));
-                    }
+                for (tag, target) in references(table, row).filter(|(tag, _)| narrowed.has(*tag)) {
+                    let kept =
+                        table.field(tag).and_then(|field| field.reference).is_some_and(|r| r.on_delete == OnDelete::Keep);
+                    let what = match self.tables.row(&target)? {
+                        None => "not there",
+                        Some(row) if !row.is_live() && !kept => "deleted",
+                        Some(_) => continue,
+                    };
+                    violations.push(format!("{place}: field {tag} refers to row {}, which is {what}", target.id));
                 }
-                for key in unique_keys(table, row) {
+                for key in unique_keys(table, row).filter(|key| narrowed.has(key.field)) {
                     if let Some(other) = unique.insert(key, row.key.id) {
                         violations.push(format!("{place}: row {other} has the same value in a unique field"));
                     }
@@ -123,3 +140,48 @@ impl Writer<'_> {
         }
     }
 }
+
+/// What of a table is narrowed.
+#[derive(Default)]
+struct Narrowed {
+    /// Any field.
+    whole: bool,
+    /// These fields.
+    fields: BTreeSet<FieldTag>,
+    /// Those of them that must have a value now.
+    present: BTreeSet<FieldTag>,
+}
+
+impl Narrowed {
+    fn has(&self, field: FieldTag) -> bool {
+        self.whole || self.fields.contains(&field)
+    }
+
+    /// Whether the row's value is looked at. That there is none was allowed where the field is not newly required; but a row
+    /// without scope value has no section.
+    fn checks(&self, table: &Table, field: FieldTag, row: &Row) -> bool {
+        let missing = row.value(field).is_null();
+        self.has(field) && (!missing || self.present.contains(&field) || table.scope == Some(field))
+    }
+}
+
+fn narrowed(evolution: &Evolution) -> BTreeMap<TableTag, Narrowed> {
+    let mut tables: BTreeMap<TableTag, Narrowed> = BTreeMap::new();
+    for change in evolution.narrowing() {
+        let Some(table) = change.table else { continue };
+        let narrowed = tables.entry(table).or_default();
+        match change.field {
+            None => narrowed.whole = true,
+            Some(field) => {
+                narrowed.fields.insert(field);
+                if change.narrows == Some(Narrowing::Presence) {
+                    narrowed.present.insert(field);
+                }
+            }
+        }
+    }
+    tables
+}
+
+#[cfg(test)]
+mod tests;

@@ -136,6 +136,29 @@ fn a_user_is_checked_before_it_is_logged() {
 }
 
 #[test]
+fn a_new_password_leaves_role_and_grant_as_they_are_when_it_is_written() {
+    let mut world = World::new();
+    let id = NORTHERN;
+    let grant = Grant::Scopes(vec![SOUTH]);
+    let narrowed = AccessChange::User {
+        id,
+        name: "renamed".to_owned(),
+        role: Role::Viewer,
+        grant: grant.clone(),
+        password: "old".to_owned(),
+    };
+    let password = |user| Job::Password { by: OPERATOR, user, password: "new".to_owned() };
+    // Asked for before the grant was narrowed, and written behind it.
+    let jobs = vec![Job::Access { by: OPERATOR, change: narrowed }, password(id), password(UserId(uuid::Uuid::from_u128(99)))];
+    let replies = world.workspace.apply(jobs, 9).unwrap();
+    assert!(matches!(replies[1], Reply::Access(Ok(_))), "{replies:?}");
+    assert_eq!(replies[2], Reply::Access(Err(AccessError::UnknownUser)));
+    let user = world.snapshot().user(id).unwrap().unwrap();
+    assert_eq!((user.name.as_str(), user.role, user.grant), ("renamed", Role::Viewer, grant));
+    assert_eq!(user.password, "new");
+}
+
+#[test]
 fn logging_in_again_keeps_the_users_device_and_nobody_elses() {
     let mut world = World::new();
     let device = |number: u128| DeviceId(uuid::Uuid::from_u128(number));

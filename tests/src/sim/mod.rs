@@ -6,6 +6,15 @@
 //! [`run::play`], and [`oracles`] look at every step. The same plan gives the same trace, byte for byte. A plan that fails is
 //! cut down by [`shrink`] and saved as a file, which replays as an ordinary test.
 
+pub mod device;
+pub mod ledger;
 pub mod net;
+pub mod oracles;
+pub mod person;
+pub mod plan;
 pub mod rng;
+pub mod run;
 pub mod schema;
+pub mod server;
+pub mod shrink;
+pub mod world;

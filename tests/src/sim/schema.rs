@@ -7,7 +7,12 @@ use std::fmt::Write;
 pub struct Schemas {
     /// Oldest first.
     pub versions: Vec<String>,
+    /// Whether the sites are scopes.
+    pub has_scopes: bool,
 }
+
+/// What the server writes into creates of older apps.
+pub const INITIAL: &str = "new";
 
 struct Draft {
     tables: Vec<TableDraft>,
@@ -38,12 +43,14 @@ impl Schemas {
             let table = TableDraft::draw(&mut rng, index as u16 + 2, scoped);
             draft.tables.push(table);
         }
+        draft.scoped &= draft.tables.iter().any(|table| table.scoped);
+        let scoped = draft.scoped;
         let mut versions = vec![draft.text()];
         for _ in 0..2 {
             draft.grow(&mut rng);
             versions.push(draft.text());
         }
-        Self { versions }
+        Self { versions, has_scopes: scoped }
     }
 }
 

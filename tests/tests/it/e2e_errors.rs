@@ -1,8 +1,10 @@
 //! Bad input and bad surroundings: one clear sentence, the right exit code, and nothing lost.
 
-use crate::stage::{Device, Stage, says, text};
+use crate::stage::{Device, Stage, copy_folder, says, text};
 use anyhow::{Result, ensure};
+use serde_json::json;
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use tombolo_tests::process::{spawn_tombolo, tombolo, tombolo_server};
 use tombolo_tests::proxy::{Admission, Proxy};
@@ -174,5 +176,96 @@ fn an_unknown_table_or_field_is_named_with_what_there_is() -> Result<()> {
     says(&a.run(&["create", "patients", "name=x", "birth_date=soon", "site=Kilifi"])?.exited_with(2)?, &["birth"])?;
     says(&a.run(&["create", "patients", "name=x", "site=Nowhere"])?.exited_with(2)?, &["Nowhere"])?;
     assert!(a.json("pending")?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn something_else_that_wants_a_login_is_no_logout_and_no_server_to_log_in_at() -> Result<()> {
+    let stage = Stage::clinic()?;
+    let server = stage.serve()?;
+    let addr = server.addr();
+    let a = stage.device("a", server.url())?;
+    a.sync(0)?;
+    a.patient("Amina")?;
+    server.stop()?;
+    let listener = TcpListener::bind(addr)?;
+    std::thread::spawn(move || {
+        let answer = b"HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 8192]);
+            let _ = stream.write_all(answer);
+        }
+    });
+    says(&a.run(&["sync"])?.exited_with(4)?, &["something other than a tombolo server", "kept"])?;
+    says(&a.login(&format!("http://{addr}"))?.exited_with(4)?, &["not a tombolo server"])?;
+    assert_eq!(a.json("pending")?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_server_that_was_put_back_is_told_with_what_becomes_of_the_lost_edits() -> Result<()> {
+    let stage = Stage::clinic()?;
+    let server = stage.serve()?;
+    let addr = server.addr();
+    let a = stage.device("a", server.url())?;
+    assert!(a.sync(0)?.get("diverged").is_none());
+    a.patient("Amina")?;
+    a.sync(0)?;
+    server.stop()?;
+    copy_folder(&stage.data(), &stage.path("backup"))?;
+    let server = stage.serve_at(addr)?;
+    a.patient("Zawadi")?;
+    a.sync(0)?;
+    server.stop()?;
+    fs::remove_dir_all(stage.data())?;
+    copy_folder(&stage.path("backup"), &stage.data())?;
+    let server = stage.serve_at(addr)?;
+    let output = a.run(&["sync", "--json"])?.exited_with(0)?;
+    says(&output, &["put back to an earlier state", "1 row", "1 went through, 0 wait", "export TABLE --recovery 1"])?;
+    let report = output.json_lines()?;
+    assert_eq!(report[0]["diverged"], json!({ "offered": 1, "agreed": 1, "asked": 0, "dropped": 0 }));
+    let log = server.stderr_so_far();
+    ensure!(log.contains("of ada knows commits that this server does not have"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn a_damaged_file_is_told_in_a_sentence_by_both_programs() -> Result<()> {
+    let stage = Stage::clinic()?;
+    stage.patients(300)?;
+    let server = stage.serve()?;
+    let a = stage.device("a", server.url())?;
+    a.sync(0)?;
+    server.stop()?;
+    for file in [stage.data().join("tombolo.redb"), a.store.join("store.redb")] {
+        let mut bytes = fs::read(&file)?;
+        // Everything behind the header, which has its own check.
+        bytes[8192..].iter_mut().for_each(|byte| *byte ^= 0xa5);
+        fs::write(&file, bytes)?;
+    }
+    let data = stage.data();
+    for args in [&["verify"][..], &["export", "patients"], &["user", "list"]] {
+        let args: Vec<&str> = args.iter().copied().chain(["--data", text(&data)]).collect();
+        says(&tombolo_server(&args, "")?.exited_with(1)?, &["damaged"])?;
+    }
+    for args in [&["list", "patients"][..], &["sync"], &["status"]] {
+        says(&a.run(args)?.exited_with(1)?, &["damaged"])?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_limit_on_files_is_a_full_disk_and_an_init_that_fails_leaves_no_store() -> Result<()> {
+    let stage = Stage::clinic()?;
+    let data = stage.path("elsewhere");
+    let limited = "trap '' XFSZ; ulimit -f 8; exec \"$0\" init --schema \"$1\" --data \"$2\"";
+    let program = &tombolo_tests::process::binaries()?.server;
+    let output = std::process::Command::new("sh").args(["-c", limited]).arg(program).arg(stage.schema()).arg(&data).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1) && said.contains("the disk is full"), "{output:?}");
+    assert!(!data.join("tombolo.redb").exists());
+    let schema = stage.schema();
+    stage.server(&["init", "--schema", text(&schema), "--data", text(&data)])?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
 use tombolo_protocol::message::{Down, Up};
 use tombolo_protocol::schema::CLINIC;
+use tombolo_protocol::version::WORKSPACE_HEADER;
 
 #[tokio::test]
 async fn what_is_not_there_is_told_so() {
@@ -33,6 +34,7 @@ async fn only_a_valid_token_is_upgraded() {
             panic!("{token} was let in")
         };
         assert_eq!(answer.status(), 401);
+        assert_eq!(answer.headers()[WORKSPACE_HEADER], login.workspace.to_string());
         assert!(String::from_utf8_lossy(answer.body().as_ref().unwrap()).contains("\"unauthorized\""));
     }
     assert!(Client::open(world.server.addr(), &login.token, &[]).await.is_ok());
@@ -105,6 +107,20 @@ async fn whoever_is_known_takes_no_place_of_strangers_and_may_send_more_than_the
     }
     client.hear_until(|down| *down == Down::Pong { nonce: 999 }).await;
     assert_eq!(send(world.server.addr(), "GET / HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_does_not_wait_for_strangers() {
+    let world = World::new().await;
+    let mut strangers = Vec::new();
+    for beginning in ["", "GET / HTTP/1.1\r\nhost:", "POST /api/login HTTP/1.1\r\nhost: t\r\ncontent-length: 50\r\n\r\n{"] {
+        let mut stream = TcpStream::connect(world.server.addr()).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        strangers.push(stream);
+    }
+    // Answered behind them, so that they were accepted.
+    send(world.server.addr(), "GET / HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    tokio::time::timeout(Limits::default().drain / 2, world.server.shutdown()).await.unwrap();
 }
 
 #[tokio::test]

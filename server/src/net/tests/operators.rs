@@ -143,7 +143,9 @@ async fn a_running_server_is_asked_through_its_folder() {
     assert!(matches!(answer, Ok(Answer::Exported { rows: 1_000, .. })));
     assert_eq!(exported.iter().filter(|byte| **byte == b'\n').count(), 1_001);
     let (answer, _) = ask(&folder, Request::Export { table: "nothing".into() }, &[]).await.unwrap();
-    assert!(answer.unwrap_err().0.starts_with("there is no table `nothing`: nothing was done. The tables are sites, patients"));
+    let refused = answer.unwrap_err();
+    assert!(refused.usage);
+    assert!(refused.message.starts_with("there is no table `nothing`: nothing was done. The tables are sites, patients"));
     let (answer, _) = ask(&folder, Request::Verify, &[]).await.unwrap();
     assert!(matches!(answer, Ok(Answer::Verified { sound: true, .. })), "{answer:?}");
     world.server.shutdown().await;
@@ -160,9 +162,9 @@ async fn a_running_server_takes_a_changed_schema_and_refuses_a_wrong_one() {
     let Ok(Answer::Schema { changed: Some(changed), .. }) = answer else { panic!("{answer:?}") };
     assert!(changed.contains("phone"), "{changed}");
     let (answer, _) = ask(&folder, Request::Schema { text }, &[]).await.unwrap();
-    assert_eq!(answer, Ok(Answer::Schema { name: "clinic".into(), changed: None }));
+    assert_eq!(answer, Ok(Answer::Schema { name: "clinic".into(), changed: None, hidden: Vec::new() }));
     let (answer, _) = ask(&folder, Request::Schema { text: RENTAL.to_owned() }, &[]).await.unwrap();
-    assert!(answer.unwrap_err().0.starts_with("the changed schema was refused, the workspace keeps the one"));
+    assert!(answer.unwrap_err().message.starts_with("the changed schema was refused, the workspace keeps the one"));
 }
 
 #[cfg(unix)]

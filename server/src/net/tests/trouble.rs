@@ -142,6 +142,22 @@ async fn sessions_end_with_the_store_and_are_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn who_asks_while_the_store_is_opened_again_waits_a_little() {
+    let world = World::new().await;
+    let hub = world.server.hub();
+    let store = hub.store().unwrap();
+    hub.set_store(None);
+    let operator = world.server.operator();
+    let mended = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        hub.set_store(Some(store));
+    };
+    let asked = async { tokio::join!(world.login(), operator.export_csv("sites"), mended) };
+    let (_, exported, ()) = soon(asked).await;
+    exported.unwrap();
+}
+
+#[tokio::test]
 async fn a_defect_of_the_server_is_told_as_an_error_so_that_a_push_that_causes_it_is_given_up() {
     let world = World::new().await;
     let login = world.login().await;

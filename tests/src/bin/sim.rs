@@ -1,0 +1,139 @@
+//! Plays seeds of the simulation, or one plan: `cargo run --release -p tombolo-tests --bin sim -- --seeds 10000`.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tombolo_tests::sim::plan::Plan;
+use tombolo_tests::sim::run::{Failure, play};
+use tombolo_tests::sim::shrink::shrink;
+
+/// Failures of each oracle that are told.
+const TOLD_MAX: usize = 3;
+
+/// Simulated worlds: everything goes wrong, and nothing may be lost.
+#[derive(Parser)]
+struct Args {
+    /// Seeds to play.
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Play this plan, or this seed, and print its trace.
+    #[arg(long)]
+    replay: Option<String>,
+    /// Cut the first failing plan of each oracle down and save it in this folder.
+    #[arg(long)]
+    save: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Default, serde::Serialize)]
+struct Total {
+    seeds: u64,
+    failing: u64,
+    sessions: u64,
+    edits: u64,
+    decisions: u64,
+    commits: u64,
+    events: u64,
+    faults: BTreeMap<String, u64>,
+    seconds: f64,
+}
+
+#[expect(clippy::print_stdout, reason = "a command line prints")]
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    // A panic in a world is a finding like others; its text comes with it.
+    std::panic::set_hook(Box::new(|_| {}));
+    if let Some(what) = &args.replay {
+        return replay(what, args.save.is_some());
+    }
+    let begun = Instant::now();
+    let (next, total, failures) = (AtomicU64::new(args.from), Mutex::new(Total::default()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= args.from + args.seeds {
+                        break;
+                    }
+                    let run = play(&Plan::of(seed), false);
+                    let mut total = total.lock().expect("no thread panics with it");
+                    total.seeds += 1;
+                    total.sessions += run.counts.sessions;
+                    total.edits += run.counts.edits;
+                    total.decisions += run.counts.decisions;
+                    total.commits += run.counts.commits;
+                    total.events += run.counts.events;
+                    for (class, count) in run.counts.faults {
+                        *total.faults.entry(class).or_default() += count;
+                    }
+                    if let Some(failure) = run.failure {
+                        total.failing += 1;
+                        failures.lock().expect("no thread panics with it").push((seed, failure));
+                    }
+                }
+            });
+        }
+    });
+    let mut total = total.into_inner().expect("no thread panics with it");
+    total.seconds = begun.elapsed().as_secs_f64();
+    let mut failures: Vec<(u64, Failure)> = failures.into_inner().expect("no thread panics with it");
+    failures.sort_by_key(|(seed, _)| *seed);
+    if args.json {
+        println!("{}", serde_json::to_string(&total)?);
+    } else {
+        println!("{}", serde_json::to_string_pretty(&total)?);
+    }
+    tell(&failures, args.save.as_ref())?;
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell(failures: &[(u64, Failure)], save: Option<&PathBuf>) -> Result<()> {
+    let mut by_oracle: BTreeMap<&str, Vec<&(u64, Failure)>> = BTreeMap::new();
+    for failure in failures {
+        by_oracle.entry(&failure.1.oracle).or_default().push(failure);
+    }
+    for (oracle, failures) in by_oracle {
+        eprintln!("{oracle}: {} seeds fail", failures.len());
+        for (seed, failure) in failures.iter().take(TOLD_MAX) {
+            let what: String = failure.what.chars().take(1_500).collect();
+            eprintln!("  seed {seed}: {what}");
+        }
+        if let (Some(folder), Some((seed, _))) = (save, failures.first()) {
+            let plan = shrink(&Plan::of(*seed), oracle);
+            let path = folder.join(format!("{oracle}-{seed}.json"));
+            std::fs::create_dir_all(folder)?;
+            std::fs::write(&path, serde_json::to_string_pretty(&plan)?)?;
+            eprintln!("  seed {seed} cut down to {} steps: {}", plan.steps.len(), path.display());
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "a command line prints")]
+fn replay(what: &str, quiet: bool) -> Result<ExitCode> {
+    let plan = match what.parse() {
+        Ok(seed) => Plan::of(seed),
+        Err(_) => serde_json::from_str(&std::fs::read_to_string(what)?).with_context(|| format!("{what} is no plan"))?,
+    };
+    let run = play(&plan, !quiet);
+    run.lines.iter().for_each(|line| println!("{line}"));
+    println!("trace {:016x}", run.trace);
+    match run.failure {
+        Some(failure) => {
+            println!("{}: {}", failure.oracle, failure.what);
+            Ok(ExitCode::FAILURE)
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,109 @@
+//! What people did and saw: the only witness that is not the code under test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use tombolo_client::protocol::ids::{FieldTag, GroupId, RowKey};
+use tombolo_client::protocol::value::Value;
+
+/// A value in its canonical form, so that it can be looked up.
+pub type Content = Vec<u8>;
+/// A field of a row.
+pub type Place = (RowKey, FieldTag);
+
+/// The canonical form of a value.
+pub fn content(value: &Value) -> Content {
+    let mut bytes = Vec::new();
+    value.canonical(&mut bytes);
+    bytes
+}
+
+/// The ledger. Stores are named by the place of their device in the world.
+#[derive(Default)]
+pub struct Ledger {
+    /// The newest value that a store accepted for a field, while its owner has not taken it back.
+    pub standing: BTreeMap<(usize, RowKey, FieldTag), Content>,
+    /// Values that a person at a store was shown of a field before they wrote or decided there.
+    seen: BTreeMap<(usize, RowKey, FieldTag), BTreeSet<Content>>,
+    newly_seen: Vec<((usize, RowKey, FieldTag), Content)>,
+    /// Who wrote a value that nobody else writes, and how often it may come into the log.
+    pub written: BTreeMap<(Place, Content), u32>,
+    /// Fields that somebody set back to an older value: there a value says nothing about who wrote it.
+    pub ambiguous: BTreeSet<Place>,
+    /// Rows that a store wrote to from a form which was older than what it showed elsewhere.
+    pub old_forms: BTreeSet<(usize, RowKey)>,
+    /// Rows that somebody restored, created again, or decided to keep.
+    pub revived: BTreeSet<RowKey>,
+    /// Groups that nobody touched since they were made.
+    pub groups: BTreeMap<GroupId, Group>,
+    /// Stores whose past is not whole: they were put back.
+    pub put_back: BTreeSet<usize>,
+    /// Stores that share a past with another, or with a server that was put back: what comes out of an earlier life of theirs
+    /// may be asked about again.
+    pub earlier_lives: BTreeSet<usize>,
+}
+
+/// A group as it was made.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The store.
+    pub store: usize,
+    /// What it writes.
+    pub writes: BTreeMap<Place, Content>,
+}
+
+impl Ledger {
+    /// A person at a store was shown this.
+    pub fn saw(&mut self, store: usize, key: RowKey, field: FieldTag, value: &Value) {
+        let content = content(value);
+        if self.seen.entry((store, key, field)).or_default().insert(content.clone()) {
+            self.newly_seen.push(((store, key, field), content));
+        }
+    }
+
+    /// A person begins to do something.
+    pub fn begin(&mut self) {
+        self.newly_seen.clear();
+    }
+
+    /// It was not possible: what was shown to them for it counts for nothing.
+    pub fn was_not_possible(&mut self) {
+        for (place, content) in std::mem::take(&mut self.newly_seen) {
+            if let Some(seen) = self.seen.get_mut(&place) {
+                seen.remove(&content);
+            }
+        }
+    }
+
+    /// Whether a person at one of these stores was ever shown this before acting there.
+    pub fn has_seen(&self, stores: &BTreeSet<usize>, place: Place, value: &Content) -> bool {
+        stores.iter().any(|store| self.seen.get(&(*store, place.0, place.1)).is_some_and(|seen| seen.contains(value)))
+    }
+
+    /// A store accepted a value that nobody else writes.
+    pub fn stands(&mut self, store: usize, key: RowKey, field: FieldTag, value: &Value) {
+        self.standing.insert((store, key, field), content(value));
+    }
+
+    /// The owner took back what a store had accepted for a row.
+    pub fn forget_row(&mut self, store: usize, key: RowKey) {
+        self.standing.retain(|(of, row, _), _| (*of, *row) != (store, key));
+        self.touched(store, key);
+    }
+
+    /// Something was done to a row at a store: a group that it belongs to is not what it was.
+    pub fn touched(&mut self, store: usize, key: RowKey) {
+        self.groups.retain(|_, group| group.store != store || !group.writes.keys().any(|(row, _)| *row == key));
+    }
+
+    /// A store was copied.
+    pub fn copied(&mut self, from: usize, to: usize) {
+        let seen: Vec<_> = self
+            .seen
+            .iter()
+            .filter(|((store, ..), _)| *store == from)
+            .map(|((_, k, f), v)| ((to, *k, *f), v.clone()))
+            .collect();
+        self.seen.extend(seen);
+        self.earlier_lives.extend([from, to]);
+        self.groups.retain(|_, group| group.store != from);
+    }
+}

@@ -1,0 +1,199 @@
+//! What must hold, looked at after every step. Each oracle has a name, by which a failure is told and cut down.
+
+mod answers;
+mod kept;
+mod log;
+mod mirror;
+mod reviews;
+mod scopes;
+
+use super::ledger::Ledger;
+use anyhow::Result;
+use std::collections::{BTreeMap, BTreeSet};
+use thiserror::Error;
+use tombolo_client::engine::Engine;
+use tombolo_client::protocol::cursor::Cursors;
+use tombolo_client::protocol::ids::{DeviceId, Mark, PushNo, Seq};
+use tombolo_client::protocol::message::Down;
+use tombolo_client::protocol::schema::Role;
+use tombolo_server::snapshot::{Identity, Snapshot};
+
+/// Something does not hold.
+#[derive(Debug, Error)]
+#[error("{oracle}: {what}")]
+pub struct Broken {
+    /// The oracle.
+    pub oracle: &'static str,
+    /// What it saw.
+    pub what: String,
+}
+
+impl Broken {
+    /// As an error of a step.
+    #[expect(clippy::new_ret_no_self, reason = "it is always wanted as an error of a step")]
+    pub fn new(oracle: &'static str, what: impl Into<String>) -> anyhow::Error {
+        Self { oracle, what: what.into() }.into()
+    }
+}
+
+/// All oracles and what they remember.
+#[derive(Default)]
+pub struct Oracles {
+    /// What people did and saw.
+    pub ledger: Ledger,
+    /// The rights of each user: sites by bits, and the role.
+    pub rights: BTreeMap<usize, (u8, Role)>,
+    /// Times that a device came back at once; kept here for the driver's sake.
+    pub prompt_returns: BTreeMap<usize, u32>,
+    log: log::Log,
+    answers: BTreeMap<(DeviceId, PushNo), answers::Answer>,
+    stores: BTreeMap<usize, Watched>,
+    /// Which stores ever went by a device id.
+    users_of_id: BTreeMap<DeviceId, BTreeSet<usize>>,
+}
+
+/// What is remembered of a store.
+#[derive(Default)]
+struct Watched {
+    cursors: Option<(DeviceId, Cursors)>,
+    witness: Mark,
+    /// The newest commits that it had in common with a server that was put back.
+    common: Option<Seq>,
+}
+
+impl Oracles {
+    /// The server made commits.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn committed(&mut self, snapshot: &Snapshot) -> Result<()> {
+        log::committed(self, snapshot)
+    }
+
+    /// The server's store was opened: everything that was ever told must be in it.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn server_opened(&mut self, snapshot: &Snapshot) -> Result<()> {
+        log::opened(self, snapshot)
+    }
+
+    /// The server's folder is kept, to be put back.
+    pub fn server_backed_up(&mut self) {}
+
+    /// The server's folder was put back: what it lost is no promise any more.
+    pub fn server_put_back(&mut self) {
+        self.log = log::Log::default();
+        self.answers.clear();
+    }
+
+    /// The store of a device was put back: edits that it made since are known to be gone, unless the server has them.
+    pub fn client_put_back(&mut self, store: usize) {
+        self.ledger.put_back.insert(store);
+        self.ledger.earlier_lives.insert(store);
+        self.ledger.groups.retain(|_, group| group.store != store);
+        *self.stores.entry(store).or_default() = Watched::default();
+    }
+
+    /// The server sends something.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn sent(&mut self, snapshot: &Snapshot, to: Identity, message: &Down) -> Result<()> {
+        self.log.told(snapshot.head());
+        scopes::sent(snapshot, to, message)?;
+        answers::sent(self, to.device, message)
+    }
+
+    /// A device was welcomed.
+    pub fn online(&mut self, _store: usize) {}
+
+    /// A device took a new life.
+    pub fn new_life(&mut self, store: usize) {
+        self.stores.entry(store).or_default().cursors = None;
+    }
+
+    /// A device found that the server was put back.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn diverged(&mut self, store: usize, common: Seq) -> Result<()> {
+        self.ledger.earlier_lives.insert(store);
+        let watched = self.stores.entry(store).or_default();
+        watched.cursors = None;
+        watched.witness = Mark::default();
+        watched.common = watched.common.max(Some(common));
+        Ok(())
+    }
+
+    /// A frame is about to be handed to an engine.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn before_frame(&mut self, store: usize, engine: &Engine) -> Result<()> {
+        self.knows(store, engine);
+        Ok(())
+    }
+
+    /// A frame was handled.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn after_frame(&mut self, store: usize, engine: &Engine, snapshot: &Snapshot, _schema: usize) -> Result<()> {
+        self.knows(store, engine);
+        mirror::moved(self, store, engine, snapshot)?;
+        kept::check(self, store, engine)
+    }
+
+    /// A person did something at a device.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn after_act(&mut self, store: usize, engine: &Engine) -> Result<()> {
+        self.knows(store, engine);
+        kept::check(self, store, engine)?;
+        reviews::check(self, store, engine)
+    }
+
+    /// An engine says that it is caught up.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn caught_up(&mut self, store: usize, engine: &Engine, snapshot: &Snapshot, head: Seq) -> Result<()> {
+        // Where the server has gone on meanwhile, or the history is another one, there is nothing to compare with.
+        let same = engine.state().witness == snapshot.head();
+        if head == snapshot.head().seq && same { mirror::equal(store, engine, snapshot) } else { Ok(()) }
+    }
+
+    /// Everything is quiet.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn at_the_end(&mut self, store: usize, engine: &Engine, snapshot: &Snapshot) -> Result<()> {
+        kept::check(self, store, engine)?;
+        mirror::equal(store, engine, snapshot)
+    }
+
+    /// The log as a whole.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn whole_log(&self, snapshot: &Snapshot) -> Result<()> {
+        self.log.equals(snapshot)
+    }
+
+    /// Values that the log has no place for any more are let go where their store cannot offer them again.
+    pub fn let_go_of_the_past(&mut self, store: usize, engine: &Engine) -> Result<()> {
+        kept::let_go(self, store, engine)
+    }
+
+    fn knows(&mut self, store: usize, engine: &Engine) {
+        if let Some(account) = engine.account() {
+            self.users_of_id.entry(account.device).or_default().insert(store);
+        }
+    }
+
+    fn stores_of(&self, device: DeviceId) -> BTreeSet<usize> {
+        self.users_of_id.get(&device).cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,389 @@
+//! Plans: what people do and what goes wrong, step by step. A plan is drawn from a seed, played as it is, cut down, and saved.
+
+use super::net::Direction;
+use super::rng::Rng;
+use serde::{Deserialize, Serialize};
+use tombolo_client::protocol::limits::CHUNK_BYTES_MAX;
+
+/// Everything that a run does from outside.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// Where the schema, ids and everything that is not a step are drawn from.
+    pub seed: u64,
+    /// How the world is set up.
+    pub knobs: Knobs,
+    /// The steps, by time.
+    pub steps: Vec<Timed>,
+}
+
+/// How the world is set up.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Knobs {
+    /// Devices at the start.
+    pub devices: usize,
+    /// Users; devices belong to them in turn.
+    pub users: usize,
+    /// Scope values.
+    pub sites: usize,
+    /// Rows in one chunk.
+    pub chunk_rows: usize,
+    /// Estimated bytes in one message with rows, at most.
+    #[serde(default = "chunk_bytes_max")]
+    pub chunk_bytes: usize,
+    /// Chunks that may be unacknowledged.
+    pub credit: u32,
+    /// Frozen pushes that wait for an answer at the same time.
+    pub window: usize,
+    /// Changes in one push.
+    pub push_changes: usize,
+    /// Clients come back at once.
+    pub is_impatient: bool,
+    /// How long the server takes for a durable write, in milliseconds.
+    pub commit_ms: u64,
+    /// Syncs of all disks lie: nothing is durable. Only to show that this is found.
+    #[serde(default)]
+    pub lying_disks: bool,
+    /// Draws other images of power cuts for the same plan.
+    #[serde(default)]
+    pub salt: u64,
+}
+
+/// A step and its time.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Timed {
+    /// Milliseconds since the start.
+    pub at_ms: u64,
+    /// What happens.
+    pub step: Step,
+}
+
+/// Something that happens from outside.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Step {
+    /// A person at a device does something.
+    Person(usize, Act),
+    /// The link of a device is cut after so many more bytes.
+    CutAfter(usize, Direction, u64),
+    /// The link of a device is cut behind the next commit of one of its pushes, before anything of the answer leaves.
+    CutBehindCommit(usize),
+    /// The link of a device goes on to look open while nothing passes in these directions.
+    HalfOpen(usize, bool, bool),
+    /// The network of a device is like this from now on.
+    Weather(usize, u64, u64),
+    /// There is no network at a device, for so many milliseconds.
+    Away(usize, u64),
+    /// The next attempts of a device to connect are answered by something else.
+    Portal(usize, u32),
+    /// A device opens a new link while the server still holds its old one.
+    Overlap(usize),
+    /// The power of a device goes at its so-manieth disk operation from now, and again at that many into recovery.
+    ClientPower(usize, u64, Option<u64>),
+    /// A disk operation of a device fails.
+    ClientDiskError(usize, u64),
+    /// The disk of a device has so many bytes left, for so many milliseconds.
+    ClientDiskFull(usize, u64, u64),
+    /// A device is suspended for so many milliseconds.
+    Suspend(usize, u64),
+    /// The clock of a device is set forward or back.
+    Clock(usize, i64),
+    /// The store of a device is copied to a new device.
+    Copy(usize),
+    /// The store of a device is kept, to be put back.
+    ClientBackup(usize),
+    /// The store of a device is put back.
+    ClientPutBack(usize),
+    /// The power of the server goes at its so-manieth disk operation from now, and again at that many into recovery.
+    ServerPower(u64, Option<u64>),
+    /// A disk operation of the server fails.
+    ServerDiskError(u64),
+    /// The server stops in good order and comes back.
+    ServerRestart(u64),
+    /// The server's folder is kept, to be put back.
+    ServerBackup,
+    /// The server's folder is put back; with an operator's choice (0 none, 1 yes, 2 ask).
+    ServerPutBack(u8),
+    /// Durable writes of the server take so long from now on.
+    SlowCommits(u64),
+    /// The schema grows.
+    SchemaGrows,
+    /// A user is granted this set of sites (by bits; all where every bit is set).
+    Grant(usize, u8),
+    /// A user becomes viewer, or editor again.
+    Role(usize, bool),
+    /// The server ends the session of whoever pushes a change of this row, until the step of the same kind without one.
+    Poison(Option<usize>),
+    /// A deleted row loses its values at the server.
+    Purge(usize),
+    /// The operator revokes the device.
+    Revoke(usize),
+}
+
+/// What a person does. Rows are counted over all that were ever made; values are numbers that nobody else writes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Act {
+    /// Makes a row in a table.
+    Create(usize, u64),
+    /// Edits a field; from the form that is open there, if there is one and it is asked for.
+    Update(usize, usize, u64, bool),
+    /// Sets a field to nothing.
+    Clear(usize, usize),
+    /// Sets a field back to a value that it had before.
+    SetBack(usize, usize),
+    /// Deletes; from the form that is open there, if there is one and it is asked for.
+    Delete(usize, bool),
+    /// Restores.
+    Restore(usize),
+    /// Discards what is pending.
+    Discard(usize),
+    /// Discards what is pending of one field.
+    DiscardField(usize, usize),
+    /// Opens a form of a row, to save it later.
+    Look(usize),
+    /// Opens the dialog of a conflict, to decide it later.
+    OpenDialog(usize),
+    /// Decides a conflict: which, how, and a new value where one is typed in.
+    Resolve(usize, u8, u64),
+    /// Edits rows as a group.
+    Group(Vec<usize>, u64),
+    /// Makes many rows in one transaction.
+    Import(usize, usize, u64),
+    /// Moves a row to another site.
+    Move(usize, usize),
+    /// Lets a row refer to another.
+    Refer(usize, usize),
+    /// Writes a value that a rule forbids.
+    Forbidden(usize, u64),
+    /// Takes a row out of its group.
+    TakeOut(usize),
+    /// Presses Sync.
+    Sync,
+    /// Syncs one row only.
+    SyncOnly(usize),
+    /// Gives up waiting.
+    CancelSync,
+    /// Changes the mode: manual, automatic, metered.
+    Mode(u8),
+}
+
+/// Classes of faults; a seed has about half of them.
+#[derive(Clone, Copy, Debug)]
+struct Classes {
+    cuts: bool,
+    half_open: bool,
+    weather: bool,
+    overlap: bool,
+    portal: bool,
+    client_power: bool,
+    client_disk: bool,
+    suspend: bool,
+    clock: bool,
+    copies: bool,
+    put_back: bool,
+    server_power: bool,
+    server_disk: bool,
+    server_restart: bool,
+    server_put_back: bool,
+    slow: bool,
+    schema: bool,
+    grants: bool,
+    poison: bool,
+    purge: bool,
+    revoke: bool,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn of(seed: u64) -> Self {
+        let mut rng = Rng::part(seed, 2);
+        let knobs = Knobs::draw(&mut rng);
+        let classes = Classes::draw(&mut rng);
+        let count = 60 + rng.below(240);
+        let pace = rng.pick(&[200, 2_000, 15_000]);
+        let mut drawing = Drawing { classes, devices: knobs.devices, users: knobs.users, sites: knobs.sites, value: 0 };
+        let (mut at_ms, mut steps) = (0, Vec::new());
+        for _ in 0..count {
+            at_ms += if rng.chance(1, 4) { 1 + rng.below(20) } else { rng.below(2 * pace) };
+            steps.push(Timed { at_ms, step: drawing.step(&mut rng) });
+        }
+        Self { seed, knobs, steps }
+    }
+}
+
+fn chunk_bytes_max() -> usize {
+    CHUNK_BYTES_MAX
+}
+
+impl Knobs {
+    fn draw(rng: &mut Rng) -> Self {
+        let is_tiny = rng.chance(1, 3);
+        Self {
+            devices: 2 + rng.index(4),
+            users: 1 + rng.index(3),
+            sites: 1 + rng.index(3),
+            chunk_rows: if is_tiny { 1 } else { rng.pick(&[1, 2, 5, 1000]) },
+            chunk_bytes: rng.pick(&[1, 300, 2_000, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX]),
+            credit: rng.pick(&[1, 2, 2, 2]),
+            window: rng.pick(&[1, 2, 64, 64]),
+            push_changes: rng.pick(&[1, 2, 250, 250]),
+            is_impatient: rng.chance(1, 4),
+            commit_ms: rng.pick(&[0, 1, 1, 30]),
+            lying_disks: false,
+            salt: 0,
+        }
+    }
+}
+
+impl Classes {
+    fn draw(rng: &mut Rng) -> Self {
+        let mut half = || rng.chance(1, 2);
+        let mut classes = Self {
+            cuts: half(),
+            half_open: half(),
+            weather: half(),
+            overlap: half(),
+            portal: half(),
+            client_power: half(),
+            client_disk: half(),
+            suspend: half(),
+            clock: half(),
+            copies: half(),
+            put_back: half(),
+            server_power: half(),
+            server_disk: half(),
+            server_restart: half(),
+            server_put_back: half(),
+            slow: half(),
+            schema: half(),
+            grants: half(),
+            poison: half(),
+            purge: half(),
+            revoke: half(),
+        };
+        // What takes stores back in time makes many promises weaker: most seeds are without.
+        let calm = rng.chance(1, 2);
+        classes.copies &= !calm;
+        classes.put_back &= !calm;
+        classes.server_put_back &= !calm;
+        classes
+    }
+}
+
+struct Drawing {
+    classes: Classes,
+    devices: usize,
+    users: usize,
+    sites: usize,
+    value: u64,
+}
+
+impl Drawing {
+    fn step(&mut self, rng: &mut Rng) -> Step {
+        // A fault that is switched off in this seed is an act of a person instead.
+        if rng.chance(2, 7)
+            && let Some(fault) = self.fault(rng)
+        {
+            return fault;
+        }
+        Step::Person(rng.index(self.devices), self.act(rng))
+    }
+
+    fn fault(&self, rng: &mut Rng) -> Option<Step> {
+        let at = rng.index(self.devices);
+        let c = self.classes;
+        let (on, step) = match rng.below(40) {
+            0..5 => (c.cuts, Step::CutBehindCommit(at)),
+            5..8 => {
+                let direction = rng.pick(&[Direction::Up, Direction::Down]);
+                (c.cuts, Step::CutAfter(at, direction, rng.below(600)))
+            }
+            8 | 9 => (c.half_open, Step::HalfOpen(at, rng.chance(2, 3), rng.chance(2, 3))),
+            10 | 11 => {
+                let rate = rng.pick(&[1, 50, 1200, 8000, 1_000_000]);
+                (c.weather, Step::Weather(at, rng.pick(&[0, 5, 300, 2_000, 90_000]), rate))
+            }
+            12 => (c.weather, Step::Away(at, rng.below(120_000))),
+            13 => (c.portal, Step::Portal(at, 1 + rng.below(3) as u32)),
+            14 | 15 => (c.overlap, Step::Overlap(at)),
+            16..19 => {
+                let again = rng.chance(1, 2).then(|| 1 + rng.below(30));
+                (c.client_power, Step::ClientPower(at, 1 + rng.below(60), again))
+            }
+            19 => (c.client_disk, Step::ClientDiskError(at, 1 + rng.below(40))),
+            20 => (c.client_disk, Step::ClientDiskFull(at, rng.below(40_000), rng.below(60_000))),
+            21 => (c.suspend, Step::Suspend(at, rng.pick(&[5_000, 60_000, 3_600_000, 30 * 86_400_000]))),
+            22 => (c.clock, Step::Clock(at, rng.pick(&[-40_000, 90_000, -30 * 86_400_000, 400 * 86_400_000]))),
+            23 => (c.copies && self.devices < 6, Step::Copy(at)),
+            24 => (c.put_back, Step::ClientBackup(at)),
+            25 => (c.put_back, Step::ClientPutBack(at)),
+            26..28 => {
+                let again = rng.chance(1, 2).then(|| 1 + rng.below(30));
+                (c.server_power, Step::ServerPower(1 + rng.below(60), again))
+            }
+            28 => (c.server_disk, Step::ServerDiskError(1 + rng.below(40))),
+            29 => (c.server_restart, Step::ServerRestart(rng.below(30_000))),
+            30 => (c.server_put_back, Step::ServerBackup),
+            31 => (c.server_put_back, Step::ServerPutBack(rng.below(3) as u8)),
+            32 => (c.slow, Step::SlowCommits(rng.pick(&[0, 1, 400, 5_000]))),
+            33 => (c.schema, Step::SchemaGrows),
+            34 | 35 => (c.grants, Step::Grant(rng.index(self.users), rng.below(8) as u8)),
+            36 => (c.grants, Step::Role(rng.index(self.users), rng.chance(1, 2))),
+            37 => (c.poison, Step::Poison(rng.chance(1, 2).then(|| rng.index(16)))),
+            38 => (c.purge, Step::Purge(rng.index(16))),
+            _ => (c.revoke, Step::Revoke(at)),
+        };
+        on.then_some(step)
+    }
+
+    fn value(&mut self) -> u64 {
+        self.value += 1;
+        self.value
+    }
+
+    fn act(&mut self, rng: &mut Rng) -> Act {
+        let (row, field) = (rng.index(16), rng.index(8));
+        match rng.below(60) {
+            0..8 => Act::Create(rng.index(4), self.value()),
+            8..24 => Act::Update(row, field, self.value(), rng.chance(1, 3)),
+            24 => Act::Clear(row, field),
+            25 => Act::SetBack(row, field),
+            26..29 => Act::Delete(row, rng.chance(1, 3)),
+            29 | 30 => Act::Restore(row),
+            31 => Act::Discard(row),
+            32 => Act::DiscardField(row, field),
+            33..36 => Act::Look(row),
+            36 => Act::OpenDialog(row),
+            37..40 => Act::Resolve(row, rng.below(8) as u8, self.value()),
+            40 | 41 => {
+                let rows = (0..2 + rng.index(2)).map(|_| rng.index(16)).collect();
+                Act::Group(rows, self.value())
+            }
+            42 => {
+                let first = self.value();
+                self.value += 4;
+                Act::Import(rng.index(4), 1 + rng.index(4), first)
+            }
+            43 => Act::Move(row, rng.index(self.sites)),
+            44 => Act::Refer(row, rng.index(16)),
+            45 => Act::Forbidden(row, self.value()),
+            46 => Act::TakeOut(row),
+            47 => Act::SyncOnly(row),
+            48 => Act::CancelSync,
+            49 => Act::Mode(rng.below(3) as u8),
+            _ => Act::Sync,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_comes_back_from_its_file() {
+        for seed in 0..50 {
+            let plan = Plan::of(seed);
+            let text = serde_json::to_string(&plan).unwrap();
+            assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The server of a world: one workspace on its disk, sessions, and a writer that takes its time.
+
+use super::net::LinkId;
+use super::plan::Knobs;
+use crate::disk::{Disk, Faults};
+use anyhow::{Result, anyhow};
+use std::collections::BTreeMap;
+use tombolo_client::protocol::ids::{DeviceId, RowKey, WorkspaceId};
+use tombolo_server::session::{Registry, Session, SessionConfig, SessionId};
+use tombolo_server::snapshot::Identity;
+use tombolo_server::store::Store;
+use tombolo_server::workspace::{Init, Job, Workspace};
+use uuid::Uuid;
+
+/// The server.
+pub struct Server {
+    /// Its disk.
+    pub disk: Disk,
+    /// The single writer; none while the power is gone.
+    pub workspace: Option<Workspace>,
+    /// Who has which session.
+    pub registry: Registry,
+    /// How sessions are set up.
+    pub config: SessionConfig,
+    /// The sessions by link.
+    pub sessions: BTreeMap<LinkId, Seat>,
+    /// Jobs that wait for the next durable write.
+    pub queue: Vec<(From, Job)>,
+    /// A durable write is under way.
+    pub is_writing: bool,
+    /// How long one takes.
+    pub commit_ms: u64,
+    /// A push that changes this row ends its session.
+    pub poison: Option<RowKey>,
+    /// What was kept, to be put back.
+    pub backup: Option<Disk>,
+    /// The power goes again at this operation of the recovery.
+    pub cut_again: Option<u64>,
+}
+
+/// A session with what the driver keeps about it.
+pub struct Seat {
+    /// The machine.
+    pub session: Session,
+    /// Its name in the registry.
+    pub id: SessionId,
+    /// Whose it is.
+    pub identity: Identity,
+    /// Tokens of devices that are being issued.
+    pub issued: Vec<String>,
+}
+
+/// Who gave the writer a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum From {
+    /// A session.
+    Link(LinkId),
+    /// The operator.
+    Operator,
+}
+
+impl Server {
+    /// A new server with this schema.
+    ///
+    /// # Errors
+    /// When the schema is not sound.
+    pub fn new(schema: &str, config: SessionConfig, knobs: &Knobs, now_ms: i64) -> Result<Self> {
+        let disk = if knobs.lying_disks { Disk::lying() } else { Disk::default() };
+        let init = Init { id: WorkspaceId(Uuid::from_u128(0x77)), schema };
+        let workspace = Workspace::init(Store::with_backend(disk.clone())?, init, now_ms)?;
+        Ok(Self {
+            disk,
+            workspace: Some(workspace),
+            registry: Registry::default(),
+            config,
+            sessions: BTreeMap::new(),
+            queue: Vec::new(),
+            is_writing: false,
+            commit_ms: knobs.commit_ms,
+            poison: None,
+            backup: None,
+            cut_again: None,
+        })
+    }
+
+    /// The workspace.
+    ///
+    /// # Errors
+    /// While the power is gone.
+    pub fn workspace(&self) -> Result<&Workspace> {
+        self.workspace.as_ref().ok_or_else(|| anyhow!("the server is down"))
+    }
+
+    /// Everything that is in memory is gone; what it was writing too.
+    pub fn stop(&mut self) -> Vec<LinkId> {
+        self.workspace = None;
+        self.registry = Registry::default();
+        self.queue.clear();
+        self.is_writing = false;
+        std::mem::take(&mut self.sessions).into_keys().collect()
+    }
+
+    /// Opens what is on a disk. An error means that the power went again, or the disk failed.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub fn start(&mut self, disk: Disk) -> Result<(), tombolo_server::store::StoreError> {
+        self.disk = disk;
+        if let Some(operations) = self.cut_again.take() {
+            let at = self.disk.operations() + operations;
+            self.disk.set_faults(Faults { power_cut_at: Some(at), ..Faults::default() });
+        }
+        self.workspace = Some(Workspace::open(Store::with_backend(self.disk.clone())?)?);
+        Ok(())
+    }
+
+    /// The session of a device, if it has one.
+    pub fn seat_of(&self, device: DeviceId) -> Option<LinkId> {
+        self.sessions.iter().find(|(_, seat)| seat.identity.device == device).map(|(link, _)| *link)
+    }
+}

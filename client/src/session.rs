@@ -44,8 +44,8 @@ pub(crate) struct Session {
     pub wanted: BTreeSet<WantedRow>,
     /// Whether the answer to `WantCaughtUp` is awaited.
     pub asked_caught_up: bool,
-    /// The server closed because it takes what was sent for a breach of the protocol.
-    pub closed_for_violation: bool,
+    /// The server closed over what was sent: it takes it for a breach of the protocol, or met a defect of its own over it.
+    pub closed_over_push: bool,
     last_heard_ms: i64,
     nonce: u32,
     /// The ping that has no pong yet, with the newest push that was sent before it.

@@ -227,7 +227,7 @@ impl Engine {
             return Ok(());
         }
         let first = self.store.read()?.all_frozen()?.into_iter().next();
-        let by_error = by_error || self.session.closed_for_violation;
+        let by_error = by_error || self.session.closed_over_push;
         if let Some(mut push) = first
             && push.number <= self.session.sent
             && (by_error || push.number <= self.session.read_by_server)

@@ -260,9 +260,14 @@ impl Engine {
     fn closed(&mut self, reason: CloseReason) {
         let hangup = match &reason {
             CloseReason::TryLater { after_ms } => Hangup::ReconnectAfter(*after_ms),
+            // Either way it is what was sent that ended the session.
             CloseReason::Violation { .. } => {
-                self.session.closed_for_violation = true;
+                self.session.closed_over_push = true;
                 Hangup::ReconnectAfter(0)
+            }
+            CloseReason::Defect { after_ms } => {
+                self.session.closed_over_push = true;
+                Hangup::ReconnectAfter(*after_ms)
             }
             _ => Hangup::Stay,
         };

@@ -10,7 +10,7 @@ use tombolo_protocol::frame::{decode_up, encode_down};
 use tombolo_protocol::ids::{
     DeviceId, FieldTag, Hash16, Mark, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, Version, WorkspaceId,
 };
-use tombolo_protocol::message::{Authors, Down, Outcome, Welcome};
+use tombolo_protocol::message::{Authors, CloseReason, Down, Outcome, Welcome};
 use tombolo_protocol::outbox::Write;
 use tombolo_protocol::row::{Life, Row, Stamped};
 use tombolo_protocol::schema::CLINIC;
@@ -202,5 +202,24 @@ fn rows_before_welcome_are_a_breach() {
         let mut engine = engine();
         engine.connect(1).unwrap();
         assert!(matches!(hears(&mut engine, message), Err(StepError::Violation(_))));
+    }
+}
+
+#[test]
+fn a_push_over_which_the_server_closed_three_times_is_voided_whatever_it_calls_it() {
+    for reason in [CloseReason::Defect { after_ms: 5 }, CloseReason::Violation { what: "x".into() }] {
+        let mut engine = engine();
+        create(&mut engine, "Kilifi");
+        engine.sync(None, 1).unwrap();
+        for _ in 0..3 {
+            engine.connect(1).unwrap();
+            hears(&mut engine, welcome()).unwrap();
+            hears(&mut engine, Down::Closed(reason.clone())).unwrap();
+            assert!(matches!(engine.poll_hangup(), Some(Hangup::ReconnectAfter(_))));
+            engine.disconnected(false).unwrap();
+        }
+        engine.connect(1).unwrap();
+        hears(&mut engine, welcome()).unwrap();
+        assert!(matches!(decode_up(&engine.poll_frame().unwrap()), Ok(Up::Void { number: PushNo(1), .. })));
     }
 }

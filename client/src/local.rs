@@ -121,7 +121,8 @@ impl Engine {
         self.local(now_ms, |step| match field {
             Some(field) => step.discard_field(key, field),
             None => step.discard_row(key),
-        })
+        })?;
+        Ok(self.go_on(now_ms)?)
     }
 
     /// Takes a row out of its group, so that it is sent and decided by itself (O7).
@@ -133,7 +134,8 @@ impl Engine {
             let mut entry = step.tables.entry(key)?.ok_or(LocalError::NothingPending)?;
             entry.next.as_mut().ok_or(LocalError::NothingPending)?.group = None;
             Ok(step.tables.put_entry(&entry)?)
-        })
+        })?;
+        Ok(self.go_on(now_ms)?)
     }
 
     /// Applies a person's decision. `shown` is the server's row as the dialog showed it; without it, the mirror of the moment.

@@ -8,6 +8,7 @@ use tombolo_protocol::change::Refusal;
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{Generation, Mark, RowKey, Section, Seq};
+use tombolo_protocol::limits::AUTHORS_KEPT_MAX;
 use tombolo_protocol::message::{Authors, WantedRow};
 use tombolo_protocol::outbox::{Entry, Review};
 use tombolo_protocol::row::{Applied, Row, RowName, RowState, StateKind, apply};
@@ -31,6 +32,8 @@ pub(crate) struct Step<'a, 'txn> {
     pub cursors: Cursors,
     pub state: SyncState,
     pub now_ms: i64,
+    /// Now by the server's clock, where the device's agrees with it: nothing goes by its age on the word of one clock.
+    pub agreed_ms: Option<i64>,
     /// Rows whose display may have changed.
     pub touched: BTreeSet<RowKey>,
     /// Rows applied from what the server said.
@@ -42,7 +45,17 @@ pub(crate) struct Step<'a, 'txn> {
 impl<'a, 'txn> Step<'a, 'txn> {
     pub fn begin(tables: &'a mut WriteTables<'txn>, schema: &'a Schema, now_ms: i64) -> Result<Self, StoreError> {
         let (cursors, state) = (tables.cursors()?, tables.sync_state()?);
-        Ok(Self { tables, schema, cursors, state, now_ms, touched: BTreeSet::new(), applied: 0, digests: BTreeMap::new() })
+        Ok(Self {
+            tables,
+            schema,
+            cursors,
+            state,
+            now_ms,
+            agreed_ms: None,
+            touched: BTreeSet::new(),
+            applied: 0,
+            digests: BTreeMap::new(),
+        })
     }
 
     /// Writes back cursors and state; the caller's transaction makes it durable.
@@ -78,7 +91,7 @@ impl<'a, 'txn> Step<'a, 'txn> {
             let name = authors.names.get(author.name as usize).ok_or(StepError::Violation("an author without a name"))?;
             self.tables.put_author(author.seq, &AuthorRecord { name: name.clone(), at_ms: author.at_ms })?;
         }
-        Ok(())
+        Ok(self.tables.bound_authors(AUTHORS_KEPT_MAX)?)
     }
 
     /// Applies rows in the order in which they came.

@@ -54,6 +54,8 @@ pub const PUSH_FAILED_SESSIONS_MAX: u32 = 3;
 pub const ACKNOWLEDGED_DAYS_MAX: u64 = 90;
 /// Bytes of acknowledged pushes kept (O11).
 pub const ACKNOWLEDGED_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Commits of which a client remembers who made them and when; the newest.
+pub const AUTHORS_KEPT_MAX: u64 = 100_000;
 /// Changes decided in one durable write of the server (group commit).
 pub const GROUP_COMMIT_CHANGES_MAX: usize = 1500;
 /// Bytes that an unauthenticated peer may send.

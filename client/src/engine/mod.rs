@@ -167,8 +167,10 @@ impl Engine {
         act: impl FnOnce(&mut Step<'_, '_>) -> Result<R, StepError>,
     ) -> Result<R, StepError> {
         let schema = self.schema.clone().unwrap_or_else(|| Arc::new(no_schema()));
+        let agreed_ms = self.session.agreed_ms(now_ms);
         let (result, ended) = self.store.write(|tables| -> Result<_, StepError> {
             let mut step = Step::begin(tables, &schema, now_ms)?;
+            step.agreed_ms = agreed_ms;
             let result = act(&mut step)?;
             Ok((result, step.end()?))
         })?;

@@ -99,12 +99,16 @@ impl Engine {
     }
 
     fn welcome(&mut self, welcome: Welcome, now_ms: i64) -> Result<(), StepError> {
+        self.session.welcomed(welcome.server_ms, now_ms);
         let listed = welcome.sections.map(|sections| sections.into_iter().collect::<BTreeSet<Section>>());
         self.answered(welcome.snapshot, &welcome.outcomes, &welcome.authors, now_ms, |step| {
             let named = step.cursors.sections.iter().chain(step.cursors.fills.keys());
             let listed = listed.unwrap_or_else(|| named.copied().collect());
             // The right workspace is back (H2).
             step.state.other_server = None;
+            if step.state.rounds_used_up {
+                step.begin_rounds()?;
+            }
             step.relist(&listed, welcome.snapshot.seq)
         })?;
         self.session.phase = Phase::Live;

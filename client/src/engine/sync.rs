@@ -30,18 +30,7 @@ impl Engine {
     pub fn sync(&mut self, only: Option<BTreeSet<RowKey>>, now_ms: i64) -> Result<(), StepError> {
         self.sync = Some(SyncRun { only, report: SyncReport::default(), caught_up: None });
         self.session.asked_caught_up = false;
-        self.step(now_ms, |step| {
-            let entries: Vec<_> = step.tables.entries()?.collect::<Result<_, _>>()?;
-            for mut entry in entries {
-                if let Some(next) = &mut entry.next
-                    && next.rounds > 0
-                {
-                    next.rounds = 0;
-                    step.tables.put_entry(&entry)?;
-                }
-            }
-            Ok(())
-        })?;
+        self.step(now_ms, |step| Ok(step.begin_rounds()?))?;
         if self.session.phase == Phase::Down {
             self.freeze(now_ms)?;
         }

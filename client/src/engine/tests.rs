@@ -223,3 +223,29 @@ fn a_push_over_which_the_server_closed_three_times_is_voided_whatever_it_calls_i
         assert!(matches!(decode_up(&engine.poll_frame().unwrap()), Ok(Up::Void { number: PushNo(1), .. })));
     }
 }
+
+#[test]
+fn in_automatic_mode_what_a_discard_or_a_way_out_of_a_group_sets_free_goes_at_once() {
+    use tombolo_protocol::ids::GroupId;
+    use tombolo_protocol::outbox::Review;
+    let site = BTreeMap::from([(FieldTag(1), Value::text("Kilifi"))]);
+    let patient = BTreeMap::from([(FieldTag(1), Value::text("Rose")), (FieldTag(9), Value::uuid(key().id.0))]);
+    // A patient that refers to the site, or another site in a group with it.
+    for (table, fields, group) in [(TableTag(2), patient, None), (SITES.table, site.clone(), Some(GroupId::default()))] {
+        let mut engine = welcomed();
+        let other = RowKey { table, id: RowId::from_bytes([8; 16]) };
+        let write = |key, fields: &BTreeMap<_, _>| LocalWrite { key, write: Write::Create(fields.clone()), seen: None };
+        engine.write(vec![write(key(), &site), write(other, &fields)], group, 1).unwrap();
+        let mut held_up = engine.store().read().unwrap().entry(key()).unwrap().unwrap();
+        held_up.next.as_mut().unwrap().review = Some(Review::Offered);
+        engine.store.write(|tables| tables.put_entry(&held_up)).unwrap();
+        engine.set_automatic(true);
+        engine.go_on(1).unwrap();
+        assert!(engine.store().read().unwrap().all_frozen().unwrap().is_empty());
+        match group {
+            None => engine.discard(key(), None, 1).unwrap(),
+            Some(_) => engine.take_out_of_group(key(), 1).unwrap(),
+        }
+        assert_eq!(engine.store().read().unwrap().all_frozen().unwrap().len(), 1);
+    }
+}

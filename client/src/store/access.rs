@@ -275,46 +275,48 @@ impl Tables<Table<'_, Bytes, Bytes>> {
         Ok(())
     }
 
-    pub(crate) fn put_acknowledged(&mut self, number: PushNo, push: &AcknowledgedPush) -> Result<(), StoreError> {
+    /// Keeps an acknowledged push; returns its bytes.
+    pub(crate) fn put_acknowledged(&mut self, number: PushNo, push: &AcknowledgedPush) -> Result<u64, StoreError> {
         let key = [push.commit.seq.0.to_be_bytes(), number.0.to_be_bytes()].concat();
-        put(&mut self.acknowledged, &key, push)
+        let bytes = encode(push);
+        self.acknowledged.insert(key.as_slice(), bytes.as_slice())?;
+        Ok(bytes.len() as u64)
     }
 
-    /// Drops acknowledged pushes at or below a seq.
-    pub(crate) fn drop_acknowledged(&mut self, seq: Seq) -> Result<(), StoreError> {
-        let end = (seq.0 + 1).to_be_bytes();
-        self.acknowledged.retain_in(..end.as_slice(), |_, _| false)?;
-        Ok(())
-    }
-
-    /// Drops acknowledged pushes above a seq.
-    pub(crate) fn drop_acknowledged_above(&mut self, seq: Seq) -> Result<(), StoreError> {
-        let begin = (seq.0 + 1).to_be_bytes();
-        self.acknowledged.retain_in(begin.as_slice().., |_, _| false)?;
-        Ok(())
-    }
-
-    /// Drops the oldest acknowledged pushes until none is older than `oldest_ms` and no more than `bytes_max` remain; returns
-    /// how many.
-    pub(crate) fn bound_acknowledged(&mut self, oldest_ms: i64, bytes_max: u64) -> Result<u64, StoreError> {
-        let mut bytes = 0u64;
-        let mut dropped = 0;
-        let mut keep_from: Option<Vec<u8>> = None;
-        for item in self.acknowledged.iter()?.rev() {
-            let (key, value) = item?;
-            bytes += value.value().len() as u64;
-            let push: AcknowledgedPush = decode(value.value())?;
-            if bytes > bytes_max || push.at_ms < oldest_ms {
-                break;
-            }
-            keep_from = Some(key.value().to_vec());
-        }
-        let keep_from = keep_from.unwrap_or_else(|| vec![0xff; 17]);
-        self.acknowledged.retain_in(..keep_from.as_slice(), |_, _| {
-            dropped += 1;
+    /// Drops acknowledged pushes at or below a seq; returns their bytes.
+    pub(crate) fn drop_acknowledged(&mut self, seq: Seq) -> Result<u64, StoreError> {
+        let (end, mut bytes) = ((seq.0 + 1).to_be_bytes(), 0);
+        self.acknowledged.retain_in(..end.as_slice(), |_, push| {
+            bytes += push.len() as u64;
             false
         })?;
-        Ok(dropped)
+        Ok(bytes)
+    }
+
+    /// Drops acknowledged pushes above a seq; returns their bytes.
+    pub(crate) fn drop_acknowledged_above(&mut self, seq: Seq) -> Result<u64, StoreError> {
+        let (begin, mut bytes) = ((seq.0 + 1).to_be_bytes(), 0);
+        self.acknowledged.retain_in(begin.as_slice().., |_, push| {
+            bytes += push.len() as u64;
+            false
+        })?;
+        Ok(bytes)
+    }
+
+    /// Drops the oldest acknowledged push if this is so of it; returns its bytes.
+    pub(crate) fn drop_oldest_acknowledged(
+        &mut self,
+        goes: impl FnOnce(&AcknowledgedPush) -> bool,
+    ) -> Result<Option<u64>, StoreError> {
+        let (key, bytes) = {
+            let Some((key, value)) = self.acknowledged.first()? else { return Ok(None) };
+            if !goes(&decode(value.value())?) {
+                return Ok(None);
+            }
+            (key.value().to_vec(), value.value().len() as u64)
+        };
+        self.acknowledged.remove(key.as_slice())?;
+        Ok(Some(bytes))
     }
 
     /// Keeps a pair: the oldest one is kept for ever, of the others the newest.
@@ -349,6 +351,14 @@ impl Tables<Table<'_, Bytes, Bytes>> {
 
     pub(crate) fn put_author(&mut self, seq: Seq, author: &AuthorRecord) -> Result<(), StoreError> {
         put(&mut self.authors, &seq.0.to_be_bytes(), author)
+    }
+
+    /// Forgets who made the oldest commits until no more than this many are left.
+    pub(crate) fn bound_authors(&mut self, max: u64) -> Result<(), StoreError> {
+        while self.authors.len()? > max {
+            self.authors.pop_first()?;
+        }
+        Ok(())
     }
 
     /// Forgets who made the commits above a seq.

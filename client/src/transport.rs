@@ -6,6 +6,7 @@ mod watched;
 pub use refused::ConnectError;
 pub use watched::ByteCounts;
 
+use crate::proxy;
 use crate::tls;
 use crate::url::ServerUrl;
 use futures::stream::{SplitSink, SplitStream};
@@ -45,6 +46,8 @@ type Socket = WebSocketStream<MaybeTlsStream<Watched<TcpStream>>>;
 /// What an upgrade request says.
 pub(crate) struct Knock {
     pub url: ServerUrl,
+    /// The way there, if it is not straight.
+    pub proxy: Option<ureq::Proxy>,
     pub token: String,
     /// The workspace that it is for.
     pub workspace: WorkspaceId,
@@ -110,10 +113,16 @@ impl Link {
 
 async fn upgrade(knock: Knock, bytes: Arc<ByteCounts>) -> Result<Socket, ConnectError> {
     let request = request(&knock)?;
-    let stream = dial(&knock.url).await?;
+    let stream = match &knock.proxy {
+        Some(proxy) => dial(proxy.host(), proxy.port()).await?,
+        None => dial(knock.url.host(), knock.url.port()).await?,
+    };
     // An answer must not wait for more bytes to go with it.
     stream.set_nodelay(true).map_err(ConnectError::unreachable)?;
-    let stream = Watched::new(stream, bytes, WRITE_DEADLINE);
+    let mut stream = Watched::new(stream, bytes, WRITE_DEADLINE);
+    if let Some(proxy) = &knock.proxy {
+        proxy::connect(&mut stream, proxy, &knock.url).await?;
+    }
     let connector = if knock.url.is_secure() { Connector::Rustls(tls::client_config()) } else { Connector::Plain };
     match client_async_tls_with_config(request, stream, Some(config()), Some(connector)).await {
         Ok((socket, _response)) => Ok(socket),
@@ -127,8 +136,8 @@ async fn upgrade(knock: Knock, bytes: Arc<ByteCounts>) -> Result<Socket, Connect
 }
 
 /// Tries the addresses of the host one after another, so that one that swallows packets does not hide the others.
-async fn dial(url: &ServerUrl) -> Result<TcpStream, ConnectError> {
-    let addresses = tokio::net::lookup_host((url.host(), url.port())).await.map_err(ConnectError::unreachable)?;
+async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    let addresses = tokio::net::lookup_host((host, port)).await.map_err(ConnectError::unreachable)?;
     let mut last = ConnectError::unreachable("its name has no address");
     for address in addresses {
         last = match timeout(ADDRESS_DEADLINE, TcpStream::connect(address)).await {
@@ -208,7 +217,7 @@ mod tests {
     async fn a_link_that_is_let_go_of_ends_both_its_tasks() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let knock = Knock { url, token: "token".to_owned(), workspace: Default::default(), hello: None };
+        let knock = Knock { url, proxy: None, token: "token".to_owned(), workspace: Default::default(), hello: None };
         let opening = tokio::spawn(Link::open(knock, Arc::default()));
         let (stream, _) = listener.accept().await.unwrap();
         #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]

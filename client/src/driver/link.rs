@@ -3,6 +3,7 @@
 use super::jobs::SyncJob;
 use super::state::{Connection, Mode, SyncError};
 use super::{Driver, GOODBYE, PATIENCE_MS, random, wall_ms};
+use crate::proxy;
 use crate::store::StoreError;
 use crate::transport::{ConnectError, Incoming, Knock, Link};
 use crate::url::ServerUrl;
@@ -102,7 +103,10 @@ impl Driver {
         };
         let hello = if let Up::Hello(hello) = &up { hello_to_header(hello) } else { None };
         let first = hello.is_none().then(|| encode_up(&up).into());
-        let attempt = tokio::spawn(Link::open(Knock { url, token, workspace, hello }, self.bytes.clone()));
+        let attempt = tokio::spawn(Link::open(
+            Knock { proxy: proxy::of_environment(&url), url, token, workspace, hello },
+            self.bytes.clone(),
+        ));
         self.link = LinkState::Connecting { attempt, first };
     }
 

@@ -5,6 +5,7 @@ use crate::handle::Client;
 use crate::local::LocalWrite;
 use crate::store::Store;
 use crate::testing::{account, answer_once, client_at, clinic, site};
+use crate::transport::{Incoming, Knock, Link};
 use futures::{SinkExt, StreamExt};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
@@ -464,4 +465,16 @@ async fn a_sleep_is_noticed_by_whatever_comes_first_behind_it() {
     driver.clock.sleep(600_000);
     driver.next_timer();
     assert!(matches!(driver.link, LinkState::Down), "what was waited for before the sleep is not waited for behind it");
+}
+
+#[tokio::test]
+async fn a_session_goes_through_a_proxy() {
+    let (url, _heard) = server(&[Play::Serve]);
+    let url: crate::url::ServerUrl = url.parse().unwrap();
+    let (proxy, asked) = crate::testing::proxy_once();
+    let target = url.authority();
+    let knock = Knock { url, proxy: Some(proxy), token: "token".to_owned(), workspace: Default::default(), hello: None };
+    let mut link = Link::open(knock, Arc::default()).await.unwrap();
+    assert!(matches!(link.incoming.recv().await, Some(Incoming::Frame(_))));
+    assert!(asked.recv().unwrap().starts_with(&format!("CONNECT {target} ")));
 }

@@ -1,14 +1,17 @@
 //! What the server answers, applied in one transaction each: outcomes of pushes, deltas, row answers, caught up (O6, S2).
 
+#[cfg(test)]
+mod tests;
+
 use crate::step::{Step, StepError};
 use crate::store::{AcknowledgedPush, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tombolo_protocol::change::{Op, Refusal, Verdict};
 use tombolo_protocol::cursor::Advance;
 use tombolo_protocol::ids::{PushNo, RowKey, Section, Seq};
-use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX, SETTLED_MAX};
+use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX, PROVISIONAL_ROUNDS_MAX, SETTLED_MAX};
 use tombolo_protocol::message::{CaughtUp, Delta, Outcome, WantedRow};
-use tombolo_protocol::outbox::{Pending, Review, Sent, SentBefore, expand_as_sent, settle, squash};
+use tombolo_protocol::outbox::{Entry, Pending, Review, Sent, SentBefore, expand_as_sent, settle, squash};
 use tombolo_protocol::row::{RowName, RowState};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -122,6 +125,7 @@ impl Step<'_, '_> {
             }
             _ => {}
         }
+        self.state.rounds_used_up |= entry.next.as_ref().is_some_and(|next| next.rounds > PROVISIONAL_ROUNDS_MAX);
         self.touched.insert(key);
         if entry.is_empty() && pending.as_ref().is_some_and(|pending| pending.group.is_none()) {
             // What was in flight alone held nobody.
@@ -136,11 +140,22 @@ impl Step<'_, '_> {
         if changes.is_empty() {
             return Ok(());
         }
-        let push = AcknowledgedPush { commit: outcome.commit, changes, at_ms: self.now_ms };
-        self.tables.put_acknowledged(outcome.number, &push)?;
-        let oldest_ms = self.now_ms - ACKNOWLEDGED_DAYS_MAX as i64 * DAY_MS;
-        self.state.acknowledged_dropped += self.tables.bound_acknowledged(oldest_ms, ACKNOWLEDGED_BYTES_MAX)?;
-        Ok(())
+        let push = AcknowledgedPush { commit: outcome.commit, changes, at_ms: self.agreed_ms };
+        self.state.acknowledged_bytes += self.tables.put_acknowledged(outcome.number, &push)?;
+        self.bound_acknowledged(ACKNOWLEDGED_BYTES_MAX)
+    }
+
+    /// Drops the oldest acknowledged pushes, and counts them, until none is too old and no more than these bytes are left (O11).
+    fn bound_acknowledged(&mut self, bytes_max: u64) -> Result<(), StoreError> {
+        let oldest_ms = self.agreed_ms.map(|now_ms| now_ms - ACKNOWLEDGED_DAYS_MAX as i64 * DAY_MS);
+        loop {
+            let too_many = self.state.acknowledged_bytes > bytes_max;
+            let too_old =
+                |push: &AcknowledgedPush| push.at_ms.is_some_and(|at_ms| oldest_ms.is_some_and(|oldest| at_ms < oldest));
+            let Some(bytes) = self.tables.drop_oldest_acknowledged(|push| too_many || too_old(push))? else { return Ok(()) };
+            self.state.acknowledged_bytes = self.state.acknowledged_bytes.saturating_sub(bytes);
+            self.state.acknowledged_dropped += 1;
+        }
     }
 
     /// A voided push is given up under its number and goes again in halves; what fails alone, a change or changes that must go
@@ -173,12 +188,13 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    /// Changes that waited for a row which is there now, or for an own change which went through, are ready again (T19).
+    /// Changes that waited for a row are ready again when it is there; and while it is pending here but cannot go either, so that
+    /// they wait for it, or go with it (T19). One that could go and was left out of the push would be missed again.
     pub fn wake_waiting(&mut self) -> Result<(), StoreError> {
         if !self.state.awaits_parents {
             return Ok(());
         }
-        let waiting: Vec<_> = self
+        let mut waiting: Vec<_> = self
             .tables
             .entries()?
             .filter(|entry| {
@@ -186,22 +202,47 @@ impl Step<'_, '_> {
                 entry.is_err() || matches!(review, Some(Review::Refused(Refusal::MissingParent { .. })))
             })
             .collect::<Result<_, _>>()?;
-        self.state.awaits_parents = !waiting.is_empty();
-        for mut entry in waiting {
-            let Some(next) = &mut entry.next else { continue };
-            let Some(Review::Refused(Refusal::MissingParent { field, parent })) = &next.review else { continue };
-            let reference = self.schema.table(entry.key.table).and_then(|table| table.field(*field)).and_then(|f| f.reference);
-            let Some(reference) = reference else { continue };
-            let parent = RowKey { table: reference.table, id: *parent };
-            let there = self.tables.mirror(parent)?.is_some_and(|held| held.row.is_live());
-            let brings = |next: &Pending| matches!(next.op, Op::Create | Op::Restore);
-            let coming = self.tables.entry(parent)?.and_then(|entry| entry.next).is_some_and(|next| brings(&next));
-            if there || coming {
-                next.review = None;
-                self.put_entry(&entry)?;
+        let mut woken = BTreeSet::new();
+        // What is woken may be what others wait for: rows that refer to each other go together.
+        loop {
+            let before = waiting.len();
+            let mut asleep = Vec::new();
+            for mut entry in waiting {
+                match self.wakes(&entry, &woken)? {
+                    Some(came) => {
+                        if let Some(next) = &mut entry.next {
+                            next.review = None;
+                            next.rounds = if came { 0 } else { next.rounds };
+                        }
+                        woken.insert(entry.key);
+                        self.put_entry(&entry)?;
+                    }
+                    None => asleep.push(entry),
+                }
+            }
+            waiting = asleep;
+            if waiting.len() == before {
+                break;
             }
         }
+        self.state.awaits_parents = !waiting.is_empty();
         Ok(())
+    }
+
+    /// Whether a change need not wait any more for the row that it was refused for, and whether that is because the row came just
+    /// now: one that was here all the time may be gone at the server, and that is not tried for ever.
+    fn wakes(&self, entry: &Entry, woken: &BTreeSet<RowKey>) -> Result<Option<bool>, StoreError> {
+        let review = entry.next.as_ref().and_then(|next| next.review.as_ref());
+        let Some(Review::Refused(Refusal::MissingParent { field, parent })) = review else { return Ok(None) };
+        let reference = self.schema.table(entry.key.table).and_then(|table| table.field(*field)).and_then(|f| f.reference);
+        let Some(reference) = reference else { return Ok(None) };
+        let parent = RowKey { table: reference.table, id: *parent };
+        if self.tables.mirror(parent)?.is_some_and(|held| held.row.is_live()) {
+            return Ok(Some(self.touched.contains(&parent)));
+        }
+        let held_up =
+            |next: Pending| matches!(next.op, Op::Create | Op::Restore) && (next.review.is_some() || woken.contains(&parent));
+        Ok(self.tables.entry(parent)?.and_then(|entry| entry.next).is_some_and(held_up).then_some(false))
     }
 
     /// Applies a delta with its cursor (S2).
@@ -229,7 +270,13 @@ impl Step<'_, '_> {
     /// sections that differ.
     pub fn caught_up(&mut self, caught_up: &CaughtUp) -> Result<Vec<Section>, StoreError> {
         self.witness(caught_up.head)?;
-        self.tables.drop_acknowledged(caught_up.safe)?;
+        let covered = self.tables.drop_acknowledged(caught_up.safe)?;
+        self.state.acknowledged_bytes = self.state.acknowledged_bytes.saturating_sub(covered);
+        self.drop_old_copies()?;
+        // What others did since the last answer may be what it lost its rounds to.
+        if caught_up.head.seq > self.state.result_seq && self.state.rounds_used_up {
+            self.begin_rounds_again()?;
+        }
         if self.cursors.is_caught_up(caught_up.head.seq) {
             self.state.caught_up_at_ms = self.now_ms;
         }
@@ -245,13 +292,19 @@ impl Step<'_, '_> {
                 }
             }
         }
-        if !differing.is_empty() && self.now_ms.saturating_sub(self.state.refetched_at_ms) >= DAY_MS {
-            self.state.refetched_at_ms = self.now_ms;
-            self.state.refetches += 1;
-            for section in &differing {
-                self.cursors.refetch(*section, self.state.refetches);
-            }
-        }
+        self.refetch(&differing);
         Ok(differing)
+    }
+    /// Fetches sections again, each at most once a day by a clock that may be set back.
+    fn refetch(&mut self, sections: &[Section]) {
+        let now_ms = self.now_ms;
+        self.state.refetched_at_ms.retain(|_, at_ms| (0..DAY_MS).contains(&now_ms.saturating_sub(*at_ms)));
+        let due: Vec<Section> =
+            sections.iter().filter(|section| !self.state.refetched_at_ms.contains_key(section)).copied().collect();
+        self.state.refetches += u32::from(!due.is_empty());
+        for section in due {
+            self.state.refetched_at_ms.insert(section, now_ms);
+            self.cursors.refetch(section, self.state.refetches);
+        }
     }
 }

@@ -1,5 +1,9 @@
-//! When to try again (section 8): 0.5 s doubling to 60 s, with full jitter below the cap, forgotten after 30 s of health.
-//! Pure: time and randomness are arguments.
+//! When to try again (section 8): 0.5 s doubling to 60 s, full jitter, forgotten after 30 s of health. Pure: time and
+//! randomness are arguments.
+//!
+//! The rule asks for full jitter after the cap: there every wait is drawn from the whole range. The waits before it are drawn in
+//! the same way, below the ceiling that doubles: the clients of a server that went down come back spread out from the first
+//! attempt on, and wait half as long on average. No wait is longer than the rule's.
 
 /// Longest wait before the second attempt.
 pub const DELAY_FIRST_MS: u64 = 500;

@@ -85,24 +85,7 @@ pub(crate) fn start(host: Host) -> std::io::Result<(mpsc::UnboundedSender<Comman
     let (connection, shown) = watch::channel(Connection::Offline);
     let bytes = Arc::new(ByteCounts::default());
     let shared = Shared { connection: shown, bytes: bytes.clone() };
-    let driver = Driver {
-        host,
-        commands,
-        clock: Clock::start(),
-        connection,
-        notices: broadcast::channel(NOTICES_MAX).0,
-        bytes,
-        bytes_seen: 0,
-        wanted: None,
-        blocked: None,
-        trouble: None,
-        link: LinkState::Down,
-        backoff: Backoff::default(),
-        prompt_returns: 0,
-        return_after_ms: None,
-        sync: None,
-        histories: VecDeque::new(),
-    };
+    let driver = Driver::new(host, commands, connection, bytes);
     let thread = std::thread::Builder::new().name("tombolo-engine".to_owned()).spawn(move || runtime.block_on(driver.run()))?;
     Ok((sender, shared, thread))
 }
@@ -131,6 +114,32 @@ struct Driver {
 }
 
 impl Driver {
+    fn new(
+        host: Host,
+        commands: mpsc::UnboundedReceiver<Command>,
+        connection: watch::Sender<Connection>,
+        bytes: Arc<ByteCounts>,
+    ) -> Self {
+        Self {
+            host,
+            commands,
+            clock: Clock::start(),
+            connection,
+            notices: broadcast::channel(NOTICES_MAX).0,
+            bytes,
+            bytes_seen: 0,
+            wanted: None,
+            blocked: None,
+            trouble: None,
+            link: LinkState::Down,
+            backoff: Backoff::default(),
+            prompt_returns: 0,
+            return_after_ms: None,
+            sync: None,
+            histories: VecDeque::new(),
+        }
+    }
+
     async fn run(mut self) {
         loop {
             let mut timer = Instant::now();
@@ -214,9 +223,6 @@ impl Driver {
 
     /// A link that was opened with the token before the login ends; the server would end it, as if the new one were no good.
     fn leave_old_token(&mut self) {
-        if let LinkState::Connecting { attempt, .. } = &self.link {
-            attempt.abort();
-        }
         if let LinkState::Connecting { .. } | LinkState::Up(_) = self.link {
             self.end_link(false, Some(0));
         }
@@ -269,6 +275,8 @@ impl Driver {
     // ---- time ----
 
     fn next_timer(&mut self) -> Instant {
+        // First: a sleep is noticed whatever event came first behind it, and changes the link.
+        let now_ms = self.now_ms();
         let now = Instant::now();
         let mut timers = Vec::new();
         match self.link {
@@ -277,7 +285,6 @@ impl Driver {
             LinkState::Connecting { .. } | LinkState::Up(_) => timers.push(now + CLOCK_LOOK),
         }
         if let LinkState::Up(_) = self.link {
-            let now_ms = self.clock.look().now_ms;
             let deadline_ms = self.host.healthy().and_then(|engine| engine.deadline_ms());
             timers.extend(deadline_ms.map(|at| now + Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0))));
         }
@@ -304,10 +311,13 @@ impl Driver {
         if self.sync.as_ref().is_some_and(|job| job.deadline.is_some_and(|deadline| deadline <= now)) {
             self.end_sync(Err(SyncError::TimedOut));
         }
-        while self.histories.front().is_some_and(|job| job.deadline <= now) {
-            let job = self.histories.pop_front().expect("there is a first one");
-            let _ = job.reply.try_send(Err(SyncError::TimedOut));
-        }
+        self.histories.retain(|job| {
+            let waits = job.deadline > now;
+            if !waits {
+                let _ = job.reply.try_send(Err(SyncError::TimedOut));
+            }
+            waits
+        });
         if self.sync.is_some() {
             self.show_progress();
         }
@@ -352,7 +362,7 @@ impl Driver {
     fn store_failed(&mut self, error: Option<StoreError>) {
         self.host.drop_engine();
         match std::mem::replace(&mut self.link, LinkState::Down) {
-            LinkState::Up(up) => up.link.cut(),
+            LinkState::Up(up) => drop(up),
             LinkState::Connecting { attempt, .. } => attempt.abort(),
             LinkState::Down | LinkState::Waiting(_) => {}
         }
@@ -361,11 +371,21 @@ impl Driver {
             job.watch.done(Err(SyncError::Store(error)));
         }
         self.fail_histories();
-        // If it cannot be opened now, the next command tries again and tells its caller why not.
-        let _ = self.host.engine();
+        self.open_store();
+    }
+
+    /// Opens the store again. Where that fails, the next command tries again and tells its caller why not; while somebody wants
+    /// a link it is tried by itself, as often as a link would be. Returns whether it is open.
+    fn open_store(&mut self) -> bool {
+        let opened = self.host.engine().map(drop);
+        if let Err(error) = &opened {
+            self.unreachable(format!("this device's own data cannot be opened: {error}"));
+            self.fail_histories();
+        }
         let wait_ms = self.backoff.failed(0, random());
         self.link = LinkState::Waiting(Instant::now() + Duration::from_millis(wait_ms));
         let _ = self.notices.send(Notice::Reread);
+        opened.is_ok()
     }
 
     async fn goodbye(mut self) {

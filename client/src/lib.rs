@@ -29,6 +29,8 @@ pub mod login;
 pub mod names;
 #[cfg(feature = "driver")]
 pub mod paths;
+#[cfg(feature = "driver")]
+mod proxy;
 mod pushes;
 mod recovery;
 mod session;

@@ -121,7 +121,8 @@ impl Engine {
         self.local(now_ms, |step| match field {
             Some(field) => step.discard_field(key, field),
             None => step.discard_row(key),
-        })
+        })?;
+        Ok(self.go_on(now_ms)?)
     }
 
     /// Takes a row out of its group, so that it is sent and decided by itself (O7).
@@ -132,8 +133,12 @@ impl Engine {
         self.local(now_ms, |step| {
             let mut entry = step.tables.entry(key)?.ok_or(LocalError::NothingPending)?;
             entry.next.as_mut().ok_or(LocalError::NothingPending)?.group = None;
-            Ok(step.put_entry(&entry)?)
-        })
+            step.put_entry(&entry)?;
+            // The others of its group do not wait for it any more.
+            step.others_may_go();
+            Ok(())
+        })?;
+        Ok(self.go_on(now_ms)?)
     }
 
     /// Applies a person's decision. `shown` is the server's row as the dialog showed it (for a unique clash, the other row);

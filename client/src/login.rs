@@ -1,5 +1,6 @@
 //! Logging in: `POST {url}/api/login` with name and password; what comes back makes a store usable.
 
+use crate::proxy;
 use crate::store::Account;
 use crate::tls;
 use crate::url::ServerUrl;
@@ -10,7 +11,7 @@ use thiserror::Error;
 use tombolo_protocol::ids::{DeviceId, Seq, UserId, WorkspaceId};
 use tombolo_protocol::limits::SCHEMA_BYTES_MAX;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Proxy};
 
 /// A login takes no longer than this; the schema that it brings takes its time at 9.6 kbit/s.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(120);
@@ -94,11 +95,21 @@ struct Refused {
 
 /// Asks the server. `device` is what the store was before, if it was anything.
 pub(crate) fn ask(url: &ServerUrl, name: &str, password: &str, device: Option<DeviceId>) -> Result<LoginAnswer, LoginFailure> {
+    ask_through(proxy::of_environment(url), url, name, password, device)
+}
+
+fn ask_through(
+    proxy: Option<Proxy>,
+    url: &ServerUrl,
+    name: &str,
+    password: &str,
+    device: Option<DeviceId>,
+) -> Result<LoginAnswer, LoginFailure> {
     let mut body = serde_json::json!({ "name": name, "password": password });
     if let Some(device) = device {
         body["device"] = serde_json::json!(device);
     }
-    let mut response = agent(LOGIN_DEADLINE).post(url.http("/api/login")).send_json(&body).map_err(unreachable)?;
+    let mut response = agent(LOGIN_DEADLINE, proxy).post(url.http("/api/login")).send_json(&body).map_err(unreachable)?;
     let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
     let status = response.status().as_u16();
     let answer: Answer = match (status, text) {
@@ -119,12 +130,14 @@ pub(crate) fn ask(url: &ServerUrl, name: &str, password: &str, device: Option<De
 
 /// Tells the server that a token is not used any more. Returns whether it heard.
 pub(crate) fn revoke(url: &ServerUrl, token: &str) -> bool {
-    let request = agent(LOGOUT_DEADLINE).post(url.http("/api/logout")).header("authorization", format!("Bearer {token}"));
+    let request = agent(LOGOUT_DEADLINE, proxy::of_environment(url))
+        .post(url.http("/api/logout"))
+        .header("authorization", format!("Bearer {token}"));
     // A token that is not valid any more is as good as revoked.
     request.send_empty().is_ok_and(|response| matches!(response.status().as_u16(), 200 | 401))
 }
 
-fn agent(deadline: Duration) -> Agent {
+fn agent(deadline: Duration, proxy: Option<Proxy>) -> Agent {
     let system = tls::system_roots();
     let roots = if system.is_empty() {
         RootCerts::WebPki
@@ -137,8 +150,8 @@ fn agent(deadline: Duration) -> Agent {
         // A redirect is a portal's; a password goes nowhere but where it was sent.
         .max_redirects(0)
         .max_redirects_will_error(false)
-        // The session's socket goes straight too, and both should succeed or fail together.
-        .proxy(None)
+        // The way of the session's socket.
+        .proxy(proxy)
         .timeout_global(Some(deadline))
         .timeout_connect(Some(CONNECT_DEADLINE.min(deadline)))
         .tls_config(TlsConfig::builder().root_certs(roots).build())
@@ -216,6 +229,17 @@ mod tests {
         assert_eq!(schema, (Seq(2), "x".to_owned()));
         assert!(heard.starts_with("POST /api/login "), "{heard}");
         assert!(heard.contains(DEVICE), "{heard}");
+    }
+
+    #[test]
+    fn a_login_goes_through_a_proxy() {
+        let (url, heard) = answer_once("HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n");
+        let (proxy, asked) = crate::testing::proxy_once();
+        assert!(ask_through(Some(proxy), &url, "anna", "x", None).is_err());
+        assert!(heard.recv().unwrap().starts_with("POST /api/login "));
+        let asked = asked.recv().unwrap();
+        assert!(asked.starts_with(&format!("CONNECT {} ", url.authority())), "{asked}");
+        assert!(asked.contains("Proxy-Authorization: Basic YW5uYTpzdG9uZQ=="), "{asked}");
     }
 
     #[test]

@@ -121,7 +121,8 @@ impl Step<'_, '_> {
         }
     }
 
-    fn begin_rounds_again(&mut self) -> Result<(), StoreError> {
+    /// What was tried too often in vain is tried again: a person asks, or the server's state is a new one (C6).
+    pub fn begin_rounds_again(&mut self) -> Result<(), StoreError> {
         let tired = |entry: &Entry| entry.next.as_ref().is_some_and(|next| next.rounds > 0);
         let tired: Vec<Entry> =
             self.tables.entries()?.filter(|entry| entry.as_ref().map_or(true, tired)).collect::<Result<_, _>>()?;
@@ -129,8 +130,9 @@ impl Step<'_, '_> {
             if let Some(next) = &mut entry.next {
                 next.rounds = 0;
             }
-            self.tables.put_entry(&entry)?;
+            self.put_entry(&entry)?;
         }
+        self.state.rounds_used_up = false;
         Ok(())
     }
 

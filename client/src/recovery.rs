@@ -48,7 +48,8 @@ impl Step<'_, '_> {
     /// Takes the acknowledged pushes above `common` out of the store: the server lost them.
     pub fn take_lost(&mut self, common: Seq) -> Result<Vec<AcknowledgedPush>, StoreError> {
         let lost = self.tables.acknowledged_above(common)?;
-        self.tables.drop_acknowledged_above(common)?;
+        let bytes = self.tables.drop_acknowledged_above(common)?;
+        self.state.acknowledged_bytes = self.state.acknowledged_bytes.saturating_sub(bytes);
         Ok(lost)
     }
 
@@ -116,7 +117,6 @@ impl Step<'_, '_> {
 
     /// Sets the mirror aside as a read-only recovery copy; entries keep the last full row (O10, H3).
     fn set_mirror_aside(&mut self, common: Seq, offer: Offer, offered: u64) -> Result<(), StoreError> {
-        self.drop_old_copies()?;
         self.state.recovery_copies += 1;
         let copy = self.state.recovery_copies;
         let mut rows = 0;
@@ -133,7 +133,8 @@ impl Step<'_, '_> {
                 }
             }
         }
-        let record = RecoveryCopy { at_ms: self.now_ms, common, witness: self.state.witness.seq, offer, rows, offered };
+        let (at_ms, witness) = (self.now_ms, self.state.witness.seq);
+        let record = RecoveryCopy { at_ms, counts_from_ms: None, common, witness, offer, rows, offered };
         self.tables.put_recovery(copy, &record)?;
         self.clear_mirror()
     }
@@ -146,10 +147,15 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    fn drop_old_copies(&mut self) -> Result<(), StoreError> {
+    /// Drops the mirrors whose days are over. Only when caught up, since that is when the server's clock is known: a device whose
+    /// clock was set wrong must not lose them.
+    pub fn drop_old_copies(&mut self) -> Result<(), StoreError> {
+        let Some(now_ms) = self.agreed_ms else { return Ok(()) };
         for (copy, record) in self.tables.recovery_copies()? {
-            if self.now_ms - record.at_ms > RECOVERY_DAYS_MAX * DAY_MS {
-                self.tables.remove_recovery(copy)?;
+            match record.counts_from_ms {
+                None => self.tables.put_recovery(copy, &RecoveryCopy { counts_from_ms: Some(now_ms), ..record })?,
+                Some(from_ms) if now_ms - from_ms > RECOVERY_DAYS_MAX * DAY_MS => self.tables.remove_recovery(copy)?,
+                Some(_) => {}
             }
         }
         Ok(())

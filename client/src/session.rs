@@ -8,6 +8,8 @@ use tombolo_protocol::message::WantedRow;
 pub const PING_AFTER_MS: i64 = 25_000;
 /// Silence after which the link is taken for dead.
 pub const DEAD_AFTER_MS: i64 = 45_000;
+/// Clocks that differ by no more than this agree, whatever time zones were mistaken.
+const CLOCKS_AGREE_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// A rate is measured over no less than this many bytes.
 const RATE_BYTES_MIN: u64 = 16 * 1024;
@@ -47,8 +49,10 @@ pub(crate) struct Session {
     pub wanted: BTreeSet<WantedRow>,
     /// Whether the answer to `WantCaughtUp` is awaited.
     pub asked_caught_up: bool,
-    /// The server closed because it takes what was sent for a breach of the protocol.
-    pub closed_for_violation: bool,
+    /// The server closed over what was sent: it takes it for a breach of the protocol, or met a defect of its own over it.
+    pub closed_over_push: bool,
+    /// How far the server's clock was ahead of the device's at Welcome.
+    clock_lead_ms: Option<i64>,
     last_heard_ms: i64,
     nonce: u32,
     /// The ping that has no pong yet, with the newest push that was sent before it.
@@ -94,6 +98,17 @@ impl Session {
         *self = Self { phase, last_heard_ms: now_ms, nonce: self.nonce, ..Self::default() };
     }
 
+    /// Welcome named the server's time.
+    pub fn welcomed(&mut self, server_ms: i64, now_ms: i64) {
+        self.clock_lead_ms = Some(server_ms.saturating_sub(now_ms));
+    }
+
+    /// Now by the server's clock, if it is known and the device's clock agrees with it.
+    pub fn agreed_ms(&self, now_ms: i64) -> Option<i64> {
+        let lead_ms = self.clock_lead_ms.filter(|lead_ms| lead_ms.unsigned_abs() <= CLOCKS_AGREE_MS)?;
+        Some(now_ms.saturating_add(lead_ms))
+    }
+
     pub fn heard(&mut self, now_ms: i64) {
         self.last_heard_ms = now_ms;
     }
@@ -123,5 +138,23 @@ impl Session {
             self.ping = Some((self.nonce, self.sent));
             self.nonce
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_agree_within_a_day_and_only_since_welcome() {
+        let mut session = Session::default();
+        assert_eq!(session.agreed_ms(5), None);
+        session.welcomed(1_000_000, 400_000);
+        assert_eq!(session.agreed_ms(500_000), Some(1_100_000));
+        session.welcomed(1_000_000, 1_000_000 + CLOCKS_AGREE_MS as i64 + 1);
+        assert_eq!(session.agreed_ms(5), None);
+        session.welcomed(1, 1);
+        session.begin(Phase::Greeting, 2);
+        assert_eq!(session.agreed_ms(3), None);
     }
 }

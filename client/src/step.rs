@@ -9,6 +9,7 @@ use tombolo_protocol::change::Refusal;
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{Generation, Mark, RowKey, Section, Seq};
+use tombolo_protocol::limits::AUTHORS_KEPT_MAX;
 use tombolo_protocol::message::{Authors, WantedRow};
 use tombolo_protocol::outbox::{Entry, Review};
 use tombolo_protocol::row::{Applied, Row, RowName, RowState, StateKind, apply};
@@ -32,6 +33,8 @@ pub(crate) struct Step<'a, 'txn> {
     pub cursors: Cursors,
     pub state: SyncState,
     pub now_ms: i64,
+    /// Now by the server's clock, where the device's agrees with it: nothing goes by its age on the word of one clock.
+    pub agreed_ms: Option<i64>,
     /// Rows whose display may have changed.
     pub touched: BTreeSet<RowKey>,
     /// Rows applied from what the server said.
@@ -53,6 +56,7 @@ impl<'a, 'txn> Step<'a, 'txn> {
             cursors,
             state,
             now_ms,
+            agreed_ms: None,
             touched: BTreeSet::new(),
             applied: 0,
             moved: Moved::default(),
@@ -88,6 +92,11 @@ impl<'a, 'txn> Step<'a, 'txn> {
         self.tables.put_entry(entry)
     }
 
+    /// What happened sets others free.
+    pub fn others_may_go(&mut self) {
+        self.moved = Moved { any: true, may_go: true };
+    }
+
     pub fn next_generation(&mut self) -> Generation {
         self.state.generation += 1;
         Generation(self.state.generation)
@@ -106,7 +115,7 @@ impl<'a, 'txn> Step<'a, 'txn> {
             let name = authors.names.get(author.name as usize).ok_or(StepError::Violation("an author without a name"))?;
             self.tables.put_author(author.seq, &AuthorRecord { name: name.clone(), at_ms: author.at_ms })?;
         }
-        Ok(())
+        Ok(self.tables.bound_authors(AUTHORS_KEPT_MAX)?)
     }
 
     /// Applies rows in the order in which they came.

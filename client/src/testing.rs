@@ -5,7 +5,7 @@ use crate::store::{Account, Store};
 use crate::url::ServerUrl;
 use redb::backends::InMemoryBackend;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use tombolo_protocol::ids::{DeviceId, RowId, Seq, UserId, WorkspaceId};
 use tombolo_protocol::schema::CLINIC;
@@ -58,6 +58,24 @@ pub(crate) fn answer_once(answer: &str) -> (ServerUrl, Receiver<String>) {
         heard.send(request).unwrap();
     });
     (url, hears)
+}
+
+/// A proxy that connects whoever asks, once; what it was asked comes by the channel.
+pub(crate) fn proxy_once() -> (ureq::Proxy, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = ureq::Proxy::new(&format!("http://anna:stone@{}", listener.local_addr().unwrap())).unwrap();
+    let (heard, hears) = channel();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let asked = read_request(&mut client);
+        let mut server = TcpStream::connect(asked.split(' ').nth(1).unwrap()).unwrap();
+        client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+        heard.send(asked).unwrap();
+        let (mut up, mut down) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut up, &mut server));
+        let _ = std::io::copy(&mut down, &mut client);
+    });
+    (proxy, hears)
 }
 
 fn read_request(stream: &mut impl Read) -> String {

@@ -6,6 +6,7 @@ mod watched;
 pub use refused::ConnectError;
 pub use watched::ByteCounts;
 
+use crate::proxy;
 use crate::tls;
 use crate::url::ServerUrl;
 use futures::stream::{SplitSink, SplitStream};
@@ -45,6 +46,8 @@ type Socket = WebSocketStream<MaybeTlsStream<Watched<TcpStream>>>;
 /// What an upgrade request says.
 pub(crate) struct Knock {
     pub url: ServerUrl,
+    /// The way there, if it is not straight.
+    pub proxy: Option<ureq::Proxy>,
     pub token: String,
     /// The workspace that it is for.
     pub workspace: WorkspaceId,
@@ -63,12 +66,21 @@ pub(crate) enum Incoming {
     },
 }
 
-/// An open link.
+/// An open link. Who drops it ends it at once.
 pub(crate) struct Link {
     pub incoming: mpsc::Receiver<Incoming>,
     pub outgoing: mpsc::Sender<Bytes>,
-    reader: JoinHandle<()>,
-    writer: JoinHandle<()>,
+    reader: Task,
+    writer: Task,
+}
+
+/// A task that ends with who holds it.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Link {
@@ -85,33 +97,32 @@ impl Link {
         let (sink, stream) = socket.split();
         let (to_driver, incoming) = mpsc::channel(FRAMES_MAX);
         let (outgoing, from_driver) = mpsc::channel(FRAMES_MAX);
-        let reader = tokio::spawn(read(stream, to_driver));
-        let writer = tokio::spawn(write(sink, from_driver));
+        let reader = Task(tokio::spawn(read(stream, to_driver)));
+        let writer = Task(tokio::spawn(write(sink, from_driver)));
         Self { incoming, outgoing, reader, writer }
     }
 
     /// Ends the link behind the frames that it was given.
     pub(crate) async fn close(self) {
-        let Self { incoming: _incoming, outgoing, reader, writer } = self;
+        let Self { incoming: _incoming, outgoing, reader: _reader, mut writer } = self;
         drop(outgoing);
         // The writer ends by itself: each of its writes has a deadline.
-        let _ = writer.await;
-        reader.abort();
-    }
-
-    /// Ends the link at once.
-    pub(crate) fn cut(self) {
-        self.writer.abort();
-        self.reader.abort();
+        let _ = (&mut writer.0).await;
     }
 }
 
 async fn upgrade(knock: Knock, bytes: Arc<ByteCounts>) -> Result<Socket, ConnectError> {
     let request = request(&knock)?;
-    let stream = dial(&knock.url).await?;
+    let stream = match &knock.proxy {
+        Some(proxy) => dial(proxy.host(), proxy.port()).await?,
+        None => dial(knock.url.host(), knock.url.port()).await?,
+    };
     // An answer must not wait for more bytes to go with it.
     stream.set_nodelay(true).map_err(ConnectError::unreachable)?;
-    let stream = Watched::new(stream, bytes, WRITE_DEADLINE);
+    let mut stream = Watched::new(stream, bytes, WRITE_DEADLINE);
+    if let Some(proxy) = &knock.proxy {
+        proxy::connect(&mut stream, proxy, &knock.url).await?;
+    }
     let connector = if knock.url.is_secure() { Connector::Rustls(tls::client_config()) } else { Connector::Plain };
     match client_async_tls_with_config(request, stream, Some(config()), Some(connector)).await {
         Ok((socket, _response)) => Ok(socket),
@@ -125,8 +136,8 @@ async fn upgrade(knock: Knock, bytes: Arc<ByteCounts>) -> Result<Socket, Connect
 }
 
 /// Tries the addresses of the host one after another, so that one that swallows packets does not hide the others.
-async fn dial(url: &ServerUrl) -> Result<TcpStream, ConnectError> {
-    let addresses = tokio::net::lookup_host((url.host(), url.port())).await.map_err(ConnectError::unreachable)?;
+async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    let addresses = tokio::net::lookup_host((host, port)).await.map_err(ConnectError::unreachable)?;
     let mut last = ConnectError::unreachable("its name has no address");
     for address in addresses {
         last = match timeout(ADDRESS_DEADLINE, TcpStream::connect(address)).await {
@@ -195,4 +206,35 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut from_driver: mpsc::Rece
         }
     }
     let _ = sink.close().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_link_that_is_let_go_of_ends_both_its_tasks() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let knock = Knock { url, proxy: None, token: "token".to_owned(), workspace: Default::default(), hello: None };
+        let opening = tokio::spawn(Link::open(knock, Arc::default()));
+        let (stream, _) = listener.accept().await.unwrap();
+        #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]
+        let upgrade = |_: &_, mut response: http::Response<()>| {
+            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+            Ok(response)
+        };
+        // It stays open, says nothing and reads nothing.
+        let _silent = tokio_tungstenite::accept_hdr_async(stream, upgrade).await.unwrap();
+        let link = opening.await.unwrap().unwrap();
+        let tasks = [link.reader.0.abort_handle(), link.writer.0.abort_handle()];
+        drop(link);
+        let ended = async {
+            while !tasks.iter().all(|task| task.is_finished()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(5), ended).await.unwrap();
+    }
 }

@@ -56,6 +56,8 @@ pub const ACKNOWLEDGED_DAYS_MAX: u64 = 90;
 pub const ACKNOWLEDGED_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Confirmations that a client keeps for views of pending values (O2). Twice as many may stand in its store; then the oldest go.
 pub const SETTLED_MAX: usize = 10_000;
+/// Commits of which a client remembers who made them and when; the newest.
+pub const AUTHORS_KEPT_MAX: u64 = 100_000;
 /// Changes decided in one durable write of the server (group commit).
 pub const GROUP_COMMIT_CHANGES_MAX: usize = 1500;
 /// Bytes that an unauthenticated peer may send.

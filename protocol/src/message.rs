@@ -379,4 +379,10 @@ pub enum CloseReason {
     Late,
     /// 5: the device was revoked.
     Revoked,
+    /// 6: a push of this session met a defect of the server, or one of those that were decided with it did. Nothing of them was
+    /// done; come back later. After some of these the client gives the push up (P6).
+    Defect {
+        /// After this.
+        after_ms: u32,
+    },
 }

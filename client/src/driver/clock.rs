@@ -18,6 +18,12 @@ impl Clock {
         Self { start: Instant::now(), comparison: Comparison { offset_ms: wall_ms() } }
     }
 
+    /// As after a sleep of the machine.
+    #[cfg(test)]
+    pub(crate) fn sleep(&mut self, ms: i64) {
+        self.comparison.offset_ms -= ms;
+    }
+
     /// Now, and whether the clocks have parted since the last look.
     pub(crate) fn look(&mut self) -> Look {
         let steady_ms = i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX);

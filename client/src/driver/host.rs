@@ -11,13 +11,15 @@ pub(crate) struct Host {
     engine: Option<Engine>,
     opener: Opener,
     process: u64,
+    /// Connections of this process by engines that are gone.
+    connections: u32,
     automatic: bool,
 }
 
 impl Host {
     pub(crate) fn open(mut opener: Opener, process: u64) -> Result<Self, StoreError> {
         let engine = opened(&mut opener, process)?;
-        Ok(Self { engine: Some(engine), opener, process, automatic: false })
+        Ok(Self { engine: Some(engine), opener, process, connections: 0, automatic: false })
     }
 
     /// The engine; opened again where the store had failed.
@@ -25,6 +27,7 @@ impl Host {
         if self.engine.is_none() {
             let mut engine = opened(&mut self.opener, self.process)?;
             engine.set_automatic(self.automatic);
+            engine.set_connections(self.connections);
             self.engine = Some(engine);
         }
         Ok(self.engine.as_mut().expect("it was just opened"))
@@ -38,6 +41,7 @@ impl Host {
     /// The store failed.
     pub(crate) fn drop_engine(&mut self) {
         let engine = self.engine.take();
+        self.connections = engine.as_ref().map_or(self.connections, Engine::connections);
         // A store that cannot be closed is opened again all the same.
         let _ = guarded(|| drop(engine));
     }

@@ -3,6 +3,7 @@
 use super::jobs::SyncJob;
 use super::state::{Connection, Mode, SyncError};
 use super::{Driver, GOODBYE, PATIENCE_MS, random, wall_ms};
+use crate::proxy;
 use crate::store::StoreError;
 use crate::transport::{ConnectError, Incoming, Knock, Link};
 use crate::url::ServerUrl;
@@ -42,15 +43,19 @@ pub(super) enum News {
 impl Driver {
     /// Opens or closes the link, as it is wanted now, and shows how it stands.
     pub(super) fn steer(&mut self) {
+        if self.host.healthy().is_none() && self.is_asked_for_link() {
+            let waits = matches!(self.link, LinkState::Waiting(until) if until > Instant::now());
+            if waits || !self.open_store() {
+                return self.show_connection();
+            }
+            self.link = LinkState::Down;
+        }
         let wanted = self.link_is_wanted();
         match self.link {
             LinkState::Down if wanted => self.connect(),
             LinkState::Waiting(until) if wanted && until <= Instant::now() => self.connect(),
             LinkState::Waiting(_) if !wanted => self.link = LinkState::Down,
-            LinkState::Connecting { ref attempt, .. } if !wanted => {
-                attempt.abort();
-                self.end_link(false, Some(0));
-            }
+            LinkState::Connecting { .. } if !wanted => self.end_link(false, Some(0)),
             LinkState::Up(_) if !wanted => {
                 if let Some(engine) = self.host.healthy() {
                     engine.bye();
@@ -98,7 +103,10 @@ impl Driver {
         };
         let hello = if let Up::Hello(hello) = &up { hello_to_header(hello) } else { None };
         let first = hello.is_none().then(|| encode_up(&up).into());
-        let attempt = tokio::spawn(Link::open(Knock { url, token, workspace, hello }, self.bytes.clone()));
+        let attempt = tokio::spawn(Link::open(
+            Knock { proxy: proxy::of_environment(&url), url, token, workspace, hello },
+            self.bytes.clone(),
+        ));
         self.link = LinkState::Connecting { attempt, first };
     }
 
@@ -181,7 +189,11 @@ impl Driver {
                 tokio::spawn(timeout(GOODBYE, send_and_close(link, to_send)));
                 since.elapsed()
             }
-            LinkState::Connecting { .. } | LinkState::Down | LinkState::Waiting(_) => Duration::ZERO,
+            LinkState::Connecting { attempt, .. } => {
+                attempt.abort();
+                Duration::ZERO
+            }
+            LinkState::Down | LinkState::Waiting(_) => Duration::ZERO,
         };
         if let Some(Err(error)) = self.host.healthy().map(|engine| engine.disconnected(by_error)) {
             return self.store_failed(Some(error));

@@ -99,6 +99,7 @@ impl Driver {
             CloseReason::Unauthorized | CloseReason::Revoked => self.block(Connection::NeedsLogin),
             CloseReason::Version { .. } => self.block(Connection::UpdateNeeded),
             CloseReason::TryLater { .. } => self.unreachable("the server has trouble of its own".to_owned()),
+            CloseReason::Defect { .. } => self.unreachable("the server met a defect of its own over what was sent".to_owned()),
             CloseReason::Violation { what } => self.unreachable(format!("the server did not understand this program: {what}")),
             _ => self.unreachable("the server closed the link".to_owned()),
         }

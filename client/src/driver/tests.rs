@@ -5,9 +5,11 @@ use crate::handle::Client;
 use crate::local::LocalWrite;
 use crate::store::Store;
 use crate::testing::{account, answer_once, client_at, clinic, site};
+use crate::transport::{Incoming, Knock, Link};
 use futures::{SinkExt, StreamExt};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +44,11 @@ enum Play {
 /// What a tiny server heard.
 #[derive(PartialEq, Debug)]
 enum Heard {
-    Upgrade { bearer: String, hello: bool },
+    /// With the counter of connections of a Hello inside.
+    Upgrade {
+        bearer: String,
+        hello: Option<u32>,
+    },
     Up(Up),
     End,
 }
@@ -74,7 +80,10 @@ async fn serve(stream: TcpStream, play: Play, heard: Sender<Heard>) {
         let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         assert_eq!(header("sec-websocket-protocol").as_deref(), Some(SUBPROTOCOL));
         let hello = header(HELLO_HEADER).map(|hello| hello_from_header(&hello).unwrap());
-        let _ = upgrades.send(Heard::Upgrade { bearer: header("authorization").unwrap_or_default(), hello: hello.is_some() });
+        let _ = upgrades.send(Heard::Upgrade {
+            bearer: header("authorization").unwrap_or_default(),
+            hello: hello.map(|hello| hello.connection),
+        });
         response.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse().unwrap());
         Ok(response)
     };
@@ -138,9 +147,12 @@ fn sync(client: &Client) -> Result<SyncDone, SyncError> {
 
 fn edit(client: &Client, name: &str) -> RowKey {
     let key = RowKey { table: TableTag(2), id: crate::handle::new_row_id() };
-    let fields = [(FieldTag(1), Value::text(name)), (FieldTag(9), Value::uuid(site().0))].into();
-    client.transaction(vec![LocalWrite { key, write: Write::Create(fields), seen: None }], false).unwrap();
+    client.transaction(vec![LocalWrite { key, write: Write::Create(fields(name)), seen: None }], false).unwrap();
     key
+}
+
+fn fields(name: &str) -> BTreeMap<FieldTag, Value> {
+    [(FieldTag(1), Value::text(name)), (FieldTag(9), Value::uuid(site().0))].into()
 }
 
 fn token(client: &Client) -> Option<String> {
@@ -155,7 +167,7 @@ fn a_sync_says_hello_inside_the_request_and_closes_behind_itself() {
     assert_eq!(done.report.head, Seq(4));
     assert!(done.bytes_up > 200 && done.bytes_down > 100, "{done:?}");
     let told: Vec<Heard> = heard.iter().take_while(|heard| *heard != Heard::End).collect();
-    let upgrade = Heard::Upgrade { bearer: "Bearer token".into(), hello: true };
+    let upgrade = Heard::Upgrade { bearer: "Bearer token".into(), hello: Some(1) };
     assert_eq!(told, [upgrade, Heard::Up(Up::Bye)]);
 }
 
@@ -373,10 +385,7 @@ impl StorageBackend for Disk {
 
 #[test]
 fn after_a_failed_write_the_store_is_opened_again_and_nothing_saved_is_lost() {
-    let disk = Disk { bytes: Arc::new(InMemoryBackend::new()), broken: Arc::default() };
-    let opened = disk.clone();
-    let client = Client::with_opener(Box::new(move || Store::with_backend(opened.clone()))).unwrap();
-    client.adopt(account("http://127.0.0.1:1"), (Seq(1), CLINIC.to_owned())).unwrap();
+    let (client, disk) = on_disk("http://127.0.0.1:1");
     edit(&client, "Rose");
     disk.broken.store(true, Ordering::Relaxed);
     let fields = [(FieldTag(1), Value::text("Otieno"))].into();
@@ -387,4 +396,85 @@ fn after_a_failed_write_the_store_is_opened_again_and_nothing_saved_is_lost() {
     disk.broken.store(false, Ordering::Relaxed);
     client.transaction(vec![write], false).unwrap();
     assert_eq!(client.pending().unwrap().len(), 2);
+}
+
+/// A client on a disk that can be broken, logged in at an address.
+fn on_disk(url: &str) -> (Client, Disk) {
+    let disk = Disk { bytes: Arc::new(InMemoryBackend::new()), broken: Arc::default() };
+    let opened = disk.clone();
+    let client = Client::with_opener(Box::new(move || Store::with_backend(opened.clone()))).unwrap();
+    client.adopt(account(url), (Seq(1), CLINIC.to_owned())).unwrap();
+    (client, disk)
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_again_is_tried_by_itself_while_a_link_is_wanted() {
+    let (url, heard) = server(&[Play::Serve]);
+    let (client, disk) = on_disk(&url);
+    let mut notices = client.subscribe().unwrap();
+    client.connect(Mode::Manual).unwrap();
+    let mut states = std::iter::from_fn(|| notices.wait()).filter_map(|notice| match notice {
+        Notice::Connection(connection) => Some(connection),
+        _ => None,
+    });
+    assert!(states.any(|state| state == Connection::Online));
+    disk.broken.store(true, Ordering::Relaxed);
+    let write = LocalWrite { key: RowKey { table: TableTag(2), id: site() }, write: Write::Create(fields("Rose")), seen: None };
+    client.transaction(vec![write], false).unwrap_err();
+    assert!(states.any(|state| matches!(state, Connection::ServerUnreachable { why, .. } if why.contains("own data"))));
+    disk.broken.store(false, Ordering::Relaxed);
+    assert!(states.any(|state| state == Connection::Online));
+    let hellos: Vec<u32> = heard
+        .try_iter()
+        .filter_map(|heard| match heard {
+            Heard::Upgrade { hello, .. } => hello,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(hellos, [1, 2], "the process goes on counting");
+}
+
+fn driver() -> Driver {
+    let host = Host::open(Box::new(|| Store::with_backend(InMemoryBackend::new())), 1).unwrap();
+    Driver::new(host, mpsc::unbounded_channel().1, watch::channel(Connection::Offline).0, Arc::default())
+}
+
+#[tokio::test]
+async fn of_several_questions_each_is_told_when_its_own_time_is_over() {
+    let mut driver = driver();
+    let now = Instant::now();
+    let answers: Vec<_> = [60, 0, 0]
+        .into_iter()
+        .map(|seconds| {
+            let (reply, answer) = std::sync::mpsc::sync_channel(1);
+            let key = RowKey { table: TableTag(2), id: site() };
+            driver.histories.push_back(HistoryJob { key, reply, deadline: now + Duration::from_secs(seconds) });
+            answer
+        })
+        .collect();
+    driver.time_passed();
+    let told: Vec<bool> = answers.iter().map(|answer| matches!(answer.try_recv(), Ok(Err(SyncError::TimedOut)))).collect();
+    assert_eq!(told, [false, true, true]);
+    assert!(driver.next_timer() > now, "or the thread spins");
+}
+
+#[tokio::test]
+async fn a_sleep_is_noticed_by_whatever_comes_first_behind_it() {
+    let mut driver = driver();
+    driver.link = LinkState::Waiting(Instant::now() + Duration::from_secs(60));
+    driver.clock.sleep(600_000);
+    driver.next_timer();
+    assert!(matches!(driver.link, LinkState::Down), "what was waited for before the sleep is not waited for behind it");
+}
+
+#[tokio::test]
+async fn a_session_goes_through_a_proxy() {
+    let (url, _heard) = server(&[Play::Serve]);
+    let url: crate::url::ServerUrl = url.parse().unwrap();
+    let (proxy, asked) = crate::testing::proxy_once();
+    let target = url.authority();
+    let knock = Knock { url, proxy: Some(proxy), token: "token".to_owned(), workspace: Default::default(), hello: None };
+    let mut link = Link::open(knock, Arc::default()).await.unwrap();
+    assert!(matches!(link.incoming.recv().await, Some(Incoming::Frame(_))));
+    assert!(asked.recv().unwrap().starts_with(&format!("CONNECT {target} ")));
 }

@@ -1,6 +1,7 @@
 //! Logging in and out: whom the store belongs to.
 
 use super::Engine;
+use crate::session::{Hangup, Phase};
 use crate::step::StepError;
 use crate::store::{Account, StoreError};
 use std::sync::Arc;
@@ -22,36 +23,42 @@ impl Engine {
         if self.account.as_ref().is_some_and(|known| known.user != account.user) {
             return Err(LoginError::OtherUser);
         }
-        let parsed = match schema {
+        let newer = match schema {
             Some((seq, text)) if seq > self.state.schema => {
                 let parsed = Schema::parse(&text).map_err(|_| LoginError::Schema)?;
                 Some((seq, text, parsed))
             }
             _ => None,
         };
-        let mut state = self.state.clone();
-        let new_device = self.account.as_ref().is_some_and(|known| known.device != account.device);
-        self.store.write(|tables| -> Result<(), StoreError> {
-            tables.set_account(&account)?;
-            state.other_server = None;
-            if let Some((seq, text, _)) = &parsed
-                && self.state.schema == Seq(0)
-            {
-                tables.put_schema(*seq, text)?;
-                state.schema = *seq;
+        // A store that has one takes the newer in a session, before any row that was written under it (H7).
+        let first = newer.filter(|_| self.state.schema == Seq(0));
+        let known = self.account.as_ref();
+        let new_device = known.is_some_and(|known| known.device != account.device);
+        let new_token = known.is_some_and(|known| known.token != account.token);
+        self.step(0, |step| {
+            step.tables.set_account(&account)?;
+            step.state.other_server = None;
+            if let Some((seq, text, _)) = &first {
+                step.tables.put_schema(*seq, text)?;
+                step.state.schema = *seq;
             }
-            tables.set_sync_state(&state)
-        })?;
-        if self.state.schema == Seq(0)
-            && let Some((_, _, schema)) = parsed
-        {
+            if new_device {
+                step.new_life()?;
+                step.state.needs_device = false;
+            }
+            Ok(())
+        })
+        .map_err(LoginError::from)?;
+        if let Some((_, _, schema)) = first {
             self.schema = Some(Arc::new(schema));
         }
-        self.state = state;
         self.account = Some(account);
-        if new_device {
-            self.step(0, |step| Ok(step.new_life()?)).map_err(LoginError::from)?;
-            self.write_state(|state| state.needs_device = false)?;
+        if new_device {}
+        if (new_device || new_token) && self.session.phase != Phase::Down {
+            // The session is that of the old token, and its answers are those of the old device.
+            self.session.begin(Phase::Down, 0);
+            self.frames.clear();
+            self.hangup = Some(Hangup::Reconnect);
         }
         Ok(())
     }

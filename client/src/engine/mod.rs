@@ -124,6 +124,17 @@ impl Engine {
         self.automatic = automatic;
     }
 
+    /// How often this process has connected by this engine and those before it.
+    pub fn connections(&self) -> u32 {
+        self.connections
+    }
+
+    /// Goes on counting where the engine before this one ended: the server takes a lower number of the same process for a late
+    /// connection (P4).
+    pub fn set_connections(&mut self, connections: u32) {
+        self.connections = connections;
+    }
+
     /// Sets how much is frozen at a time; a simulator sets it to silly values.
     pub fn set_push_limits(&mut self, limits: PushLimits) {
         self.push_limits = limits;
@@ -158,8 +169,10 @@ impl Engine {
         act: impl FnOnce(&mut Step<'_, '_>) -> Result<R, StepError>,
     ) -> Result<R, StepError> {
         let schema = self.schema.clone().unwrap_or_else(|| Arc::new(no_schema()));
+        let agreed_ms = self.session.agreed_ms(now_ms);
         let (result, ended) = self.store.write(|tables| -> Result<_, StepError> {
             let mut step = Step::begin(tables, &schema, now_ms)?;
+            step.agreed_ms = agreed_ms;
             let result = act(&mut step)?;
             Ok((result, step.end()?))
         })?;
@@ -213,7 +226,7 @@ impl Engine {
             return Ok(());
         }
         let first = self.store.read()?.all_frozen()?.into_iter().next();
-        let by_error = by_error || self.session.closed_for_violation;
+        let by_error = by_error || self.session.closed_over_push;
         if let Some(mut push) = first
             && push.number <= self.session.sent
             && (by_error || push.number <= self.session.read_by_server)
@@ -226,7 +239,6 @@ impl Engine {
             self.keep_rate(self.session.rate.rate().unwrap_or(0))?;
         }
         self.session.begin(Phase::Down, 0);
-        self.session.phase = Phase::Down;
         self.frames.clear();
         Ok(())
     }

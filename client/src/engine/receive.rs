@@ -26,9 +26,10 @@ impl Engine {
         match (self.session.phase, &message) {
             (Phase::Down, _) => return Ok(()),
             (Phase::Live, Down::Welcome(_)) => return Err(StepError::Violation("a second Welcome")),
-            (Phase::Greeting | Phase::AskingDevice, Down::Result { .. } | Down::Delta(_) | Down::CaughtUp(_)) => {
-                return Err(StepError::Violation("rows before Welcome"));
-            }
+            (
+                Phase::Greeting | Phase::AskingDevice,
+                Down::Result { .. } | Down::Delta(_) | Down::CaughtUp(_) | Down::Rows { .. } | Down::Sections { .. },
+            ) => return Err(StepError::Violation("rows before Welcome")),
             _ => {}
         }
         match message {
@@ -100,11 +101,16 @@ impl Engine {
     }
 
     fn welcome(&mut self, welcome: Welcome, now_ms: i64) -> Result<(), StepError> {
+        self.session.welcomed(welcome.server_ms, now_ms);
         let listed = welcome.sections.map(|sections| sections.into_iter().collect::<BTreeSet<Section>>());
         self.answered(welcome.snapshot, &welcome.outcomes, &welcome.authors, now_ms, |step| {
             let named = step.cursors.sections.iter().chain(step.cursors.fills.keys());
             let listed = listed.unwrap_or_else(|| named.copied().collect());
+            // The right workspace is back (H2).
             step.state.other_server = None;
+            if step.state.rounds_used_up {
+                step.begin_rounds_again()?;
+            }
             step.relist(&listed, welcome.snapshot.seq)
         })?;
         self.session.phase = Phase::Live;
@@ -266,9 +272,14 @@ impl Engine {
     fn closed(&mut self, reason: CloseReason) {
         let hangup = match &reason {
             CloseReason::TryLater { after_ms } => Hangup::ReconnectAfter(*after_ms),
+            // Either way it is what was sent that ended the session.
             CloseReason::Violation { .. } => {
-                self.session.closed_for_violation = true;
+                self.session.closed_over_push = true;
                 Hangup::ReconnectAfter(0)
+            }
+            CloseReason::Defect { after_ms } => {
+                self.session.closed_over_push = true;
+                Hangup::ReconnectAfter(*after_ms)
             }
             _ => Hangup::Stay,
         };

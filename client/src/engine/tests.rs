@@ -10,7 +10,7 @@ use tombolo_protocol::frame::{decode_up, encode_down};
 use tombolo_protocol::ids::{
     DeviceId, FieldTag, Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, Version, WorkspaceId,
 };
-use tombolo_protocol::message::{Authors, Down, Outcome, Welcome};
+use tombolo_protocol::message::{Authors, CloseReason, Down, Outcome, Welcome};
 use tombolo_protocol::outbox::Write;
 use tombolo_protocol::row::{Life, Row, Stamped};
 use tombolo_protocol::schema::CLINIC;
@@ -23,7 +23,11 @@ fn mark(seq: u64) -> Mark {
 }
 
 fn engine() -> Engine {
-    let mut engine = Engine::open(Store::with_backend(InMemoryBackend::new()).unwrap(), 1).unwrap();
+    logged_in(Store::with_backend(InMemoryBackend::new()).unwrap())
+}
+
+fn logged_in(store: Store) -> Engine {
+    let mut engine = Engine::open(store, 1).unwrap();
     let account = Account {
         url: "http://server".into(),
         workspace: WorkspaceId::default(),
@@ -43,7 +47,12 @@ fn hears(engine: &mut Engine, message: Down) -> Result<(), StepError> {
 fn welcomed() -> Engine {
     let mut engine = engine();
     engine.connect(1).unwrap();
-    let welcome = Welcome {
+    hears(&mut engine, welcome()).unwrap();
+    engine
+}
+
+fn welcome() -> Down {
+    Down::Welcome(Box::new(Welcome {
         protocol: 1,
         server_ms: 1,
         snapshot: mark(5),
@@ -51,9 +60,19 @@ fn welcomed() -> Engine {
         outcomes: Vec::new(),
         sections: Some(vec![SITES]),
         authors: Authors::default(),
-    };
-    hears(&mut engine, Down::Welcome(Box::new(welcome))).unwrap();
-    engine
+    }))
+}
+
+fn create(engine: &mut Engine, name: &str) {
+    let fields = BTreeMap::from([(FieldTag(1), Value::text(name))]);
+    engine.write(vec![LocalWrite { key: key(), write: Write::Create(fields), seen: None }], None, 1).unwrap();
+}
+
+/// The answer to a push of one change, without its row.
+fn accepted(number: PushNo) -> Down {
+    let verdicts = Some(VerdictRuns::of([Verdict::Accepted { merged: false }]));
+    let outcome = Outcome { number, commit: mark(6), verdicts, rows: RowBatch::default() };
+    Down::Result { snapshot: mark(6), outcome: Box::new(outcome), authors: Authors::default() }
 }
 
 fn key() -> RowKey {
@@ -63,8 +82,7 @@ fn key() -> RowKey {
 #[test]
 fn t37_the_witness_is_the_snapshot_that_a_results_rows_were_read_from() {
     let mut engine = welcomed();
-    let fields = BTreeMap::from([(FieldTag(1), Value::text("Kilifi"))]);
-    engine.write(vec![LocalWrite { key: key(), write: Write::Create(fields), seen: None }], None, 1).unwrap();
+    create(&mut engine, "Kilifi");
     engine.sync(None, 1).unwrap();
     let sent: Vec<Up> = std::iter::from_fn(|| engine.poll_frame()).map(|frame| decode_up(&frame).unwrap()).collect();
     assert!(sent.iter().any(|message| matches!(message, Up::Push(_))), "{sent:?}");
@@ -196,4 +214,105 @@ fn scrambled(n: u8, i: u32) -> u8 {
     state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (state >> 56) as u8
+}
+
+#[test]
+fn a_login_under_another_device_id_ends_the_session_and_takes_back_what_was_sent() {
+    let mut engine = welcomed();
+    create(&mut engine, "Kilifi");
+    engine.sync(None, 1).unwrap();
+    let account = Account { device: DeviceId::from_bytes([9; 16]), ..engine.account().unwrap().clone() };
+    engine.logged_in(account, None).unwrap();
+    assert_eq!((engine.phase(), engine.poll_hangup(), engine.poll_frame()), (Phase::Down, Some(Hangup::Reconnect), None));
+    // Edited again, when the old answer comes: it is nobody's any more.
+    let fields = BTreeMap::from([(FieldTag(1), Value::text("Lamu"))]);
+    engine.write(vec![LocalWrite { key: key(), write: Write::Update(fields), seen: None }], None, 1).unwrap();
+    engine.sync(None, 1).unwrap();
+    let entry = |engine: &Engine| engine.store().read().unwrap().entry(key()).unwrap();
+    let before = entry(&engine);
+    hears(&mut engine, accepted(PushNo(1))).unwrap();
+    assert!(before.is_some_and(|before| before.sent.is_none() && Some(before) == entry(&engine)));
+}
+
+#[test]
+fn a_login_with_another_token_ends_the_session_of_the_old_one() {
+    let mut engine = welcomed();
+    let account = Account { token: Some("another".into()), ..engine.account().unwrap().clone() };
+    engine.logged_in(account.clone(), None).unwrap();
+    assert_eq!((engine.phase(), engine.poll_hangup()), (Phase::Down, Some(Hangup::Reconnect)));
+    engine.logged_in(account, None).unwrap();
+    assert_eq!(engine.poll_hangup(), None);
+}
+
+#[test]
+fn after_another_server_answered_nothing_is_sent_before_the_right_one_did_also_in_another_process() {
+    let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+    let mut engine = logged_in(store);
+    engine.connect(1).unwrap();
+    hears(&mut engine, Down::OtherServer { workspace: WorkspaceId::from_bytes([8; 16]) }).unwrap();
+    engine.disconnected(false).unwrap();
+    let mut engine = Engine::open(engine.store, 2).unwrap();
+    create(&mut engine, "Kilifi");
+    engine.sync(None, 1).unwrap();
+    engine.connect(1).unwrap();
+    assert_eq!(engine.poll_frame(), None, "behind Hello, to whoever answers");
+    hears(&mut engine, welcome()).unwrap();
+    assert_eq!(engine.state().other_server, None);
+    assert!(matches!(decode_up(&engine.poll_frame().unwrap()), Ok(Up::Push(_))));
+}
+
+#[test]
+fn rows_before_welcome_are_a_breach() {
+    let rows = Down::Rows { snapshot: mark(5), rows: RowBatch::default(), asked: Vec::new(), authors: Authors::default() };
+    let sections = Down::Sections { head: Seq(5), sections: vec![SITES] };
+    for message in [rows, sections, accepted(PushNo(1))] {
+        let mut engine = engine();
+        engine.connect(1).unwrap();
+        assert!(matches!(hears(&mut engine, message), Err(StepError::Violation(_))));
+    }
+}
+
+#[test]
+fn a_push_over_which_the_server_closed_three_times_is_voided_whatever_it_calls_it() {
+    for reason in [CloseReason::Defect { after_ms: 5 }, CloseReason::Violation { what: "x".into() }] {
+        let mut engine = engine();
+        create(&mut engine, "Kilifi");
+        engine.sync(None, 1).unwrap();
+        for _ in 0..3 {
+            engine.connect(1).unwrap();
+            hears(&mut engine, welcome()).unwrap();
+            hears(&mut engine, Down::Closed(reason.clone())).unwrap();
+            assert!(matches!(engine.poll_hangup(), Some(Hangup::ReconnectAfter(_))));
+            engine.disconnected(false).unwrap();
+        }
+        engine.connect(1).unwrap();
+        hears(&mut engine, welcome()).unwrap();
+        assert!(matches!(decode_up(&engine.poll_frame().unwrap()), Ok(Up::Void { number: PushNo(1), .. })));
+    }
+}
+
+#[test]
+fn in_automatic_mode_what_a_discard_or_a_way_out_of_a_group_sets_free_goes_at_once() {
+    use tombolo_protocol::ids::GroupId;
+    use tombolo_protocol::outbox::Review;
+    let site = BTreeMap::from([(FieldTag(1), Value::text("Kilifi"))]);
+    let patient = BTreeMap::from([(FieldTag(1), Value::text("Rose")), (FieldTag(9), Value::uuid(key().id.0))]);
+    // A patient that refers to the site, or another site in a group with it.
+    for (table, fields, group) in [(TableTag(2), patient, None), (SITES.table, site.clone(), Some(GroupId::default()))] {
+        let mut engine = welcomed();
+        let other = RowKey { table, id: RowId::from_bytes([8; 16]) };
+        let write = |key, fields: &BTreeMap<_, _>| LocalWrite { key, write: Write::Create(fields.clone()), seen: None };
+        engine.write(vec![write(key(), &site), write(other, &fields)], group, 1).unwrap();
+        let mut held_up = engine.store().read().unwrap().entry(key()).unwrap().unwrap();
+        held_up.next.as_mut().unwrap().review = Some(Review::Offered);
+        engine.store.write(|tables| tables.put_entry(&held_up)).unwrap();
+        engine.set_automatic(true);
+        engine.go_on(1).unwrap();
+        assert!(engine.store().read().unwrap().all_frozen().unwrap().is_empty());
+        match group {
+            None => engine.discard(key(), None, 1).unwrap(),
+            Some(_) => engine.take_out_of_group(key(), 1).unwrap(),
+        }
+        assert_eq!(engine.store().read().unwrap().all_frozen().unwrap().len(), 1);
+    }
 }

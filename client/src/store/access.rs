@@ -5,7 +5,6 @@ use super::{AcknowledgedPush, AuthorRecord, FrozenPush, MirrorRow, RecoveryCopy,
 use redb::{ReadableTable, ReadableTableMetadata, Table};
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
-use std::ops::RangeBounds;
 use tombolo_protocol::codec::store::{decode, encode};
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::hash::Digest;
@@ -191,14 +190,6 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         range(&self.acknowledged, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))).collect()
     }
 
-    /// Bytes of the acknowledged pushes; counted along, since there may be thousands.
-    fn acknowledged_bytes(&self) -> Result<u64, StoreError> {
-        match self.meta(records::ACKNOWLEDGED_BYTES)? {
-            Some(bytes) => Ok(bytes),
-            None => self.acknowledged.iter()?.try_fold(0, |bytes, item| Ok(bytes + item?.1.value().len() as u64)),
-        }
-    }
-
     /// The (seq, hash) pairs that may be common with a server, newest first: of what any message gave, of the acknowledged
     /// pushes, and the beginning, which is common to everything in one workspace.
     pub fn common_pairs(&self) -> Result<Vec<Mark>, StoreError> {
@@ -329,57 +320,48 @@ impl Tables<Table<'_, Bytes, Bytes>> {
         Ok(())
     }
 
-    pub(crate) fn put_acknowledged(&mut self, number: PushNo, push: &AcknowledgedPush) -> Result<(), StoreError> {
+    /// Keeps an acknowledged push; returns its bytes.
+    pub(crate) fn put_acknowledged(&mut self, number: PushNo, push: &AcknowledgedPush) -> Result<u64, StoreError> {
         let key = [push.commit.seq.0.to_be_bytes(), number.0.to_be_bytes()].concat();
-        let bytes = self.acknowledged_bytes()?;
-        let value = encode(push);
-        let before = self.acknowledged.insert(key.as_slice(), value.as_slice())?.map_or(0, |before| before.value().len());
-        self.set_meta(records::ACKNOWLEDGED_BYTES, &(bytes + value.len() as u64).saturating_sub(before as u64))
+        let bytes = encode(push);
+        self.acknowledged.insert(key.as_slice(), bytes.as_slice())?;
+        Ok(bytes.len() as u64)
     }
 
-    /// Drops acknowledged pushes at or below a seq.
-    pub(crate) fn drop_acknowledged(&mut self, seq: Seq) -> Result<(), StoreError> {
-        let end = seq.0.saturating_add(1).to_be_bytes();
-        self.drop_acknowledged_in(..end.as_slice())
-    }
-
-    /// Drops acknowledged pushes above a seq.
-    pub(crate) fn drop_acknowledged_above(&mut self, seq: Seq) -> Result<(), StoreError> {
-        let begin = seq.0.saturating_add(1).to_be_bytes();
-        self.drop_acknowledged_in(begin.as_slice()..)
-    }
-
-    fn drop_acknowledged_in<'a>(&mut self, bounds: impl RangeBounds<&'a [u8]> + 'a) -> Result<(), StoreError> {
-        let (bytes, mut dropped) = (self.acknowledged_bytes()?, 0);
-        self.acknowledged.retain_in::<&[u8], _>(bounds, |_, value| {
-            dropped += value.len() as u64;
+    /// Drops acknowledged pushes at or below a seq; returns their bytes.
+    pub(crate) fn drop_acknowledged(&mut self, seq: Seq) -> Result<u64, StoreError> {
+        let (end, mut bytes) = (seq.0.saturating_add(1).to_be_bytes(), 0);
+        self.acknowledged.retain_in(..end.as_slice(), |_, push| {
+            bytes += push.len() as u64;
             false
         })?;
-        if dropped > 0 { self.set_meta(records::ACKNOWLEDGED_BYTES, &bytes.saturating_sub(dropped)) } else { Ok(()) }
+        Ok(bytes)
     }
 
-    /// Drops the oldest acknowledged pushes until none is older than `oldest_ms` and no more than `bytes_max` remain; returns
-    /// how many.
-    pub(crate) fn bound_acknowledged(&mut self, oldest_ms: i64, bytes_max: u64) -> Result<u64, StoreError> {
-        let (mut bytes, mut dropped) = (self.acknowledged_bytes()?, 0);
-        loop {
-            let oldest = match self.acknowledged.first()? {
-                Some((key, value)) => {
-                    let push: AcknowledgedPush = decode(value.value())?;
-                    let stays = bytes <= bytes_max && push.at_ms >= oldest_ms;
-                    (!stays).then(|| (key.value().to_vec(), value.value().len() as u64))
-                }
-                None => None,
-            };
-            let Some((key, len)) = oldest else { break };
-            self.acknowledged.remove(key.as_slice())?;
-            bytes = bytes.saturating_sub(len);
-            dropped += 1;
-        }
-        if dropped > 0 {
-            self.set_meta(records::ACKNOWLEDGED_BYTES, &bytes)?;
-        }
-        Ok(dropped)
+    /// Drops acknowledged pushes above a seq; returns their bytes.
+    pub(crate) fn drop_acknowledged_above(&mut self, seq: Seq) -> Result<u64, StoreError> {
+        let (begin, mut bytes) = (seq.0.saturating_add(1).to_be_bytes(), 0);
+        self.acknowledged.retain_in(begin.as_slice().., |_, push| {
+            bytes += push.len() as u64;
+            false
+        })?;
+        Ok(bytes)
+    }
+
+    /// Drops the oldest acknowledged push if this is so of it; returns its bytes.
+    pub(crate) fn drop_oldest_acknowledged(
+        &mut self,
+        goes: impl FnOnce(&AcknowledgedPush) -> bool,
+    ) -> Result<Option<u64>, StoreError> {
+        let (key, bytes) = {
+            let Some((key, value)) = self.acknowledged.first()? else { return Ok(None) };
+            if !goes(&decode(value.value())?) {
+                return Ok(None);
+            }
+            (key.value().to_vec(), value.value().len() as u64)
+        };
+        self.acknowledged.remove(key.as_slice())?;
+        Ok(Some(bytes))
     }
 
     /// Keeps a pair; where there are too many, the one that is missed least goes.
@@ -413,6 +395,14 @@ impl Tables<Table<'_, Bytes, Bytes>> {
 
     pub(crate) fn put_author(&mut self, seq: Seq, author: &AuthorRecord) -> Result<(), StoreError> {
         put(&mut self.authors, &seq.0.to_be_bytes(), author)
+    }
+
+    /// Forgets who made the oldest commits until no more than this many are left.
+    pub(crate) fn bound_authors(&mut self, max: u64) -> Result<(), StoreError> {
+        while self.authors.len()? > max {
+            self.authors.pop_first()?;
+        }
+        Ok(())
     }
 
     /// Forgets who made the commits above a seq.
@@ -529,32 +519,5 @@ mod tests {
         assert!((0..10).all(|n| !kept(n)) && (10..20).all(kept));
         (20..100).for_each(put);
         assert!((90..100).all(kept) && (0..100).filter(|n| kept(*n)).count() < 20);
-    }
-
-    #[test]
-    fn acknowledged_pushes_are_dropped_by_age_and_by_size_oldest_first() {
-        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
-        let push = |n: u64| AcknowledgedPush {
-            commit: Mark { seq: Seq(n), hash: Hash16::default() },
-            changes: Vec::new(),
-            at_ms: n as i64,
-        };
-        let left =
-            || store.read().unwrap().acknowledged_above(Seq(0)).unwrap().iter().map(|p| p.commit.seq.0).collect::<Vec<_>>();
-        let one = encode(&push(1)).len() as u64;
-        let dropped = store.write(|tables| {
-            // The second time is the same push: it counts once.
-            for n in [1, 2, 3, 3, 4, 5] {
-                tables.put_acknowledged(PushNo(n), &push(n))?;
-            }
-            tables.bound_acknowledged(2, u64::MAX)
-        });
-        assert_eq!((dropped.unwrap(), left()), (1, vec![2, 3, 4, 5]));
-        assert_eq!(store.write(|tables| tables.bound_acknowledged(0, 3 * one)).unwrap(), 1);
-        assert_eq!(store.write(|tables| tables.bound_acknowledged(0, 3 * one)).unwrap(), 0);
-        store.write(|tables| tables.drop_acknowledged(Seq(3))).unwrap();
-        store.write(|tables| tables.drop_acknowledged_above(Seq(4))).unwrap();
-        assert_eq!(left(), [4]);
-        assert_eq!(store.read().unwrap().acknowledged_bytes().unwrap(), one);
     }
 }

@@ -59,7 +59,7 @@ mod tests {
                     tables.put_pair(mark(seq))?;
                 }
                 for (number, seq) in (1..).zip((10..1000).step_by(10)) {
-                    let push = AcknowledgedPush { commit: mark(seq), changes: Vec::new(), at_ms: 0 };
+                    let push = AcknowledgedPush { commit: mark(seq), changes: Vec::new(), at_ms: None };
                     tables.put_acknowledged(PushNo(number), &push)?;
                 }
                 tables.common_pairs()

@@ -1,8 +1,9 @@
 //! The records of the store that are not types of the protocol.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use tombolo_protocol::commit::Offer;
-use tombolo_protocol::ids::{DeviceId, Hash16, Mark, PushNo, RowKey, Seq, UserId, WorkspaceId};
+use tombolo_protocol::ids::{DeviceId, Hash16, Mark, PushNo, RowKey, Section, Seq, UserId, WorkspaceId};
 use tombolo_protocol::outbox::Pending;
 use tombolo_protocol::row::Row;
 
@@ -14,8 +15,6 @@ pub(crate) const ACCOUNT: &str = "account";
 pub(crate) const CURSORS: &str = "cursors";
 /// META: [`SyncState`].
 pub(crate) const SYNC: &str = "sync";
-/// META: bytes of the acknowledged pushes (u64).
-pub(crate) const ACKNOWLEDGED_BYTES: &str = "acknowledged_bytes";
 /// META: the rate of the link when it was last caught up over, in bytes a second (u32); zero where it is not known.
 pub(crate) const RATE: &str = "rate";
 
@@ -55,16 +54,20 @@ pub struct SyncState {
     pub schema: Seq,
     /// When everything was last caught up, by the device's clock, in milliseconds since 1970.
     pub caught_up_at_ms: i64,
-    /// When a section was last refetched because of its digest, by the device's clock.
-    pub refetched_at_ms: i64,
+    /// When each section was last refetched because of its digest, by the device's clock; the last day of it (S7).
+    pub refetched_at_ms: BTreeMap<Section, i64>,
     /// The next session needs a new device id first: the store is a copy, or in a new life.
     pub needs_device: bool,
+    /// Bytes of the acknowledged pushes that are kept.
+    pub acknowledged_bytes: u64,
     /// Acknowledged pushes that were dropped before a backup covered them (O11).
     pub acknowledged_dropped: u64,
     /// Another server answered at the address (H2): nothing is sent until a person decides.
     pub other_server: Option<WorkspaceId>,
     /// Some change may wait for a row that it refers to; looked for only then (T19).
     pub awaits_parents: bool,
+    /// Some change may have used up its rounds; looked for only then (C6).
+    pub rounds_used_up: bool,
     /// Counts the recovery copies, and so the histories that the mirror was of: one is made at each divergence.
     pub recovery_copies: u32,
     /// Changes that go into one push while a voided one is sent again in halves (P6); zero where nothing limits them.
@@ -102,8 +105,8 @@ pub struct AcknowledgedPush {
     pub commit: Mark,
     /// What was accepted or agreed.
     pub changes: Vec<(RowKey, Pending)>,
-    /// When it was answered, by the device's clock.
-    pub at_ms: i64,
+    /// When it was answered, by the server's clock; `None` where the device's did not agree with it, so that its age is not known.
+    pub at_ms: Option<i64>,
 }
 
 /// Who made a commit, and when.
@@ -120,6 +123,8 @@ pub struct AuthorRecord {
 pub struct RecoveryCopy {
     /// When, by the device's clock.
     pub at_ms: i64,
+    /// From when its days count, by the server's clock: when the device, its clock in agreement, was first caught up again.
+    pub counts_from_ms: Option<i64>,
     /// The newest commit that both histories have.
     pub common: Seq,
     /// The newest commit of the lost history that was seen.

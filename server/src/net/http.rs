@@ -73,7 +73,7 @@ async fn health(State(app): State<App>) -> Response {
     let health = *app.hub.health().borrow();
     match health {
         Health::Serving(_) => "ok\n".into_response(),
-        Health::Trouble { .. } => (StatusCode::SERVICE_UNAVAILABLE, "the store is being opened again\n").into_response(),
+        Health::Trouble => (StatusCode::SERVICE_UNAVAILABLE, "the store is being opened again\n").into_response(),
         Health::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::clock;
 use super::log::{self, Log};
-use super::writer::{self, Asked, Opener, ReplyTo, Work};
+use super::writer::{self, Answer, Asked, Opener, ReplyTo, Work};
 use crate::session::{Registry, SessionId};
 use crate::snapshot::Snapshot;
 use crate::store::{Store, StoreError};
@@ -30,10 +30,7 @@ pub(crate) enum Health {
     /// All is well. Counts the times that the store was opened again.
     Serving(u64),
     /// A durable write failed; the store is being opened again (P9).
-    Trouble {
-        /// Not the disk, but this program failed.
-        defect: bool,
-    },
+    Trouble,
     /// The server stops.
     Stopping,
 }
@@ -175,7 +172,7 @@ impl Hub {
     }
 
     /// Gives the writer a session's job; the reply comes through the session's channel, before the new head is announced.
-    pub(crate) async fn submit(&self, job: Job, replies: mpsc::Sender<Reply>) -> Result<(), Unavailable> {
+    pub(crate) async fn submit(&self, job: Job, replies: mpsc::Sender<Answer>) -> Result<(), Unavailable> {
         let asked = Work::Job(Asked { job, reply_to: ReplyTo::Session(replies) });
         self.jobs.send(asked).await.map_err(|_| stopped())
     }

@@ -38,10 +38,17 @@ pub(crate) struct Asked {
     pub(crate) reply_to: ReplyTo,
 }
 
+/// What a session hears of its job.
+pub(crate) type Answer = Result<Reply, Defect>;
+
+/// The job met a defect of this program, and took others with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Defect;
+
 /// Who waits for a reply.
 pub(crate) enum ReplyTo {
     /// A session, which has no more jobs under way than its channel holds.
-    Session(mpsc::Sender<Reply>),
+    Session(mpsc::Sender<Answer>),
     /// A single caller.
     Caller(oneshot::Sender<Result<Reply, Unavailable>>),
 }
@@ -50,8 +57,15 @@ impl ReplyTo {
     fn answer(self, reply: Reply) {
         match self {
             // A session that is gone finds the recorded outcome at its next connection.
-            Self::Session(session) => drop(session.try_send(reply)),
+            Self::Session(session) => drop(session.try_send(Ok(reply))),
             Self::Caller(caller) => drop(caller.send(Ok(reply))),
+        }
+    }
+
+    /// Told before the news of the trouble, so that this is what ends the session (P6).
+    fn blame(&self) {
+        if let Self::Session(session) = self {
+            drop(session.try_send(Err(Defect)));
         }
     }
 
@@ -143,7 +157,7 @@ impl Writer {
         let (jobs, waiting): (Vec<Job>, Vec<ReplyTo>) = batch.into_iter().map(|asked| (asked.job, asked.reply_to)).unzip();
         let shut_out: Vec<DeviceId> = jobs.iter().filter_map(shuts_out).collect();
         let applied = catch_unwind(AssertUnwindSafe(|| workspace.apply(jobs, clock::now_ms())));
-        let (why, defect) = match applied {
+        let why = match applied {
             Ok(Ok(replies)) => {
                 waiting.into_iter().zip(replies).for_each(|(reply_to, reply)| reply_to.answer(reply));
                 if let Some(hub) = self.hub.upgrade() {
@@ -152,24 +166,28 @@ impl Writer {
                 }
                 return Some(workspace);
             }
-            Ok(Err(error)) => (error.to_string(), false),
-            Err(panic) => (format!("a defect or a damaged data file stopped a write ({})", said(&*panic)), true),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => {
+                let at_work = |index: &usize| workspace.at_work().is_none_or(|at| at == *index);
+                waiting.iter().enumerate().filter(|(index, _)| at_work(index)).for_each(|(_, reply_to)| reply_to.blame());
+                format!("a defect or a damaged data file stopped a write ({})", said(&*panic))
+            }
         };
         // Also after a defect: a verification or an export that holds the store lets go of it.
         workspace.store().poison();
         drop(workspace);
-        self.recover(why, defect, waiting)
+        self.recover(why, waiting)
     }
 
     /// After a failed write: nobody is answered, the store is closed and opened again.
-    fn recover(&mut self, why: String, defect: bool, waiting: Vec<ReplyTo>) -> Option<Workspace> {
+    fn recover(&mut self, why: String, waiting: Vec<ReplyTo>) -> Option<Workspace> {
         (self.log)(&format_args!(
             "{why}. Until the store was opened again nothing is answered; clients keep their edits and send them again"
         ));
         let error = Unavailable::Failed(why);
         if let Some(hub) = self.hub.upgrade() {
             hub.set_store(None);
-            hub.announce_health(Health::Trouble { defect });
+            hub.announce_health(Health::Trouble);
         }
         waiting.into_iter().for_each(|reply_to| reply_to.fail(&error));
         if let Some(carried) = self.carried.take() {

@@ -11,6 +11,7 @@ use super::hub::{Health, Heard, Hub, Place, Replaced};
 use super::log;
 use super::login::new_token;
 use super::peer::Peer;
+use super::writer::{Answer, Defect};
 use crate::session::{Output, Session, SessionConfig};
 use crate::snapshot::Identity;
 use crate::workspace::{Job, Reply};
@@ -146,7 +147,7 @@ async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receive
 
 /// What comes to a session from inside the server.
 struct Inbox {
-    answers: mpsc::Receiver<Reply>,
+    answers: mpsc::Receiver<Answer>,
     replaced: watch::Receiver<Option<Replaced>>,
     head: watch::Receiver<Mark>,
     health: watch::Receiver<Health>,
@@ -160,7 +161,7 @@ struct Driver {
     session: Option<Session>,
     clock: SteadyClock,
     frames: mpsc::Sender<Message>,
-    replies: mpsc::Sender<Reply>,
+    replies: mpsc::Sender<Answer>,
     /// Jobs whose replies are awaited; no more than `replies` holds.
     under_way: usize,
     /// Tokens of devices that are being issued, in order.
@@ -258,17 +259,18 @@ impl Driver {
         Err(Over)
     }
 
-    async fn answer(&mut self, reply: Reply) -> Result<(), Over> {
+    async fn answer(&mut self, answer: Answer) -> Result<(), Over> {
         self.under_way -= 1;
-        match reply {
-            Reply::Push(reply) => self.session().handle_reply(reply),
-            Reply::Token(Ok(device)) => {
+        match answer {
+            Err(Defect) => self.session().handle_defect(TROUBLE_AFTER_MS),
+            Ok(Reply::Push(reply)) => self.session().handle_reply(reply),
+            Ok(Reply::Token(Ok(device))) => {
                 if let Some(token) = self.issued.pop_front() {
                     self.session().handle_device_issued(device, token);
                 }
             }
-            Reply::Token(Err(_)) => self.session().handle_device_refused(),
-            _ => self.session().handle_trouble(TROUBLE_AFTER_MS),
+            Ok(Reply::Token(Err(_))) => self.session().handle_device_refused(),
+            Ok(_) => self.session().handle_trouble(TROUBLE_AFTER_MS),
         }
         self.pump().await
     }
@@ -284,17 +286,11 @@ impl Driver {
     /// session was about to answer is not to be trusted (P9).
     async fn end_by(&mut self, health: Health) -> Result<(), Over> {
         match health {
-            Health::Trouble { defect: true } => {
-                self.session().handle_trouble(TROUBLE_AFTER_MS);
-                let _ = self.pump().await;
-                // A push that did this is given up some day (P6).
-                return self.close(close_code::ERROR).await;
-            }
             Health::Stopping => {
                 let (after_ms, window_ms) = (self.limits.restart_after_ms, self.limits.restart_window_ms);
                 self.session().handle_restarting(after_ms, window_ms);
             }
-            Health::Trouble { .. } | Health::Serving(_) => self.session().handle_trouble(TROUBLE_AFTER_MS),
+            Health::Trouble | Health::Serving(_) => self.session().handle_trouble(TROUBLE_AFTER_MS),
         }
         self.pump().await
     }

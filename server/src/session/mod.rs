@@ -258,6 +258,12 @@ impl Session {
         self.close_with(Down::Closed(CloseReason::TryLater { after_ms }));
     }
 
+    /// What this session submitted met a defect of the server, and was not done. Its client is told so, since a push that does
+    /// this again and again is given up some day (P6).
+    pub fn handle_defect(&mut self, after_ms: u32) {
+        self.close_with(Down::Closed(CloseReason::Defect { after_ms }));
+    }
+
     /// Time has passed.
     pub fn handle_timeout(&mut self, now_ms: i64) {
         if now_ms >= self.identity.expires_at_ms {

@@ -64,11 +64,17 @@ pub enum PurgeError {
     NotDeleted(RowKey),
 }
 
+/// A push that names this row meets a defect.
+#[cfg(test)]
+pub(crate) const DEFECTIVE: [u8; 16] = [0xDE; 16];
+
 /// The single writer of a workspace.
 pub struct Workspace {
     store: Store,
     head: Mark,
     admit: Admit,
+    /// Of the jobs of the present write the one at work; `None` between jobs.
+    at_work: Option<usize>,
 }
 
 impl Workspace {
@@ -99,12 +105,17 @@ impl Workspace {
     /// [`StoreError::NotInitialised`] where there is none.
     pub fn open(store: Store) -> Result<Self, StoreError> {
         let head = store.snapshot()?.head();
-        Ok(Self { store, head, admit: tombolo_protocol::admit::admit })
+        Ok(Self { store, head, admit: tombolo_protocol::admit::admit, at_work: None })
     }
 
     /// The last durable commit.
     pub fn head(&self) -> Mark {
         self.head
+    }
+
+    /// After a panic: which of the jobs did it; `None` where it happened to all of them together.
+    pub fn at_work(&self) -> Option<usize> {
+        self.at_work
     }
 
     /// The store, for readers.
@@ -136,29 +147,35 @@ impl Workspace {
         let mut batch = Vec::new();
         for job in jobs {
             if let Job::Import { by, changes } = job {
-                replies.extend(self.batch(std::mem::take(&mut batch), now_ms)?);
+                self.batch(std::mem::take(&mut batch), &mut replies, now_ms)?;
+                self.at_work = Some(replies.len());
                 replies.push(Reply::Import(self.import(by, changes, now_ms)?));
             } else {
                 batch.push(job);
             }
         }
-        replies.extend(self.batch(batch, now_ms)?);
+        self.batch(batch, &mut replies, now_ms)?;
         Ok(replies)
     }
 
-    fn batch(&mut self, jobs: Vec<Job>, now_ms: i64) -> Result<Vec<Reply>, StoreError> {
+    fn batch(&mut self, jobs: Vec<Job>, replies: &mut Vec<Reply>, now_ms: i64) -> Result<(), StoreError> {
+        self.at_work = None;
         if jobs.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let txn = self.store.write()?;
-        let (replies, head) = {
+        let head = {
             let mut writer = Writer::open(&self.store, &txn, self.admit, now_ms)?;
-            let replies = jobs.into_iter().map(|job| writer.apply(job)).collect::<Result<Vec<_>, _>>()?;
-            (replies, writer.finish()?)
+            for job in jobs {
+                self.at_work = Some(replies.len());
+                replies.push(writer.apply(job)?);
+            }
+            self.at_work = None;
+            writer.finish()?
         };
         txn.commit()?;
         self.head = head;
-        Ok(replies)
+        Ok(())
     }
 }
 
@@ -212,6 +229,8 @@ impl<'txn> Writer<'txn> {
 
     /// Admits the next number only; a recorded one is answered from the record (P2).
     fn push(&mut self, device: DeviceId, user: UserId, push: &Push) -> Result<PushReply, StoreError> {
+        #[cfg(test)]
+        assert!(push.changes.iter().all(|change| *change.key.id.bytes() != DEFECTIVE), "a defect that a test asked for");
         let previous = match self.place(device, push.number, push.hash)? {
             Ok(previous) => previous,
             Err(reply) => return Ok(reply),

@@ -52,6 +52,23 @@ fn later_jobs_of_a_batch_see_what_earlier_ones_did() {
 }
 
 #[test]
+fn after_a_defect_it_is_known_which_job_met_it() {
+    let mut world = World::new();
+    let mut pushers = [100, 200, 300].map(|device| Pusher::new(device, EVERYBODY));
+    let mut bad = create_patient(2, "b", NORTH);
+    bad.key.id = RowId::from_bytes(DEFECTIVE);
+    let changes = [create_patient(1, "a", NORTH), bad, create_patient(3, "c", NORTH)];
+    let jobs = pushers
+        .iter_mut()
+        .zip(changes)
+        .map(|(pusher, change)| Job::Push { device: pusher.device, user: pusher.user, push: pusher.freeze(vec![change]) })
+        .collect();
+    let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.workspace.apply(jobs, 9)));
+    assert!(applied.is_err());
+    assert_eq!(world.workspace.at_work(), Some(1));
+}
+
+#[test]
 fn rows_are_numbered_without_gaps_in_the_order_of_the_log() {
     let mut world = World::new();
     let mut pusher = Pusher::new(100, EVERYBODY);

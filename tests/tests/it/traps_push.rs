@@ -1,9 +1,11 @@
 //! The traps of pushing (T11-T15, T18-T21, T23, T25), step by step.
 
 use crate::worlds::clinic;
-use anyhow::Result;
+use anyhow::{Context, Result};
+use std::collections::BTreeSet;
 use tombolo_client::event::Event;
 use tombolo_client::protocol::change::Op;
+use tombolo_client::protocol::ids::DeviceId;
 use tombolo_client::protocol::outbox::{ConflictKind, Write};
 use tombolo_client::{LocalError, Standing};
 
@@ -458,4 +460,47 @@ pub fn with_field(schema: &str, table: &str, field: &str) -> String {
     let end = schema[begin..].find("[[table]]").map_or(schema.len(), |at| begin + at);
     let groups = schema[begin..end].find("[[table.group]]").map_or(end, |at| begin + at);
     format!("{}{field}\n{}", &schema[..groups], &schema[groups..])
+}
+
+#[test]
+fn a_login_under_another_device_id_while_an_answer_is_under_way_loses_no_edit() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let row = c.known_patient(&[a])?;
+    c.world.update(a, row, &[("phone", "2")])?;
+    c.world.begin_sync(a)?;
+    c.world.connect(a)?;
+    // Hello and Welcome; then the push is decided, and its answer is under way.
+    c.world.up(a)?;
+    c.world.down(a)?;
+    while c.world.up(a)? {}
+    assert_eq!(c.world.server_field(row, "phone")?, "2");
+    let mut account = c.world.devices[a].engine.account().context("no account")?.clone();
+    account.device = DeviceId(c.world.row_id().0);
+    c.world.devices[a].engine.logged_in(account, None)?;
+    // Another push takes the number of the old one.
+    c.world.update(a, row, &[("phone", "3")])?;
+    c.world.begin_sync(a)?;
+    while c.world.down(a)? && c.world.is_linked(a) {}
+    assert_eq!(c.world.field(a, row, "phone")?, "3");
+    assert_eq!(c.world.pending(a)?.len(), 1, "settled by the answer to another push");
+    Ok(())
+}
+
+#[test]
+fn in_automatic_mode_what_was_pushed_without_its_parent_goes_behind_it() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let site = c.world.create(a, "sites", &[("name", "Lamu")])?;
+    let patient = c.world.create(a, "patients", &[("name", "x"), ("site", &site.id.to_string())])?;
+    let head = c.world.head();
+    c.world.sync_only(a, BTreeSet::from([patient]))?;
+    assert!(c.world.head().0 - head.0 <= 2, "tried again and again");
+    c.world.devices[a].engine.cancel_sync();
+    c.world.devices[a].engine.set_automatic(true);
+    c.world.connect(a)?;
+    c.world.settle(a)?;
+    assert_eq!(c.world.server_field(site, "name")?, "Lamu");
+    assert_eq!(c.world.server_field(patient, "name")?, "x");
+    Ok(())
 }

@@ -49,6 +49,7 @@ fn closed() -> Vec<Sample<Down>> {
         closed("closed_try_later", "", CloseReason::TryLater { after_ms: 5_000 }),
         closed("closed_late", "", CloseReason::Late),
         closed("closed_revoked", "", CloseReason::Revoked),
+        closed("closed_defect", "a push ended it", CloseReason::Defect { after_ms: 2_000 }),
     ]
 }
 

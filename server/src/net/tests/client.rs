@@ -99,17 +99,6 @@ impl Client {
         self.0.send(message).await
     }
 
-    /// The code with which the server closes.
-    pub(super) async fn hear_close(&mut self) -> Option<u16> {
-        loop {
-            match soon(self.0.next()).await? {
-                Ok(Message::Close(frame)) => return frame.map(|frame| frame.code.into()),
-                Ok(_) => {}
-                Err(_) => return None,
-            }
-        }
-    }
-
     /// The next message; `None` where the server has closed.
     pub(super) async fn hear(&mut self) -> Option<Down> {
         loop {

@@ -188,7 +188,7 @@ async fn what_one_writes_another_hears() {
 }
 
 /// A push that makes one site, behind the push with the other hash.
-fn site(number: u64, previous: Hash16) -> PushMessage {
+pub(super) fn site(number: u64, previous: Hash16) -> PushMessage {
     let id = RowId::from_bytes([u8::try_from(number).unwrap(); 16]);
     let fields = vec![FieldChange { field: FieldTag(1), value: Value::text(&format!("Site {number}")), base: Seq(0) }];
     let change = Change {

@@ -1,6 +1,7 @@
 //! A store whose writes fail (P9).
 
 use super::client::{Client, send};
+use super::sessions::site;
 use super::{World, soon};
 use crate::access::OPERATOR;
 use crate::net::clock;
@@ -17,8 +18,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tombolo_protocol::commit::{AccessChange, Grant};
-use tombolo_protocol::ids::{UserId, WorkspaceId};
-use tombolo_protocol::message::{CloseReason, Down};
+use tombolo_protocol::ids::{Hash16, UserId, WorkspaceId};
+use tombolo_protocol::message::{CloseReason, Down, Up};
 use tombolo_protocol::schema::{CLINIC, Role};
 
 /// A file on a disk that can be full.
@@ -111,7 +112,7 @@ async fn after_a_failed_write_nobody_is_answered_until_the_store_was_opened_agai
     full.store(true, Ordering::SeqCst);
     let error = hub.ask(add("ben")).await.unwrap_err();
     assert!(error.to_string().contains("the disk is full"), "{error}");
-    soon(health.wait_for(|health| *health == Health::Trouble { defect: false })).await.unwrap();
+    soon(health.wait_for(|health| *health == Health::Trouble)).await.unwrap();
     assert!(hub.snapshot().is_err(), "nothing is answered from what may not be durable");
 
     full.store(false, Ordering::SeqCst);
@@ -131,7 +132,7 @@ async fn sessions_end_with_the_store_and_are_told_when_to_come_back() {
     let login = world.login().await;
     let mut client = Client::fresh(world.server.addr(), &login, 1).await;
     client.hear_until(|down| matches!(down, Down::Welcome(_))).await;
-    world.server.hub().announce_health(Health::Trouble { defect: false });
+    world.server.hub().announce_health(Health::Trouble);
     let heard = client.hear_all().await;
     assert!(matches!(heard.last(), Some(Down::Closed(CloseReason::TryLater { .. }))), "{heard:?}");
     // Also one that comes meanwhile.
@@ -158,11 +159,15 @@ async fn who_asks_while_the_store_is_opened_again_waits_a_little() {
 }
 
 #[tokio::test]
-async fn a_defect_of_the_server_is_told_as_an_error_so_that_a_push_that_causes_it_is_given_up() {
+async fn a_defect_is_told_to_the_session_whose_push_met_it_and_to_no_other() {
     let world = World::new().await;
-    let login = world.login().await;
-    let mut client = Client::fresh(world.server.addr(), &login, 1).await;
-    client.hear_until(|down| matches!(down, Down::Welcome(_))).await;
-    world.server.hub().announce_health(Health::Trouble { defect: true });
-    assert_eq!(client.hear_close().await, Some(1011));
+    let (one, two) = (world.login().await, world.login().await);
+    let mut bystander = Client::fresh(world.server.addr(), &one, 1).await;
+    let mut client = Client::fresh(world.server.addr(), &two, 1).await;
+    for client in [&mut bystander, &mut client] {
+        client.hear_until(|down| matches!(down, Down::Welcome(_))).await;
+    }
+    client.say(&Up::Push(Box::new(site(0xDE, Hash16::default())))).await;
+    assert!(matches!(client.hear_all().await.last(), Some(Down::Closed(CloseReason::Defect { .. }))));
+    assert!(matches!(bystander.hear_all().await.last(), Some(Down::Closed(CloseReason::TryLater { .. }))));
 }

@@ -507,15 +507,17 @@ impl World {
         Ok(())
     }
 
-    /// Who takes a unique value over sees the row that has it.
+    /// Who takes a unique value over sees the row that has it, whichever that is by then.
     fn saw_rivals(&mut self, at: usize, schema: &Schema, dialog: &ConflictView) -> Result<()> {
-        if let Some(tombolo_client::protocol::outbox::Review::Clash { with: Some(other), .. }) = &dialog.mine.review {
-            let rival = RowKey { table: dialog.key.table, id: *other };
+        let Some(table) = schema.table(dialog.key.table) else { return Ok(()) };
+        if dialog.conflict.kind != ConflictKind::Unique {
+            return Ok(());
+        }
+        let rivals: Vec<RowKey> = self.rows.iter().filter(|key| key.table == table.tag).copied().collect();
+        for rival in rivals {
             self.saw_all(at, schema, rival, None)?;
-            if let Some(table) = schema.table(rival.table) {
-                for field in table.fields.iter().filter(|field| field.unique) {
-                    self.oracles.ledger.ambiguous.insert((rival, field.tag));
-                }
+            for field in table.fields.iter().filter(|field| field.unique) {
+                self.oracles.ledger.ambiguous.insert((rival, field.tag));
             }
         }
         Ok(())
@@ -557,7 +559,7 @@ fn free_field(table: &Table, index: usize) -> Option<&Field> {
 }
 
 /// Whether values of a field are written by one person only, so that they can be followed.
-fn is_traced(table: &Table, field: FieldTag) -> bool {
+pub fn is_traced(table: &Table, field: FieldTag) -> bool {
     table.field(field).is_some_and(|field| !field.unique && field.choices.is_empty() && field.reference.is_none())
 }
 

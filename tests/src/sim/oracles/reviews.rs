@@ -3,6 +3,7 @@
 
 use super::{Broken, Oracles};
 use crate::sim::ledger::content;
+use crate::sim::person::is_traced;
 use anyhow::{Result, ensure};
 use tombolo_client::engine::Engine;
 use tombolo_client::protocol::outbox::ConflictKind;
@@ -34,6 +35,10 @@ fn update_update(
         // Members of a group are compared as one: one that is equal may belong to a tuple that is not.
         let unit = table.unit(field);
         let is_question = unit.iter().any(|member| {
+            // Of values that many people write it cannot be told whether somebody has seen this very one.
+            if !is_traced(table, *member) {
+                return true;
+            }
             let theirs = server.value(*member);
             let mine = view.mine.fields.get(member).map(|edit| &edit.value);
             let place = (view.key, *member);

@@ -53,7 +53,6 @@ impl Engine {
             self.schema = Some(Arc::new(schema));
         }
         self.account = Some(account);
-        if new_device {}
         if (new_device || new_token) && self.session.phase != Phase::Down {
             // The session is that of the old token, and its answers are those of the old device.
             self.session.begin(Phase::Down, 0);

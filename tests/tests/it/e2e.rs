@@ -201,7 +201,7 @@ fn a_client_killed_at_any_moment_keeps_every_edit_that_it_accepted() -> Result<(
         let before = proxy.counters();
         let sync = spawn_tombolo(&a.store, &["sync"], "")?;
         // Killed when it has sent, or received, a little more each time.
-        let (up, down) = (before.up.delivered + 100 * round as u64, before.down.delivered + 150 * round as u64);
+        let (up, down) = (before.up.delivered + 50 * round as u64, before.down.delivered + 80 * round as u64);
         proxy.wait_for_blocking(|counters| counters.up.delivered > up || counters.down.delivered > down)?;
         sync.kill9()?;
     }

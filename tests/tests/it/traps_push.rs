@@ -93,10 +93,10 @@ fn t35_a_delete_made_during_a_push_does_not_take_a_change_that_nobody_saw() -> R
         }
         c.world.update(a, row, &[("phone", "mine")])?;
         c.world.begin_sync(a)?;
+        c.world.greet(a)?;
         c.world.delete(a, row)?;
         c.world.update(b, row, &[("notes", "theirs")])?;
         c.world.sync(b)?;
-        c.world.connect(a)?;
         c.world.settle(a)?;
         assert_eq!(c.world.effects(row, Op::Delete)?, 0, "{most:?}");
         assert_eq!(c.world.conflicts(a)?.len(), 1, "{most:?}");

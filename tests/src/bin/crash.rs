@@ -67,7 +67,7 @@ impl Point {
     fn of(workload: &Workload, operation: u64, of_server: bool) -> Self {
         let mut plan = workload.plan.clone();
         plan.knobs.salt = operation + 1;
-        let again = (operation % 2 == 0).then_some(1 + operation % 23);
+        let again = operation.is_multiple_of(2).then_some(1 + operation % 23);
         let step = if of_server { Step::ServerPower(operation, again) } else { Step::ClientPower(0, operation, again) };
         plan.steps.insert(0, Timed { at_ms: 0, step });
         Self { plan }
@@ -92,7 +92,7 @@ impl Workload {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "a command line prints")]
+#[expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a command line prints, also how long it took")]
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     std::panic::set_hook(Box::new(|_| {}));
@@ -154,7 +154,7 @@ fn lying() -> (u64, u64) {
     for seed in 0..LYING_RUNS {
         let workload = Workload::of(seed % 6, true);
         let operations = workload.operations.1.max(2);
-        let point = Point::of(&workload, operations / 2 + seed % (operations / 2), seed % 2 == 0);
+        let point = Point::of(&workload, operations / 2 + seed % (operations / 2), seed.is_multiple_of(2));
         found += u64::from(play(&point.plan, false).failure.is_some());
     }
     (LYING_RUNS, found)

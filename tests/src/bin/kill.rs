@@ -163,13 +163,13 @@ impl Scene {
         } else {
             (spawn_tombolo(&self.store(device), &["sync", "--json"], "")?, None)
         };
-        std::thread::sleep(Duration::from_micros(self.rng.below(120_000)));
+        let_time_pass(Duration::from_micros(self.rng.below(120_000)));
         self.total.kills += 1;
         if !dies_in_edit && self.rng.chance(1, 2) {
             self.total.server_kills += 1;
             self.kill_server()?;
             // It notices, or waits for the server: either way it ends, or is ended.
-            std::thread::sleep(Duration::from_millis(self.rng.below(400)));
+            let_time_pass(Duration::from_millis(self.rng.below(400)));
         } else {
             self.total.client_kills += 1;
         }
@@ -278,4 +278,10 @@ impl Scene {
         }
         Ok(())
     }
+}
+
+/// Kills come at moments that nothing tells.
+#[expect(clippy::disallowed_methods, reason = "a random moment is what is wanted, not an event")]
+fn let_time_pass(time: Duration) {
+    std::thread::sleep(time);
 }

@@ -21,7 +21,7 @@ use thiserror::Error;
 use tombolo_protocol::error::DecodeError;
 
 /// Format of the store. A change of a table or a record is a migration, and raises it.
-pub const STORE_FORMAT: u32 = 1;
+pub const STORE_FORMAT: u32 = 2;
 /// The database's cache in bytes; redb's own default of 1 GiB is too much for a laptop.
 pub const CACHE_BYTES: usize = 24 * 1024 * 1024;
 
@@ -42,6 +42,14 @@ pub enum StoreError {
         "this data was written by a newer Tombolo (store format {found}, this program knows {STORE_FORMAT}); please update"
     )]
     Newer {
+        /// The format found.
+        found: u32,
+    },
+    /// It was written by a version from before the first release, whose records are read no more.
+    #[error(
+        "this data was written by an early Tombolo (store format {found}, this program reads {STORE_FORMAT}). Nothing was changed: sync what is pending with that program, then log in with another data folder (--store)"
+    )]
+    Older {
         /// The format found.
         found: u32,
     },
@@ -145,6 +153,7 @@ impl Store {
         store.write(|tables| match tables.meta::<u32>(FORMAT)? {
             None => tables.set_meta(FORMAT, &STORE_FORMAT),
             Some(found) if found > STORE_FORMAT => Err(StoreError::Newer { found }),
+            Some(found) if found < STORE_FORMAT => Err(StoreError::Older { found }),
             Some(_) => Ok(()),
         })?;
         Ok(store)
@@ -192,6 +201,22 @@ mod tests {
     fn a_limit_on_files_or_a_quota_is_a_full_disk() {
         for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
             assert!(matches!(StoreError::from(StorageError::Io(kind.into())), StoreError::DiskFull), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_store_of_another_format_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        for (format, is_newer) in [(STORE_FORMAT + 1, true), (STORE_FORMAT - 1, false)] {
+            let path = folder.path().join(format!("{format}.redb"));
+            let store = Store::open(&path).unwrap();
+            store.write(|tables| tables.set_meta(FORMAT, &format)).unwrap();
+            drop(store);
+            match Store::open(&path) {
+                Err(StoreError::Newer { found }) => assert!(is_newer && found == format),
+                Err(StoreError::Older { found }) => assert!(!is_newer && found == format),
+                other => panic!("{:?}", other.map(drop)),
+            }
         }
     }
 }

@@ -77,24 +77,28 @@ pub(super) fn committed(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()
         ensure!(hash == Some(oracles.log.hashes[known - 1]), Broken::new("log", format!("commit {known} changed")));
     }
     for seq in known + 1..=head {
-        let seq = Seq(seq as u64);
-        let commit = snapshot.commit(seq)?.ok_or_else(|| Broken::new("log", format!("commit {seq} is missing")))?;
-        ensure!(commit.seq == seq, Broken::new("log", format!("commit {seq} says that it is {}", commit.seq)));
-        oracles.log.hashes.push(snapshot.hash_at(seq)?.context("a commit without a hash")?);
-        match &commit.body {
-            CommitBody::Push(record) => push(oracles, snapshot, seq, record)?,
-            CommitBody::Purge { rows } => {
-                for key in rows {
-                    if let Some(row) = oracles.log.rows.get_mut(key) {
-                        row.fields.clear();
-                        (row.seq, row.purged) = (seq, true);
-                    }
-                }
-            }
-            _ => {}
+        let body = read(&mut oracles.log, snapshot, Seq(seq as u64))?;
+        if let CommitBody::Push(record) = body {
+            push(oracles, snapshot, Seq(seq as u64), &record)?;
         }
     }
     Ok(())
+}
+
+/// Takes the next commit, with everything that is no push.
+fn read(log: &mut Log, snapshot: &Snapshot, seq: Seq) -> Result<CommitBody> {
+    let commit = snapshot.commit(seq)?.ok_or_else(|| Broken::new("log", format!("commit {seq} is missing")))?;
+    ensure!(commit.seq == seq, Broken::new("log", format!("commit {seq} says that it is {}", commit.seq)));
+    log.hashes.push(snapshot.hash_at(seq)?.context("a commit without a hash")?);
+    if let CommitBody::Purge { rows } = &commit.body {
+        for key in rows {
+            if let Some(row) = log.rows.get_mut(key) {
+                row.fields.clear();
+                (row.seq, row.purged) = (seq, true);
+            }
+        }
+    }
+    Ok(commit.body)
 }
 
 /// The store was opened after a stop, a power cut or an error.
@@ -109,28 +113,16 @@ pub(super) fn opened(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()> {
     let head = snapshot.head().seq.0 as usize;
     if head < oracles.log.hashes.len() {
         oracles.log = Log { told, ..Log::default() };
-        return committed_quietly(oracles, snapshot);
+        return read_again(oracles, snapshot);
     }
     committed(oracles, snapshot)
 }
 
 /// Reads a log again that was looked at before.
-pub(super) fn committed_quietly(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()> {
+fn read_again(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()> {
     for seq in 1..=snapshot.head().seq.0 {
-        let seq = Seq(seq);
-        let commit = snapshot.commit(seq)?.ok_or_else(|| Broken::new("log", format!("commit {seq} is missing")))?;
-        oracles.log.hashes.push(snapshot.hash_at(seq)?.context("a commit without a hash")?);
-        match &commit.body {
-            CommitBody::Push(record) => fold(&mut oracles.log, seq, record),
-            CommitBody::Purge { rows } => {
-                for key in rows {
-                    if let Some(row) = oracles.log.rows.get_mut(key) {
-                        row.fields.clear();
-                        (row.seq, row.purged) = (seq, true);
-                    }
-                }
-            }
-            _ => {}
+        if let CommitBody::Push(record) = read(&mut oracles.log, snapshot, Seq(seq))? {
+            fold(&mut oracles.log, Seq(seq), &record);
         }
     }
     Ok(())

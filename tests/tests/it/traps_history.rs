@@ -41,12 +41,13 @@ fn t6_a_base_of_the_lost_history_overwrites_nothing_of_the_new_one() -> Result<(
     let a = c.device()?;
     let row = c.known_patient(&[0, a])?;
     let backup = c.world.backup();
-    c.world.update(0, row, &[("phone", "lost")])?;
-    c.world.sync(0)?;
+    // The lost change stands at a higher seq than the one that the new history will have.
     for _ in 0..4 {
         c.patient(0, "filler")?;
         c.world.sync(0)?;
     }
+    c.world.update(0, row, &[("phone", "lost")])?;
+    c.world.sync(0)?;
     c.world.sync(a)?;
     c.world.update(a, row, &[("phone", "mine")])?;
     c.world.put_back(&backup)?;

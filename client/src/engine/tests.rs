@@ -316,3 +316,30 @@ fn in_automatic_mode_what_a_discard_or_a_way_out_of_a_group_sets_free_goes_at_on
         assert_eq!(engine.store().read().unwrap().all_frozen().unwrap().len(), 1);
     }
 }
+
+#[test]
+fn t26_a_digest_of_a_head_behind_an_own_result_is_not_compared() {
+    use tombolo_protocol::cursor::CursorName;
+    use tombolo_protocol::hash::Digest;
+    use tombolo_protocol::ids::Position;
+    use tombolo_protocol::message::{CaughtUp, Delta};
+    let mut engine = welcomed();
+    let delta = Delta {
+        cursor: CursorName::Fill(SITES),
+        from: engine.cursors().scanned(CursorName::Fill(SITES)).unwrap(),
+        to: Position::end_of(Seq(5)),
+        complete: Some(Seq(5)),
+        snapshot: mark(5),
+        rows: RowBatch::default(),
+        authors: Authors::default(),
+    };
+    hears(&mut engine, Down::Delta(Box::new(delta))).unwrap();
+    // The digest of rows that this device does not have: alarming only where the mirror is not ahead of it.
+    for (result, is_alarm) in [(6, false), (5, true)] {
+        engine.write_state(|state| state.result_seq = Seq(result)).unwrap();
+        let caught_up = CaughtUp { head: mark(5), safe: Seq(0), schema: Seq(2), digests: vec![Digest([7; 16])] };
+        hears(&mut engine, Down::CaughtUp(Box::new(caught_up))).unwrap();
+        let events: Vec<Event> = std::iter::from_fn(|| engine.poll_event()).collect();
+        assert_eq!(events.iter().any(|event| matches!(event, Event::DigestMismatch { .. })), is_alarm, "{events:?}");
+    }
+}

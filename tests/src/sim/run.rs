@@ -172,7 +172,6 @@ impl World {
             Step::ServerBackup => {
                 if self.server.workspace.is_some() {
                     self.server.backup = Some(self.server.disk.copy());
-                    self.oracles.server_backed_up();
                 }
             }
             Step::ServerPutBack(choice) => return self.server_put_back(choice),

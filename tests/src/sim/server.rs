@@ -5,7 +5,7 @@ use super::plan::Knobs;
 use crate::disk::{Disk, Faults};
 use anyhow::{Result, anyhow};
 use std::collections::BTreeMap;
-use tombolo_client::protocol::ids::{DeviceId, RowKey, WorkspaceId};
+use tombolo_client::protocol::ids::{RowKey, WorkspaceId};
 use tombolo_server::session::{Registry, Session, SessionConfig, SessionId};
 use tombolo_server::snapshot::Identity;
 use tombolo_server::store::Store;
@@ -112,10 +112,5 @@ impl Server {
         }
         self.workspace = Some(Workspace::open(Store::with_backend(self.disk.clone())?)?);
         Ok(())
-    }
-
-    /// The session of a device, if it has one.
-    pub fn seat_of(&self, device: DeviceId) -> Option<LinkId> {
-        self.sessions.iter().find(|(_, seat)| seat.identity.device == device).map(|(link, _)| *link)
     }
 }

@@ -23,14 +23,6 @@ pub(super) fn check(oracles: &mut Oracles, store: usize, engine: &Engine) -> Res
     Ok(())
 }
 
-/// Lets go of what is nowhere, after something that people know to lose edits.
-pub(super) fn let_go(oracles: &mut Oracles, store: usize, engine: &Engine) -> Result<()> {
-    for (place, _) in missing(oracles, store, engine)? {
-        oracles.ledger.standing.remove(&(store, place.0, place.1));
-    }
-    Ok(())
-}
-
 fn missing(oracles: &Oracles, store: usize, engine: &Engine) -> Result<Vec<(Place, Content)>> {
     let standing = oracles.ledger.standing.iter().filter(|((of, ..), _)| *of == store);
     let unsettled: Vec<(Place, Content)> = standing

@@ -78,9 +78,6 @@ impl Oracles {
         log::opened(self, snapshot)
     }
 
-    /// The server's folder is kept, to be put back.
-    pub fn server_backed_up(&mut self) {}
-
     /// The server's folder was put back: what it lost is no promise any more.
     pub fn server_put_back(&mut self) {
         self.log = log::Log::default();
@@ -104,9 +101,6 @@ impl Oracles {
         scopes::sent(snapshot, to, message)?;
         answers::sent(self, to.device, message)
     }
-
-    /// A device was welcomed.
-    pub fn online(&mut self, _store: usize) {}
 
     /// A device took a new life.
     pub fn new_life(&mut self, store: usize) {
@@ -139,7 +133,7 @@ impl Oracles {
     ///
     /// # Errors
     /// [`Broken`].
-    pub fn after_frame(&mut self, store: usize, engine: &Engine, snapshot: &Snapshot, _schema: usize) -> Result<()> {
+    pub fn after_frame(&mut self, store: usize, engine: &Engine, snapshot: &Snapshot) -> Result<()> {
         self.knows(store, engine);
         mirror::moved(self, store, engine, snapshot)?;
         kept::check(self, store, engine)
@@ -180,11 +174,6 @@ impl Oracles {
     /// [`Broken`].
     pub fn whole_log(&self, snapshot: &Snapshot) -> Result<()> {
         self.log.equals(snapshot)
-    }
-
-    /// Values that the log has no place for any more are let go where their store cannot offer them again.
-    pub fn let_go_of_the_past(&mut self, store: usize, engine: &Engine) -> Result<()> {
-        kept::let_go(self, store, engine)
     }
 
     fn knows(&mut self, store: usize, engine: &Engine) {

@@ -202,10 +202,9 @@ impl World {
 
     /// Waits before the next attempt, as the shipping driver does.
     pub(super) fn wait(&mut self, at: usize, ms: Option<u64>) {
-        let lived = 0;
         let random = self.rng.draw();
         let device = &mut self.devices[at];
-        let ms = ms.unwrap_or_else(|| device.backoff.failed(lived, random));
+        let ms = ms.unwrap_or_else(|| device.backoff.failed(0, random));
         let ms = if self.knobs.is_impatient { 0 } else { ms };
         // An attempt costs some time, also an impatient one.
         device.retry += 1;
@@ -220,8 +219,6 @@ impl World {
         if let Some(link) = link {
             self.hang_up(link, true);
         }
-        let now_ms = self.device_ms(at);
-        let _ = now_ms;
         if let Some(engine) = self.devices[at].engine.as_mut()
             && let Err(error) = engine.disconnected(by_error)
         {
@@ -246,7 +243,7 @@ impl World {
         self.with_engine(at, |engine, now_ms| engine.handle_frame(frame, now_ms))?;
         if let (Some(engine), Some(workspace)) = (&self.devices[at].engine, &self.server.workspace) {
             let snapshot = workspace.store().snapshot()?;
-            self.oracles.after_frame(at, engine, &snapshot, self.schema_version)?;
+            self.oracles.after_frame(at, engine, &snapshot)?;
         }
         Ok(())
     }
@@ -317,7 +314,6 @@ impl World {
                 self.devices[at].is_syncing = false;
                 self.devices[at].backoff.reset();
             }
-            Event::Online { .. } => self.oracles.online(at),
             Event::CaughtUp { head } => {
                 self.oracles.prompt_returns.remove(&at);
                 if let (Some(engine), Some(workspace)) = (&self.devices[at].engine, &self.server.workspace) {

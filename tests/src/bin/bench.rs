@@ -1,4 +1,4 @@
-//! The benchmark: the works W1-W4 of the workload on a real server process and real stores, with bytes counted by a proxy
+//! The benchmark: the works W1-W4 of the workload, and W1 over a link that is cut (W1C), on a real server process and real stores, with bytes counted by a proxy
 //! (TCP payload both ways, handshakes in). Every result is checked, or it does not count. Times are printed, never judged.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -8,18 +8,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tempfile::TempDir;
+use tombolo_client::protocol::limits::CHUNK_BYTES_MAX;
 use tombolo_client::protocol::schema::CLINIC;
 use tombolo_tests::process::{Output, ServerProcess, spawn_tombolo, tombolo, tombolo_server};
-use tombolo_tests::proxy::{Counters, Proxy};
+use tombolo_tests::proxy::{Counters, Direction, Proxy};
 use tombolo_tests::workload::{Edit, Patient, gen_edits, gen_rows, write_csv};
 
 const PASSWORD: &str = "river stone 42";
+/// Times that the link is cut in W1C.
+const CUTS: u64 = 5;
 
 /// Prints bytes, turns and times of the works.
 #[derive(Parser)]
 #[command(name = "bench", after_help = "Example:\n  cargo run --release -p tombolo-tests --bin bench -- W1 --rows 100000")]
 struct Options {
-    /// Which works: W1 W2 W3 W4; all without any
+    /// Which works: W1 W1C W2 W3 W4; all without any
     works: Vec<String>,
     /// Patients at the server
     #[arg(long, default_value_t = 10_000)]
@@ -36,14 +39,19 @@ fn say(text: &str) {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    if let Some(unknown) = options.works.iter().find(|work| !["W1", "W2", "W3", "W4"].contains(&work.as_str())) {
-        bail!("there is no work {unknown}; there are W1, W2, W3 and W4");
+    if let Some(unknown) = options.works.iter().find(|work| !["W1", "W1C", "W2", "W3", "W4"].contains(&work.as_str())) {
+        bail!("there is no work {unknown}; there are W1, W1C, W2, W3 and W4");
     }
     let wanted = |work: &str| options.works.is_empty() || options.works.iter().any(|known| known == work);
     let bench = Bench::new(options.rows)?;
     let print = |figures: Figures| say(&if options.json { figures.json(options.rows) } else { figures.line(options.rows) });
     let first = bench.device("first")?;
-    print_if(wanted("W1"), bench.w1(&first)?, &print);
+    let whole = bench.w1(&first)?;
+    let whole_down = whole.down;
+    print_if(wanted("W1"), whole, &print);
+    if wanted("W1C") {
+        print(bench.w1_cut(whole_down)?);
+    }
     if wanted("W4") {
         print(bench.w4(&first)?);
     }
@@ -157,6 +165,38 @@ impl Bench {
         let figures = self.measured("W1", device)?;
         self.compare(device)?;
         Ok(figures)
+    }
+
+    /// The first sync over a link that is cut again and again: each cut costs at most the chunk that was under way, and what was
+    /// received whole before is not sent again.
+    fn w1_cut(&self, whole_down: u64) -> Result<Figures> {
+        let device = self.device("cut")?;
+        let before = device.proxy.counters();
+        let began = now();
+        let mut child = spawn_tombolo(&device.store, &["sync", "--json"], "")?;
+        let status = PathBuf::from(format!("/proc/{}/status", child.pid()));
+        for cut in 1..=CUTS {
+            device.proxy.cut_after(Direction::Down, whole_down / (CUTS + 1));
+            device.proxy.wait_for_blocking(|counters| counters.connections > before.connections + cut)?;
+        }
+        let mut rss_kb = 0;
+        while let Some(line) = child.next_line()? {
+            rss_kb = peak_kb(&status).unwrap_or(rss_kb);
+            if line.contains("\"pushed\"") {
+                break;
+            }
+        }
+        child.wait()?.exited_with(0)?;
+        let after = device.proxy.counters();
+        self.compare(&device)?;
+        let repeated = (after.down.delivered - before.down.delivered).saturating_sub(whole_down);
+        ensure!(
+            repeated <= CUTS * CHUNK_BYTES_MAX as u64,
+            "{CUTS} cuts repeated {repeated} B, more than the largest chunk for each"
+        );
+        ensure!(after.cuts - before.cuts == CUTS, "the link was cut {} times and not {CUTS}", after.cuts - before.cuts);
+        let store = fs::metadata(device.store.join("store.redb"))?.len();
+        Ok(figures("W1C", &before, &after, began.elapsed().as_millis(), rss_kb / 1024, store))
     }
 
     /// Nothing to do.

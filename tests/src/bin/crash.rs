@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use tombolo_tests::counts::record;
 use tombolo_tests::sim::plan::{Plan, Step, Timed};
 use tombolo_tests::sim::run::{Failure, play};
 
@@ -32,6 +33,9 @@ struct Args {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Add the counts to tests/counts.json.
+    #[arg(long)]
+    record: bool,
 }
 
 #[derive(Default, serde::Serialize)]
@@ -136,6 +140,9 @@ fn main() -> Result<ExitCode> {
     total.seconds = begun.elapsed().as_secs_f64();
     let text = if args.json { serde_json::to_string(&total)? } else { serde_json::to_string_pretty(&total)? };
     println!("{text}");
+    if args.record {
+        record("crash", &total)?;
+    }
     let failures: Vec<(u64, u64, bool, Failure)> = failures.into_inner().expect("no thread panics with it");
     for (seed, operation, of_server, failure) in failures.iter().take(TOLD_MAX) {
         let whose = if *of_server { "server" } else { "device" };

@@ -18,6 +18,7 @@ use tombolo_client::protocol::ids::Seq;
 use tombolo_client::protocol::schema::CLINIC;
 use tombolo_client::protocol::value::Value;
 use tombolo_server::store::Store;
+use tombolo_tests::counts::record;
 use tombolo_tests::process::{Output, ServerProcess, spawn_tombolo, tombolo, tombolo_server};
 use tombolo_tests::proxy::{Direction, Proxy};
 use tombolo_tests::sim::rng::Rng;
@@ -41,6 +42,9 @@ struct Args {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Add the counts to tests/counts.json.
+    #[arg(long)]
+    record: bool,
 }
 
 #[derive(Default, serde::Serialize)]
@@ -85,6 +89,9 @@ fn main() -> Result<ExitCode> {
     scene.total.seconds = begun.elapsed().as_secs_f64();
     let total = scene.total;
     println!("{}", if args.json { serde_json::to_string(&total)? } else { serde_json::to_string_pretty(&total)? });
+    if args.record {
+        record("kill", &total)?;
+    }
     let sound = total.lost + total.doubled + total.unopenable == 0;
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

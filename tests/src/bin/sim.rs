@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use tombolo_tests::counts::record;
 use tombolo_tests::sim::plan::Plan;
 use tombolo_tests::sim::run::{Failure, play};
 use tombolo_tests::sim::shrink::shrink;
@@ -36,6 +37,9 @@ struct Args {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Add the counts to tests/counts.json.
+    #[arg(long)]
+    record: bool,
 }
 
 #[derive(Default, serde::Serialize)]
@@ -97,6 +101,9 @@ fn main() -> Result<ExitCode> {
         println!("{}", serde_json::to_string(&total)?);
     } else {
         println!("{}", serde_json::to_string_pretty(&total)?);
+    }
+    if args.record {
+        record("sim", &total)?;
     }
     tell(&failures, args.save.as_ref())?;
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

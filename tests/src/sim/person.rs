@@ -221,6 +221,8 @@ impl World {
             }
             Err(LocalError::Store(error)) => {
                 keys.iter().for_each(|key| self.oracles.ledger.forget_row(at, *key));
+                // What was seen for it may be asked about again.
+                self.oracles.ledger.old_forms.extend(keys.iter().map(|key| (at, *key)));
                 self.store_failed(at, &error)?;
                 Ok(false)
             }

@@ -36,6 +36,8 @@ use uuid::Uuid;
 pub const EPOCH_MS: i64 = 1_700_000_000_000;
 /// A session that puts out more than this at once never comes to rest.
 const OUTPUTS_MAX: usize = 20_000;
+/// Happenings in a world before it counts as one without end.
+const EVENTS_MAX: u64 = 300_000;
 /// Times that a link may end by agreement, to be opened again at once, as the shipping driver has it.
 const PROMPT_RETURNS_MAX: u32 = 4;
 
@@ -263,6 +265,9 @@ impl World {
         let Some(((at, _), happening)) = self.queue.pop_first() else { return Ok(false) };
         self.now = self.now.max(at);
         self.counts.events += 1;
+        if self.counts.events > EVENTS_MAX {
+            return Err(Broken::new("wedge", format!("{EVENTS_MAX} events, and no end")));
+        }
         self.play(happening)?;
         Ok(true)
     }

@@ -29,8 +29,10 @@ pub(super) fn moved(oracles: &mut Oracles, store: usize, engine: &Engine, snapsh
         );
         completed = cursors.main.complete > before.main.complete || cursors.sections != before.sections;
     }
+    // A step that told of another history may have failed at the disk, and be durable all the same.
+    let is_of_this_history = snapshot.hash_at(watched.witness.seq)? == Some(watched.witness.hash);
     ensure!(
-        engine.state().witness.seq >= watched.witness.seq,
+        engine.state().witness.seq >= watched.witness.seq || !is_of_this_history,
         Broken::new("witness", format!("store {store} went back from {:?} to {:?}", watched.witness, engine.state().witness))
     );
     watched.witness = engine.state().witness;

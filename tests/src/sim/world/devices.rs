@@ -63,7 +63,8 @@ impl World {
         self.note(&format!("the store of device {at} failed: {error}"), &[]);
         self.drop_link(at);
         let is_dark = self.devices[at].disk.is_dark();
-        let after_ms = if is_dark { self.rng.below(20_000) } else { 0 };
+        // Nobody starts a program again in no time, also where its disk is full.
+        let after_ms = if is_dark { self.rng.below(20_000) } else { 1_000 };
         self.devices[at].engine = None;
         self.devices[at].is_syncing = false;
         if is_dark {

@@ -104,12 +104,9 @@ impl Step<'_, '_> {
             self.put_entry(&entry)?;
             return Ok(None);
         };
-        // A row that the result could not hold came whole ahead of it, and is in the mirror.
-        let ahead = match (state, &entry.sent) {
-            (None, Some(sent)) => self.tables.mirror(key)?.map(|held| held.row.since_base(sent.view_base)),
-            _ => None,
-        };
-        let settled = settle(table, &mut entry, verdict, seq, state.or(ahead.as_ref()));
+        // The mirror has the row whole behind the answer. Where it does not hold the row, the answer brings it whole.
+        let held = self.tables.mirror(key)?.map(|held| held.row.since_base(Seq(0)));
+        let settled = settle(table, &mut entry, verdict, seq, held.as_ref().or(state));
         if let Some(settled) = &settled {
             self.tables.put_settled(key, settled, SETTLED_MAX)?;
             tally.pushed += 1;

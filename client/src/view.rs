@@ -117,16 +117,10 @@ pub fn check<'a>(table: &'a Table, values: &BTreeMap<FieldTag, Value>, new: bool
 fn view(table: &Table, key: RowKey, history: u32, mirror: Option<&Row>, entry: Option<&Entry>) -> Option<RowView> {
     let values = shown(mirror, entry)?;
     let row = mirror.or(entry.and_then(|entry| entry.kept.as_ref()));
-    let of_mirror = row.map(|row| row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())).collect());
     Some(RowView {
         key,
         version: mirror.map_or(Version(0), |row| row.version),
-        seen: Seen {
-            history,
-            seq: row.map(|row| row.seq).unwrap_or_default(),
-            generation: entry.map(|entry| entry.generation).unwrap_or_default(),
-            values: Some(of_mirror.unwrap_or_default()),
-        },
+        seen: Seen::of(history, row, entry),
         standing: entry.map_or(RowStanding::Clean, |entry| standing(table, mirror, entry)),
         values,
     })

@@ -509,7 +509,7 @@ mod tests {
         let store = Store::with_backend(InMemoryBackend::new()).unwrap();
         let key = |n: u8| RowKey { table: TableTag(1), id: RowId::from_bytes([n; 16]) };
         let settled =
-            |seq: u64| Settled { generation: Generation(seq), seq: Seq(seq), fields: [].into(), whole: false, row_base: None };
+            |seq: u64| Settled { generation: Generation(seq), seq: Seq(seq), fields: [].into(), whole: false, others: None };
         // The ids run against the seqs, two to a commit.
         let put = |n: u8| store.write(|tables| tables.put_settled(key(200 - n), &settled(u64::from(n / 2)), 10)).unwrap();
         let kept = |n: u8| store.read().unwrap().settled(key(200 - n)).unwrap().is_some();

@@ -20,8 +20,9 @@ pub struct Settled {
     pub fields: BTreeMap<FieldTag, Value>,
     /// It was a create: fields that were not sent are confirmed as null.
     pub whole: bool,
-    /// The row base that the view has now; `None` where somebody else's change came in between (T35).
-    pub row_base: Option<Seq>,
+    /// The newest change of the row by somebody else from before the result; zero where there is none. `None` where nobody
+    /// knows (T35).
+    pub others: Option<Seq>,
 }
 
 impl Settled {
@@ -34,10 +35,17 @@ impl Settled {
         };
         Some((value, self.seq))
     }
+
+    /// The row base of who had seen the row as it was at `base`: the result's seq, unless somebody else changed the row in
+    /// between; then it stays, and the question is asked (T35).
+    pub fn row_base(&self, base: Seq) -> Seq {
+        if self.others.is_some_and(|others| others <= base) { base.max(self.seq) } else { base }
+    }
 }
 
-/// Settles the sent part of an entry by its verdict. `state` is what the answer says of the row, or has said ahead of it;
-/// without one nobody knows what else changed. `seq` is the result's seq.
+/// Settles the sent part of an entry by its verdict. `state` is the whole row as it stands behind the answer; without one nobody
+/// knows what else changed. An answer alone brings only what is newer than the push's base, and what was pulled before the push
+/// left is just as unknown to an older view. `seq` is the result's seq.
 ///
 /// Returns the confirmation, if it is one.
 ///
@@ -47,7 +55,7 @@ pub fn settle(table: &Table, entry: &mut Entry, verdict: &Verdict, seq: Seq, sta
     let sent = entry.sent.take()?;
     match verdict {
         Verdict::Accepted { .. } | Verdict::Agreed => {
-            let settled = confirmation(&sent.pending, sent.generation, entry.next.as_ref(), seq, state);
+            let settled = confirmation(&sent.pending, sent.generation, seq, state);
             if let Some(next) = &mut entry.next {
                 rebase(next, &settled);
             }
@@ -79,13 +87,14 @@ fn review(verdict: &Verdict) -> Option<Review> {
     }
 }
 
-/// The row base follows only if the result brings the row with no stamp and no `since` of another commit that is newer than it:
-/// else there may be a change that the person has not seen, and the question is asked (T35).
-fn confirmation(sent: &Pending, generation: Generation, next: Option<&Pending>, seq: Seq, state: Option<&RowState>) -> Settled {
-    let of_sent = if sent.op == Op::Restore || sent.op == Op::Create { sent.row_base } else { Seq(0) };
-    let base = next.map_or(sent.row_base, |next| next.row_base).max(of_sent);
-    let foreign = |stamp: Seq| stamp > base && stamp < seq;
-    let seen = state.is_some_and(|state| !foreign(state.since) && !state.fields.iter().any(|field| foreign(field.stamp)));
+fn confirmation(sent: &Pending, generation: Generation, seq: Seq, state: Option<&RowState>) -> Settled {
+    // What a restore or a create was made on was seen with it.
+    let seen = if sent.op == Op::Restore || sent.op == Op::Create { sent.row_base } else { Seq(0) };
+    let is_others = |stamp: &Seq| *stamp > seen && *stamp < seq;
+    let newest = |state: &RowState| {
+        let stamps = state.fields.iter().map(|field| field.stamp).chain([state.since]);
+        stamps.filter(is_others).max().unwrap_or_default()
+    };
     // What a delete swallowed was not sent, and is not confirmed.
     let sent_fields = if sent.op == Op::Delete { None } else { Some(&sent.fields) };
     Settled {
@@ -93,7 +102,7 @@ fn confirmation(sent: &Pending, generation: Generation, next: Option<&Pending>, 
         seq,
         fields: sent_fields.into_iter().flatten().map(|(field, edit)| (*field, edit.value.clone())).collect(),
         whole: sent.op == Op::Create,
-        row_base: seen.then_some(seq),
+        others: state.map(newest),
     }
 }
 
@@ -104,9 +113,7 @@ fn rebase(next: &mut Pending, settled: &Settled) {
             edit.base = edit.base.max(seq);
         }
     }
-    if let Some(row_base) = settled.row_base {
-        next.row_base = next.row_base.max(row_base);
-    }
+    next.row_base = settled.row_base(next.row_base);
 }
 
 /// Writes out what a result left to be understood: a field of the accepted change that is not listed has the value that was

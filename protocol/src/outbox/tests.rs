@@ -66,8 +66,8 @@ impl Story {
     }
 
     /// The server's answer, with the row as the server has it now.
-    fn answer(&mut self, verdict: Verdict, seq: u64, server: &Row, base: u64) {
-        let state = server.since_base(Seq(base));
+    fn answer(&mut self, verdict: Verdict, seq: u64, server: &Row) {
+        let state = server.since_base(Seq(0));
         self.settled = settle(&self.table, &mut self.entry, &verdict, Seq(seq), Some(&state)).or(self.settled.take());
         self.mirror = Some(server.clone());
     }
@@ -106,7 +106,7 @@ fn an_edit_made_during_a_push_survives_its_answer_and_is_based_on_what_was_sent(
     story.freeze(5);
     story.update(&[(NAME, "c")]);
     let server = live_row(&[(NAME, text("b"), 9), (NOTES, text("n"), 5)]);
-    story.answer(Verdict::Accepted { merged: false }, 9, &server, 5);
+    story.answer(Verdict::Accepted { merged: false }, 9, &server);
     assert_eq!(story.next().fields[&NAME], Edit { value: text("c"), base_value: Some(text("b")), base: Seq(9) });
     assert_eq!(story.conflict(), None);
     assert_eq!(story.shown().unwrap()[&NAME], text("c"));
@@ -120,7 +120,7 @@ fn a_delete_after_a_sent_create_is_sent_as_a_delete() {
     story.write(Write::Delete).unwrap();
     assert_eq!(story.shown(), None);
     let server = row("new", "", 9);
-    story.answer(Verdict::Accepted { merged: false }, 9, &server, 0);
+    story.answer(Verdict::Accepted { merged: false }, 9, &server);
     assert_eq!((story.next().op, story.next().row_base), (Op::Delete, Seq(9)));
     assert_eq!(story.conflict(), None);
 }
@@ -141,7 +141,7 @@ fn a_delete_behind_an_edit_does_not_delete_what_others_changed_unseen() {
     story.freeze(40);
     story.write(Write::Delete).unwrap();
     let server = live_row(&[(NAME, text("b"), 50), (NOTES, text("theirs"), 45)]);
-    story.answer(Verdict::Accepted { merged: true }, 50, &server, 40);
+    story.answer(Verdict::Accepted { merged: true }, 50, &server);
     assert_eq!(story.next().row_base, Seq(40));
     assert_eq!(story.conflict(), Some(ConflictKind::DeleteUpdate));
 }
@@ -153,7 +153,7 @@ fn a_strict_row_behind_an_agreed_push_does_not_overwrite_what_others_changed_uns
     story.freeze(40);
     story.update(&[(NAME, "c")]);
     let server = live_row(&[(NAME, text("b"), 45), (NOTES, text("theirs"), 46)]);
-    story.answer(Verdict::Agreed, 50, &server, 40);
+    story.answer(Verdict::Agreed, 50, &server);
     assert_eq!(story.conflict(), Some(ConflictKind::UpdateUpdate));
 }
 
@@ -164,7 +164,7 @@ fn a_strict_row_behind_its_own_accepted_push_is_not_asked_about_itself() {
     story.freeze(40);
     story.update(&[(NAME, "c")]);
     let server = live_row(&[(NAME, text("b"), 50), (NOTES, text("n"), 40)]);
-    story.answer(Verdict::Accepted { merged: false }, 50, &server, 40);
+    story.answer(Verdict::Accepted { merged: false }, 50, &server);
     assert_eq!(story.conflict(), None);
     assert_eq!(story.next().row_base, Seq(50));
 }
@@ -187,12 +187,34 @@ fn a_view_of_a_pending_value_that_was_confirmed_meanwhile_is_no_old_view() {
     let view = seen(10, story.entry.generation.0);
     story.freeze(10);
     let server = live_row(&[(NAME, text("b"), 50), (NOTES, text("n"), 10)]);
-    story.answer(Verdict::Accepted { merged: false }, 50, &server, 10);
+    story.answer(Verdict::Accepted { merged: false }, 50, &server);
     story.write_seen(Write::Update(set(&[(NAME, "c")])), view.clone()).unwrap();
     assert_eq!(story.conflict(), None);
     story.entry.next = None;
     story.write_seen(Write::Delete, view).unwrap();
     assert_eq!(story.conflict(), None);
+}
+
+#[test]
+fn a_view_of_before_anothers_change_does_not_delete_it_behind_the_answer_to_an_own_edit() {
+    // The change was pulled before the push left, so that the answer does not bring it; the form is older than both.
+    let server = live_row(&[(NAME, text("b"), 14), (NOTES, text("theirs"), 12)]);
+    for (before, saved_in_flight) in [(11, false), (11, true), (12, false)] {
+        let mut story = Story::new(medications(), Some(row("a", "n", 11)));
+        story.update(&[(NAME, "b")]);
+        let view = seen(before, story.entry.generation.0);
+        story.mirror = Some(Row { seq: Seq(12), ..live_row(&[(NAME, text("a"), 11), (NOTES, text("theirs"), 12)]) });
+        story.freeze(12);
+        if saved_in_flight {
+            story.write_seen(Write::Delete, view.clone()).unwrap();
+        }
+        story.answer(Verdict::Accepted { merged: false }, 14, &server);
+        if !saved_in_flight {
+            story.write_seen(Write::Delete, view).unwrap();
+        }
+        let asked = (before < 12).then_some(ConflictKind::DeleteUpdate);
+        assert_eq!(story.conflict(), asked, "seen at {before}, saved in flight: {saved_in_flight}");
+    }
 }
 
 #[test]
@@ -277,7 +299,7 @@ fn an_edit_set_back_behind_a_delete_in_flight_stays_set_back() {
     assert_eq!(story.shown().unwrap()[&NAME], text("b"));
     story.update(&[(NAME, "a")]);
     let mirror = story.mirror.clone().unwrap();
-    story.answer(Verdict::Held { by: key() }, 45, &mirror, 40);
+    story.answer(Verdict::Held { by: key() }, 45, &mirror);
     assert_eq!(story.shown().unwrap()[&NAME], text("a"));
 }
 
@@ -316,7 +338,7 @@ fn a_refused_change_keeps_its_reason_until_it_is_edited() {
     story.update(&[(NAME, "b")]);
     story.freeze(5);
     let mirror = story.mirror.clone().unwrap();
-    story.answer(Verdict::Refused(Refusal::NoRight), 9, &mirror, 5);
+    story.answer(Verdict::Refused(Refusal::NoRight), 9, &mirror);
     assert_eq!(story.next().review, Some(Review::Refused(Refusal::NoRight)));
     story.update(&[(NAME, "c")]);
     assert_eq!(story.next().review, None);
@@ -330,7 +352,7 @@ fn an_edit_behind_a_refused_one_keeps_the_oldest_base_and_is_ready_again() {
     story.freeze(5);
     story.update(&[(NAME, "c")]);
     let mirror = story.mirror.clone().unwrap();
-    story.answer(Verdict::Refused(Refusal::NoRight), 9, &mirror, 5);
+    story.answer(Verdict::Refused(Refusal::NoRight), 9, &mirror);
     assert_eq!(story.next().review, None);
     assert_eq!(story.next().fields[&NAME], Edit { value: text("c"), base_value: Some(text("a")), base: Seq(5) });
 }
@@ -341,7 +363,7 @@ fn a_provisional_conflict_about_a_value_set_back_is_none() {
     let mut story = Story::new(medications(), Some(row("a", "n", 5)));
     story.update(&[(NAME, "b")]);
     story.freeze(5);
-    story.answer(Verdict::Conflict, 9, &row("a", "n", 8), 5);
+    story.answer(Verdict::Conflict, 9, &row("a", "n", 8));
     assert_eq!(story.conflict(), None);
     assert_eq!(story.next().rounds, 1);
 }

@@ -27,6 +27,28 @@ impl Seen {
     pub fn within(self, history: u32) -> Self {
         if self.history == history { self } else { Self { history, values: self.values, ..Self::default() } }
     }
+
+    /// What is seen where a row is shown under its pending changes. `row` is the mirror's, or what an entry kept of it.
+    ///
+    /// Where the server's side of a field moved under an edit, the edit is shown and the server's value is not: of that field the
+    /// view has seen what it shows, and nothing of the row from behind the edit's base.
+    pub fn of(history: u32, row: Option<&Row>, entry: Option<&Entry>) -> Self {
+        let mut values: BTreeMap<FieldTag, Value> = BTreeMap::new();
+        let mut seq = Seq(0);
+        if let Some(row) = row {
+            values.extend(row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())));
+            seq = row.seq;
+            for (field, edit) in entry.into_iter().flat_map(Entry::layers).flat_map(|layer| &layer.fields) {
+                let there = row.value(*field);
+                let is_known = *there == edit.value || edit.base_value.as_ref() == Some(there);
+                if row.stamp(*field) > edit.base && !is_known {
+                    values.insert(*field, edit.value.clone());
+                    seq = seq.min(edit.base);
+                }
+            }
+        }
+        Self { history, seq, generation: entry.map(|entry| entry.generation).unwrap_or_default(), values: Some(values) }
+    }
 }
 
 /// `seq.generation.history` in one word; what is zero at the end is left out.
@@ -293,8 +315,7 @@ fn seen_seq(ground: &Ground<'_>, row: Option<&Row>) -> Seq {
 
 fn row_base(ground: &Ground<'_>, entry: &Entry) -> Seq {
     let seen = seen_seq(ground, ground.mirror.or(entry.kept.as_ref()));
-    let settled = settled_view(ground).and_then(|settled| settled.row_base);
-    settled.map_or(seen, |row_base| row_base.max(seen))
+    settled_view(ground).map_or(seen, |settled| settled.row_base(seen))
 }
 
 fn delete(ground: &Ground<'_>, entry: &mut Entry) {

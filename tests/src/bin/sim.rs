@@ -52,6 +52,7 @@ struct Total {
     commits: u64,
     events: u64,
     faults: BTreeMap<String, u64>,
+    verdicts: BTreeMap<String, u64>,
     seconds: f64,
 }
 
@@ -84,6 +85,9 @@ fn main() -> Result<ExitCode> {
                     total.events += run.counts.events;
                     for (class, count) in run.counts.faults {
                         *total.faults.entry(class).or_default() += count;
+                    }
+                    for (kind, count) in run.counts.verdicts {
+                        *total.verdicts.entry(kind).or_default() += count;
                     }
                     if let Some(failure) = run.failure {
                         total.failing += 1;

@@ -8,6 +8,7 @@
 
 pub mod device;
 pub mod ledger;
+pub mod model;
 pub mod net;
 pub mod oracles;
 pub mod person;

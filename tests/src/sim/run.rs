@@ -76,6 +76,7 @@ pub fn play(plan: &Plan, lines: bool) -> Run {
         }
     };
     world.counts.commits = world.server.workspace.as_ref().map_or(0, |workspace| workspace.head().seq.0);
+    world.counts.verdicts = std::mem::take(&mut world.oracles.verdicts);
     let trace = world.trace();
     let operations = world.operations;
     Run { counts: world.counts, trace, lines: world.lines.take().unwrap_or_default(), operations, failure }

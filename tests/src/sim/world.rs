@@ -78,6 +78,8 @@ pub struct Counts {
     pub decisions: u64,
     /// Faults by class.
     pub faults: BTreeMap<String, u64>,
+    /// Verdicts by kind, as the model foretold them.
+    pub verdicts: BTreeMap<String, u64>,
     /// Writes that a power cut kept in part.
     pub torn: u64,
     /// Writes that a power cut lost.

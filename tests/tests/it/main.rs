@@ -2,6 +2,7 @@
 
 mod e2e;
 mod e2e_errors;
+mod forms;
 mod merging;
 mod simulation;
 mod stage;

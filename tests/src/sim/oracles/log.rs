@@ -1,15 +1,15 @@
 //! The log: gap-free, append-only, chained; each change in it once; nothing overwritten that its author had not seen, nothing
-//! invented, nothing back from the dead by itself, groups whole. The rows are folded again here, in plain maps, and compared.
+//! invented, nothing back from the dead by itself, groups whole.
 
-use super::{Broken, Oracles};
+use super::{Broken, Oracles, verdicts};
 use crate::sim::ledger::{Content, Place, content};
+use crate::sim::model::Model;
 use crate::sim::schema::INITIAL;
 use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_client::protocol::change::Op;
-use tombolo_client::protocol::commit::{CommitBody, PushRecord};
+use tombolo_client::protocol::commit::{Commit, CommitBody, PushRecord};
 use tombolo_client::protocol::ids::{FieldTag, Hash16, Mark, RowKey, Seq};
-use tombolo_client::protocol::row::Life;
 use tombolo_client::protocol::value::Value;
 use tombolo_server::snapshot::Snapshot;
 
@@ -17,23 +17,14 @@ use tombolo_server::snapshot::Snapshot;
 #[derive(Default)]
 pub(super) struct Log {
     hashes: Vec<Hash16>,
-    rows: BTreeMap<RowKey, Folded>,
+    /// The log, folded once more.
+    pub(super) model: Model,
     /// How often each value came in as an effect.
     effects: BTreeMap<(Place, Content), u32>,
     /// Values that are somewhere in it: accepted, or as one that lost.
     holds: BTreeSet<(Place, Content)>,
     /// The newest commit that anybody was told of.
     told: Mark,
-}
-
-/// A row, folded.
-#[derive(Clone, Debug, Default)]
-struct Folded {
-    live: bool,
-    /// Its values were taken; what is left of it is the server's to say.
-    purged: bool,
-    seq: Seq,
-    fields: BTreeMap<FieldTag, (Content, Seq)>,
 }
 
 impl Log {
@@ -51,19 +42,7 @@ impl Log {
 
     /// Compares the server's rows with those that were folded here.
     pub(super) fn equals(&self, snapshot: &Snapshot) -> Result<()> {
-        for (key, folded) in &self.rows {
-            let row = snapshot.row(key)?.with_context(|| format!("the server does not have {key:?}"))?;
-            let broken = || Broken::new("fold", format!("the server has {row:?}\nthe log says {folded:?}"));
-            ensure!(row.is_live() == folded.live && row.seq == folded.seq, broken());
-            if row.life != Life::Purged {
-                for (field, (value, stamp)) in &folded.fields {
-                    ensure!(content(row.value(*field)) == *value && row.stamp(*field) == *stamp, broken());
-                }
-                let unknown = row.fields.keys().find(|field| !folded.fields.contains_key(field));
-                ensure!(unknown.is_none() || folded.purged, broken());
-            }
-        }
-        Ok(())
+        verdicts::all_rows(&self.model, snapshot)
     }
 }
 
@@ -76,29 +55,27 @@ pub(super) fn committed(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()
         let hash = snapshot.hash_at(Seq(known as u64))?;
         ensure!(hash == Some(oracles.log.hashes[known - 1]), Broken::new("log", format!("commit {known} changed")));
     }
+    let mut changed = BTreeSet::new();
     for seq in known + 1..=head {
-        let body = read(&mut oracles.log, snapshot, Seq(seq as u64))?;
-        if let CommitBody::Push(record) = body {
-            push(oracles, snapshot, Seq(seq as u64), &record)?;
+        let commit = read(&mut oracles.log, snapshot, Seq(seq as u64))?;
+        if let CommitBody::Push(record) = &commit.body {
+            push(oracles, snapshot, Seq(seq as u64), record)?;
+            verdicts::check(oracles, &commit, record)?;
+        }
+        changed.extend(fold(&mut oracles.log, &commit)?);
+        if let CommitBody::Push(record) = &commit.body {
+            groups(oracles, Seq(seq as u64), record)?;
         }
     }
-    Ok(())
+    verdicts::rows(&oracles.log.model, snapshot, &changed)
 }
 
-/// Takes the next commit, with everything that is no push.
-fn read(log: &mut Log, snapshot: &Snapshot, seq: Seq) -> Result<CommitBody> {
+/// Takes the next commit.
+fn read(log: &mut Log, snapshot: &Snapshot, seq: Seq) -> Result<Commit> {
     let commit = snapshot.commit(seq)?.ok_or_else(|| Broken::new("log", format!("commit {seq} is missing")))?;
     ensure!(commit.seq == seq, Broken::new("log", format!("commit {seq} says that it is {}", commit.seq)));
     log.hashes.push(snapshot.hash_at(seq)?.context("a commit without a hash")?);
-    if let CommitBody::Purge { rows } = &commit.body {
-        for key in rows {
-            if let Some(row) = log.rows.get_mut(key) {
-                row.fields.clear();
-                (row.seq, row.purged) = (seq, true);
-            }
-        }
-    }
-    Ok(commit.body)
+    Ok(commit)
 }
 
 /// The store was opened after a stop, a power cut or an error.
@@ -121,29 +98,29 @@ pub(super) fn opened(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()> {
 /// Reads a log again that was looked at before.
 fn read_again(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()> {
     for seq in 1..=snapshot.head().seq.0 {
-        if let CommitBody::Push(record) = read(&mut oracles.log, snapshot, Seq(seq))? {
-            fold(&mut oracles.log, Seq(seq), &record);
-        }
+        let commit = read(&mut oracles.log, snapshot, Seq(seq))?;
+        fold(&mut oracles.log, &commit)?;
     }
     Ok(())
 }
 
+/// What a push does to rows that its author had not seen, to deleted rows, and how often.
 fn push(oracles: &mut Oracles, snapshot: &Snapshot, seq: Seq, record: &PushRecord) -> Result<()> {
     let stores = oracles.stores_of(record.device);
     // The server's own imports are nobody's.
     if !stores.is_empty() {
         let common = stores.iter().filter_map(|store| oracles.stores.get(store)?.common).max();
         for effect in &record.effects {
-            let before = oracles.log.rows.get(&effect.key);
+            let before = oracles.log.model.rows.get(&effect.key);
             let schema = snapshot.schema_at(seq)?;
             let strict = schema.table(effect.key.table).is_some_and(|table| table.strict);
-            let unseen = |field: FieldTag| -> Option<(Content, Seq)> {
+            let unseen = |field: FieldTag| -> Option<(Value, Seq)> {
                 let (value, stamp) = before?.fields.get(&field)?;
                 // What the server wrote for an app that does not know the field is shown by none of its like.
-                let excused = *value == content(&Value::text(INITIAL))
+                let excused = *value == Value::text(INITIAL)
                     || common.is_some_and(|common| *stamp <= common)
                     || oracles.ledger.ambiguous.contains(&(effect.key, field))
-                    || oracles.ledger.has_seen(&stores, (effect.key, field), value);
+                    || oracles.ledger.has_seen(&stores, (effect.key, field), &content(value));
                 (!excused).then(|| (value.clone(), *stamp))
             };
             if before.is_some_and(|row| row.live) {
@@ -157,10 +134,8 @@ fn push(oracles: &mut Oracles, snapshot: &Snapshot, seq: Seq, record: &PushRecor
                         return Err(Broken::new(
                             "overwrite",
                             format!(
-                                "commit {seq} of stores {stores:?}: {:?} of {:?} replaces field {field}, {:?} of commit {stamp}, that nobody there has seen",
-                                effect.op,
-                                effect.key,
-                                String::from_utf8_lossy(&value)
+                                "commit {seq} of stores {stores:?}: {:?} of {:?} replaces field {field}, {value:?} of commit {stamp}, that nobody there has seen",
+                                effect.op, effect.key
                             ),
                         ));
                     }
@@ -176,8 +151,7 @@ fn push(oracles: &mut Oracles, snapshot: &Snapshot, seq: Seq, record: &PushRecor
             }
         }
     }
-    fold(&mut oracles.log, seq, record);
-    groups(oracles, seq, record)
+    Ok(())
 }
 
 /// A value that nobody else writes comes into the log as often as its owner wanted it there.
@@ -192,21 +166,22 @@ fn once(oracles: &Oracles, seq: Seq, place: Place, value: &Value) -> Result<()> 
     Ok(())
 }
 
-fn fold(log: &mut Log, seq: Seq, record: &PushRecord) {
-    for effect in &record.effects {
-        let row = log.rows.entry(effect.key).or_default();
-        row.seq = seq;
-        row.live = effect.op != Op::Delete;
-        for (field, value) in &effect.fields {
-            row.fields.insert(*field, (content(value), seq));
-            let key = ((effect.key, *field), content(value));
-            *log.effects.entry(key.clone()).or_default() += 1;
-            log.holds.insert(key);
+/// Folds a commit. Returns the rows that it changes.
+fn fold(log: &mut Log, commit: &Commit) -> Result<Vec<RowKey>> {
+    if let CommitBody::Push(record) = &commit.body {
+        for effect in &record.effects {
+            for (field, value) in &effect.fields {
+                let key = ((effect.key, *field), content(value));
+                *log.effects.entry(key.clone()).or_default() += 1;
+                log.holds.insert(key);
+            }
+        }
+        for (key, lost) in &record.lost {
+            log.holds.insert(((*key, lost.field), content(&lost.value)));
         }
     }
-    for (key, lost) in &record.lost {
-        log.holds.insert(((*key, lost.field), content(&lost.value)));
-    }
+    let folded = log.model.fold(commit.seq, &commit.body);
+    folded.map_err(|what| Broken::new("fold", format!("commit {}: {what}", commit.seq)))
 }
 
 /// Of a group that nobody touched since, either nothing is in the log or everything.
@@ -221,8 +196,8 @@ fn groups(oracles: &mut Oracles, seq: Seq, record: &PushRecord) -> Result<()> {
             continue;
         }
         let missing = group.writes.iter().find(|(place, value)| {
-            let row = oracles.log.rows.get(&place.0);
-            row.and_then(|row| row.fields.get(&place.1)).map(|(value, _)| value) != Some(value)
+            let row = oracles.log.model.rows.get(&place.0);
+            row.and_then(|row| row.fields.get(&place.1)).map(|(value, _)| content(value)).as_ref() != Some(*value)
         });
         ensure!(
             missing.is_none(),

@@ -6,6 +6,7 @@ mod log;
 mod mirror;
 mod reviews;
 mod scopes;
+mod verdicts;
 
 use super::ledger::Ledger;
 use anyhow::Result;
@@ -17,6 +18,7 @@ use tombolo_client::protocol::ids::{DeviceId, Mark, PushNo, Seq};
 use tombolo_client::protocol::message::Down;
 use tombolo_client::protocol::schema::Role;
 use tombolo_server::snapshot::{Identity, Snapshot};
+use tombolo_server::workspace::Job;
 
 /// Something does not hold.
 #[derive(Debug, Error)]
@@ -45,7 +47,10 @@ pub struct Oracles {
     pub rights: BTreeMap<usize, (u8, Role)>,
     /// Times that a device came back at once; kept here for the driver's sake.
     pub prompt_returns: BTreeMap<usize, u32>,
+    /// Verdicts that the model foretold, by kind.
+    pub verdicts: BTreeMap<String, u64>,
     log: log::Log,
+    asked: verdicts::Asked,
     answers: BTreeMap<(DeviceId, PushNo), answers::Answer>,
     stores: BTreeMap<usize, Watched>,
     /// Which stores ever went by a device id.
@@ -62,6 +67,11 @@ struct Watched {
 }
 
 impl Oracles {
+    /// A session asks the server's writer for something.
+    pub fn asked(&mut self, job: &Job) {
+        self.asked.note(job);
+    }
+
     /// The server made commits.
     ///
     /// # Errors

@@ -143,6 +143,7 @@ impl World {
     }
 
     pub(super) fn submit(&mut self, from: From, job: Job) {
+        self.oracles.asked(&job);
         self.server.queue.push((from, job));
         if !self.server.is_writing {
             self.server.is_writing = true;

@@ -2,6 +2,7 @@
 
 mod e2e;
 mod e2e_errors;
+mod laws;
 mod merging;
 mod simulation;
 mod stage;

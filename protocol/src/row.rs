@@ -186,7 +186,8 @@ pub fn apply(key: RowKey, held: Option<&Row>, state: &RowState) -> Applied {
         (StateKind::Deleted | StateKind::Purged, None) => Applied::Store(taken(key, None, state)),
         (StateKind::Deleted | StateKind::Purged, Some(row)) => {
             if state.seq > row.since && state.seq >= row.seq {
-                stored(key, row, state, state.kind != StateKind::Purged)
+                // The tombstone of a later life brings all that is left of it; what was purged before it never stays.
+                stored(key, row, state, state.kind != StateKind::Purged && state.since <= row.since)
             } else {
                 Applied::Unchanged
             }
@@ -346,5 +347,14 @@ mod tests {
         purged.fields.clear();
         let after = store(Some(&held), &purged.since_base(Seq(5)));
         assert!(after.fields.is_empty() && after.life == Life::Purged);
+    }
+
+    #[test]
+    fn the_tombstone_of_a_later_life_brings_nothing_of_an_earlier_one_back() {
+        // Found by a law: purged, restored with one field and deleted again, while this reader was away.
+        let held = row(("a", 5), ("purged", 5));
+        let mut tombstone = Row { life: Life::Deleted, seq: Seq(20), since: Seq(15), ..row(("b", 15), ("-", 15)) };
+        tombstone.fields.remove(&G);
+        assert_eq!(store(Some(&held), &tombstone.since_base(Seq(5))).fields, tombstone.fields);
     }
 }

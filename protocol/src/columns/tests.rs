@@ -55,18 +55,6 @@ fn nulls(rows: usize, fields: usize) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn rows_come_back_in_their_order(rows in vec(samples::row(), 0..12)) {
-        let batch = RowBatch(rows);
-        prop_assert_eq!(codec::decode::<RowBatch>(&codec::encode(&batch)).unwrap(), batch);
-    }
-
-    #[test]
-    fn changes_come_back_in_their_order(changes in vec(samples::change(), 0..12)) {
-        let batch = ChangeBatch(changes);
-        prop_assert_eq!(codec::decode::<ChangeBatch>(&codec::encode(&batch)).unwrap(), batch);
-    }
-
-    #[test]
     fn a_batch_is_about_as_small_as_its_weight_promises(rows in vec(samples::row(), 0..12)) {
         let promised: usize = rows.iter().map(weight).sum();
         let blob = encode_rows(&rows);

@@ -143,6 +143,11 @@ impl Pending {
         self.row_base == Seq(0) && !self.fields.is_empty() && self.fields.values().all(without_base)
     }
 
+    /// What is left of a change that comes to nothing: the values that lost in a decision before it still go into the history.
+    fn decision_alone(self) -> Option<Self> {
+        Self { op: Op::Decide, fields: BTreeMap::new(), ..self }.tidied()
+    }
+
     /// What is left when there is neither field nor decision in an update: nothing; with a decision alone: a decide.
     fn tidied(mut self) -> Option<Self> {
         if self.op == Op::Update && self.fields.is_empty() {

@@ -28,7 +28,7 @@ pub fn squash(table: Option<&Table>, older: Pending, newer: Option<Pending>) -> 
     match (older.op, newer.op) {
         (_, Op::Decide) => Some(Pending { op: older.op, row_base: older.row_base, fields: older.fields, ..joined }),
         (Op::Decide, _) => Some(joined),
-        (Op::Create | Op::Restore, Op::Delete) if !was_sent => None,
+        (Op::Create | Op::Restore, Op::Delete) if !was_sent => joined.decision_alone(),
         // Sent once, the row may be there: the delete stays, and swallows what came before.
         (Op::Delete, Op::Delete) => Some(Pending {
             row_base: older.row_base.max(newer.row_base),

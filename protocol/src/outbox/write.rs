@@ -220,6 +220,7 @@ fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag,
         pending.op = Op::Update;
         pending.row_base = row_base(ground, entry);
     }
+    let touched: Vec<FieldTag> = fields.keys().copied().collect();
     for (field, value) in fields {
         let unchanged = displayed.get(&field).unwrap_or(&Value::Null) == &value;
         if unchanged && !pending.fields.contains_key(&field) {
@@ -234,6 +235,7 @@ fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag,
         pending.review = None;
         pending.rounds = 0;
     }
+    forget_set_back(ground.table, &mut pending, touched);
     entry.next = pending.tidied();
 }
 
@@ -245,8 +247,7 @@ fn set_in_create(pending: &mut Pending, field: FieldTag, value: Value) {
     }
 }
 
-/// Sets a field; touching one member of a group records value, base value and base of all (C2). A unit that is back at its
-/// base leaves the change (O2).
+/// Sets a field; touching one member of a group records value, base value and base of all (C2).
 fn set_field(
     ground: &Ground<'_>,
     entry: &Entry,
@@ -266,12 +267,22 @@ fn set_field(
     if let Some(edit) = pending.fields.get_mut(&field) {
         edit.value = value;
     }
-    let at_base =
-        |member: &FieldTag| pending.fields.get(member).is_none_or(|edit| edit.base_value.as_ref() == Some(&edit.value));
-    // A restore keeps them: it may come behind a delete that swallowed another value.
-    if pending.op == Op::Update && unit.iter().all(at_base) {
-        for member in unit {
-            pending.fields.remove(member);
+}
+
+/// Units that are back at their base leave an update (O2), once all fields of a write are set: a member that is back before
+/// another moves is still written. A restore keeps them: it may come behind a delete that swallowed another value.
+fn forget_set_back(table: &Table, pending: &mut Pending, touched: Vec<FieldTag>) {
+    if pending.op != Op::Update {
+        return;
+    }
+    for field in touched {
+        let unit = table.unit(&field);
+        let at_base =
+            |member: &FieldTag| pending.fields.get(member).is_none_or(|edit| edit.base_value.as_ref() == Some(&edit.value));
+        if unit.iter().all(at_base) {
+            unit.iter().for_each(|member| {
+                pending.fields.remove(member);
+            });
         }
     }
 }
@@ -319,24 +330,27 @@ fn row_base(ground: &Ground<'_>, entry: &Entry) -> Seq {
 }
 
 fn delete(ground: &Ground<'_>, entry: &mut Entry) {
-    let fresh = Pending::new(Op::Delete, row_base(ground, entry), ground.now_ms);
+    // What is in conflict hides what it conflicts with, also where it is in flight: the person has not seen that (O4).
+    let seen_at = |pending: &Pending| conflict(ground.table, pending, ground.mirror).map(|_| oldest_base(pending));
+    let shown = row_base(ground, entry);
+    let seen = entry.sent.as_ref().and_then(|sent| seen_at(&sent.pending)).map_or(shown, |base| base.min(shown));
+    let fresh = Pending::new(Op::Delete, seen, ground.now_ms);
     let Some(before) = entry.next.take() else {
         entry.next = Some(fresh);
         return;
     };
     let unsent = before.sent_before == SentBefore::Never;
-    if unsent && before.op == Op::Create && entry.sent.is_none() {
-        return;
-    }
     let on_tombstone = entry.sent.is_some() || ground.mirror.is_some_and(|row| !row.is_live());
-    if unsent && before.op == Op::Restore && on_tombstone {
+    let nothing_left = match before.op {
+        Op::Create => entry.sent.is_none(),
+        Op::Restore => on_tombstone,
+        Op::Update | Op::Delete | Op::Decide => false,
+    };
+    if unsent && nothing_left {
+        entry.next = before.decision_alone();
         return;
     }
-    // An entry in conflict keeps its base: the person has not seen what it conflicts with (O4).
-    let row_base = match conflict(ground.table, &before, ground.mirror) {
-        Some(_) => oldest_base(&before),
-        None => fresh.row_base,
-    };
+    let row_base = seen_at(&before).unwrap_or(fresh.row_base);
     entry.next = Some(Pending {
         row_base,
         fields: before.fields,

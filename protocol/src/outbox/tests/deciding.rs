@@ -161,3 +161,16 @@ fn layers_of_a_table_that_left_the_schema_are_joined_and_nothing_is_dropped() {
     assert_eq!(joined.fields, [(NAME, edit("c", "a", 5)), (NOTES, edit("m", "n", 5))].into());
     assert_eq!(joined.row_base, Seq(5));
 }
+
+#[test]
+fn what_lost_in_a_decision_outlives_a_restore_that_is_taken_back() {
+    // Found by a law: the deletion was accepted, the row restored, and deleted again before anything was sent.
+    let mut story = Story::new(medications(), Some(row("a", "n", 5)));
+    story.update(&[(NAME, "mine")]);
+    story.mirror = Some(Row { life: crate::row::Life::Deleted, seq: Seq(9), ..row("a", "n", 5) });
+    decide(&mut story, &Resolution::AllServer).unwrap();
+    story.write(Write::Restore).unwrap();
+    story.write(Write::Delete).unwrap();
+    assert_eq!((story.next().op, story.shown()), (Op::Decide, None));
+    assert_eq!(story.next().lost, [LostValue { field: NAME, value: text("mine") }]);
+}

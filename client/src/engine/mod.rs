@@ -225,7 +225,7 @@ impl Engine {
         if self.session.phase == Phase::Down {
             return Ok(());
         }
-        let first = self.store.read()?.all_frozen()?.into_iter().next();
+        let first = self.store.read()?.first_frozen()?;
         let by_error = by_error || self.session.closed_over_push;
         if let Some(mut push) = first
             && push.number <= self.session.sent

@@ -145,12 +145,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Sends the frozen pushes that this session has not sent yet, in order.
+    /// Sends the frozen pushes that this session has not sent yet, in order. The first one goes alone while sessions failed over
+    /// it: else its answer might never arrive, because of another one behind it.
     pub(super) fn send_pushes(&mut self) -> Result<(), StoreError> {
         let mut messages = Vec::new();
         {
             let tables = self.store.read()?;
+            let alone = tables.first_frozen()?.filter(|push| push.failed_sessions > 0).map(|push| push.number);
             for push in tables.frozen_after(self.session.sent)? {
+                if alone.is_some_and(|alone| alone != push.number) {
+                    break;
+                }
                 self.session.sent = push.number;
                 let given_up = push.failed_sessions >= PUSH_FAILED_SESSIONS_MAX;
                 messages.push(if given_up {

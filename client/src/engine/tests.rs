@@ -292,6 +292,36 @@ fn a_push_over_which_the_server_closed_three_times_is_voided_whatever_it_calls_i
 }
 
 #[test]
+fn a_push_that_sessions_failed_over_goes_alone_so_that_one_behind_it_cannot_keep_its_answer_away() {
+    // Found by the simulation: the first of a window was recorded, but its answer was too large for Welcome, and a later push
+    // ended every session before the first one's answer could be sent.
+    let mut engine = engine();
+    engine.set_push_limits(PushLimits { changes: 1, ..PushLimits::default() });
+    create(&mut engine, "Kilifi");
+    let other = RowKey { id: RowId::from_bytes([8; 16]), ..key() };
+    let fields = BTreeMap::from([(FieldTag(1), Value::text("Lamu"))]);
+    engine.write(vec![LocalWrite { key: other, write: Write::Create(fields), seen: None }], None, 1).unwrap();
+    engine.sync(None, 1).unwrap();
+    let sent = |engine: &mut Engine| {
+        let frames = std::iter::from_fn(|| engine.poll_frame());
+        let number = |frame: Vec<u8>| match decode_up(&frame) {
+            Ok(Up::Push(push)) => Some(push.number),
+            _ => None,
+        };
+        frames.filter_map(number).collect::<Vec<_>>()
+    };
+    engine.connect(1).unwrap();
+    hears(&mut engine, welcome()).unwrap();
+    assert_eq!(sent(&mut engine), [PushNo(1), PushNo(2)]);
+    engine.disconnected(true).unwrap();
+    engine.connect(1).unwrap();
+    hears(&mut engine, welcome()).unwrap();
+    assert_eq!(sent(&mut engine), [PushNo(1)]);
+    hears(&mut engine, accepted(PushNo(1))).unwrap();
+    assert_eq!(sent(&mut engine), [PushNo(2)]);
+}
+
+#[test]
 fn in_automatic_mode_what_a_discard_or_a_way_out_of_a_group_sets_free_goes_at_once() {
     use tombolo_protocol::ids::GroupId;
     use tombolo_protocol::outbox::Review;

@@ -170,6 +170,11 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         all(&self.frozen)
     }
 
+    /// The oldest frozen push.
+    pub fn first_frozen(&self) -> Result<Option<FrozenPush>, StoreError> {
+        self.frozen.first()?.map(|item| Ok(decode(item.1.value())?)).transpose()
+    }
+
     /// The frozen pushes behind a number, ascending.
     pub fn frozen_after(&self, number: PushNo) -> Result<Vec<FrozenPush>, StoreError> {
         let bounds = (number.next().0.to_be_bytes().to_vec(), vec![0xff; 9]);

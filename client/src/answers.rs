@@ -104,8 +104,10 @@ impl Step<'_, '_> {
             self.put_entry(&entry)?;
             return Ok(None);
         };
-        // The mirror has the row whole behind the answer. Where it does not hold the row, the answer brings it whole.
-        let held = self.tables.mirror(key)?.map(|held| held.row.since_base(Seq(0)));
+        // The mirror has the row whole behind an answer that brings it, or that it came ahead of. An answer to an earlier life
+        // may come without rows: then nobody knows what others changed.
+        let held = self.tables.mirror(key)?.map(|held| held.row).filter(|row| state.is_some() || row.seq >= seq);
+        let held = held.map(|row| row.since_base(Seq(0)));
         let settled = settle(table, &mut entry, verdict, seq, held.as_ref().or(state));
         if let Some(settled) = &settled {
             self.tables.put_settled(key, settled, SETTLED_MAX)?;

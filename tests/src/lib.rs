@@ -4,6 +4,7 @@
 //! The subjects themselves are tested where their crates are, or in this package's own test binary.
 
 pub mod disk;
+pub mod interleavings;
 pub mod laws;
 pub mod pair;
 pub mod process;

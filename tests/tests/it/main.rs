@@ -2,6 +2,7 @@
 
 mod e2e;
 mod e2e_errors;
+mod interleavings;
 mod laws;
 mod merging;
 mod simulation;

@@ -5,6 +5,7 @@
 
 pub mod counts;
 pub mod disk;
+pub mod interleavings;
 pub mod laws;
 pub mod pair;
 pub mod process;

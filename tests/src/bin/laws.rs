@@ -1,4 +1,5 @@
-//! Tries the laws on many cases: `cargo run --release -p tombolo-tests --bin laws -- --cases 2000000`.
+//! Tries the laws on many cases, or every interleaving of two devices:
+//! `cargo run --release -p tombolo-tests --bin laws -- --cases 2000000`, or `-- --interleavings 5`.
 
 use anyhow::Result;
 use clap::Parser;
@@ -6,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
+use tombolo_tests::interleavings::{KINDS, Played, play_all};
 use tombolo_tests::laws::{self, Counterexample, Law};
 
 /// Cases of a law that are tried in one go, with a seed of their own.
@@ -23,6 +25,9 @@ struct Args {
     /// Only laws whose names contain this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Instead, play every sequence of up to so many steps of two devices on one row.
+    #[arg(long, value_name = "STEPS")]
+    interleavings: Option<usize>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -41,6 +46,9 @@ fn main() -> Result<ExitCode> {
     // A panic in a case is a finding like others; its text comes with it.
     std::panic::set_hook(Box::new(|_| {}));
     let begun = Instant::now();
+    if let Some(depth) = args.interleavings {
+        return interleavings(depth, args.json, begun);
+    }
     let laws: Vec<Law> = laws::all().into_iter().filter(|law| law.name.contains(&args.only)).collect();
     anyhow::ensure!(!laws.is_empty(), "no law has {:?} in its name", args.only);
     let tried = run(&laws, args.cases, args.seed);
@@ -56,6 +64,31 @@ fn main() -> Result<ExitCode> {
         }
     }
     println!("{}", serde_json::json!({ "law_cases": cases, "failing": failing, "seconds": seconds }));
+    Ok(if failing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[expect(clippy::print_stdout, reason = "a command line prints")]
+fn interleavings(depth: usize, json: bool, begun: Instant) -> Result<ExitCode> {
+    let mut total = Played::default();
+    for kind in KINDS {
+        let played = play_all(kind, depth)?;
+        if !json {
+            let seconds = begun.elapsed().as_secs_f64();
+            println!("{:>12}  {kind:?}, {} ended early, after {seconds:.1} s", played.sequences, played.pruned);
+        }
+        played.failures.iter().for_each(|failure| eprintln!("{failure}"));
+        total.sequences += played.sequences;
+        total.pruned += played.pruned;
+        total.failing += played.failing;
+    }
+    let Played { sequences, pruned, failing, .. } = total;
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{}",
+        serde_json::json!({
+            "depth": depth, "sequences": sequences, "ended_early": pruned, "failing": failing, "seconds": seconds,
+        })
+    );
     Ok(if failing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -169,6 +169,22 @@ impl World {
         Ok(self.devices.len() - 1)
     }
 
+    /// The same world once more, with all programs started anew on copies of their disks. No link is open in it.
+    pub fn copy(&self) -> Result<Self> {
+        let disk = self.disk.copy();
+        let mut ids = self.ids;
+        let device = |device: &Device| {
+            ids += 1;
+            let disk = device.disk.copy();
+            let engine = Engine::open(Store::with_backend(disk.clone())?, ids as u64)?;
+            Ok(Device { engine, disk, link: None, events: Vec::new() })
+        };
+        let devices = self.devices.iter().map(device).collect::<Result<_>>()?;
+        let workspace = Workspace::open(ServerStore::with_backend(disk.clone())?)?;
+        let Self { config, now_ms, .. } = *self;
+        Ok(Self { workspace, disk, registry: Registry::default(), devices, config, now_ms, ids })
+    }
+
     /// Ends the device's process, as by kill -9, and starts it again on what is durable.
     pub fn restart_device(&mut self, at: usize) -> Result<()> {
         self.cut(at)?;
@@ -254,6 +270,11 @@ impl World {
     /// Whether a device is linked.
     pub fn is_linked(&self, at: usize) -> bool {
         self.devices[at].link.is_some()
+    }
+
+    /// How many frames are under way in the link of a device, up and down; `None` where there is no link.
+    pub fn under_way(&self, at: usize) -> Option<(usize, usize)> {
+        self.devices[at].link.as_ref().map(|link| (link.up.len(), link.down.len()))
     }
 
     /// Delivers one frame of a device to the server. Returns whether there was one.

@@ -3,6 +3,7 @@
 mod e2e;
 mod e2e_errors;
 mod forms;
+mod interleavings;
 mod laws;
 mod merging;
 mod simulation;

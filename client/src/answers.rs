@@ -12,6 +12,7 @@ use tombolo_protocol::ids::{PushNo, RowKey, Section, Seq};
 use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX, PROVISIONAL_ROUNDS_MAX, SETTLED_MAX};
 use tombolo_protocol::message::{CaughtUp, Delta, Outcome, WantedRow};
 use tombolo_protocol::outbox::{Entry, Pending, Review, Sent, SentBefore, expand_as_sent, settle, squash};
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::{RowName, RowState};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -59,7 +60,9 @@ impl Step<'_, '_> {
             self.state.applied = (push.number, push.hash);
         }
         self.state.result_seq = self.state.result_seq.max(outcome.commit.seq);
-        self.witness(outcome.commit)?;
+        if !planted(Planted::WitnessOfDeltas) {
+            self.witness(outcome.commit)?;
+        }
         self.wake_waiting()?;
         Ok(tally)
     }
@@ -136,7 +139,7 @@ impl Step<'_, '_> {
     }
 
     fn keep_acknowledged(&mut self, outcome: &Outcome, changes: Vec<(RowKey, Pending)>) -> Result<(), StoreError> {
-        if changes.is_empty() {
+        if changes.is_empty() || planted(Planted::AcknowledgedForgotten) {
             return Ok(());
         }
         let push = AcknowledgedPush { commit: outcome.commit, changes, at_ms: self.agreed_ms };
@@ -167,7 +170,7 @@ impl Step<'_, '_> {
             [(_, group), others @ ..] => group.is_some() && others.iter().all(|(_, other)| other == group),
             [] => false,
         };
-        if alone(rows) {
+        if alone(rows) && !planted(Planted::VoidedAloneAgain) {
             for key in keys {
                 self.undeliverable(key)?;
             }
@@ -246,7 +249,7 @@ impl Step<'_, '_> {
 
     /// Applies a delta with its cursor (S2).
     pub fn delta(&mut self, delta: &Delta) -> Result<(), StepError> {
-        if self.cursors.scanned(delta.cursor) != Some(delta.from) {
+        if self.cursors.scanned(delta.cursor) != Some(delta.from) && !planted(Planted::CursorBeforeRows) {
             return Err(StepError::Violation("a delta that does not start where this device stands"));
         }
         if delta.to < delta.from {
@@ -269,7 +272,8 @@ impl Step<'_, '_> {
     /// sections that differ.
     pub fn caught_up(&mut self, caught_up: &CaughtUp) -> Result<Vec<Section>, StoreError> {
         self.witness(caught_up.head)?;
-        let covered = self.tables.drop_acknowledged(caught_up.safe)?;
+        let safe = if planted(Planted::BackupAssumed) { caught_up.head.seq } else { caught_up.safe };
+        let covered = self.tables.drop_acknowledged(safe)?;
         self.state.acknowledged_bytes = self.state.acknowledged_bytes.saturating_sub(covered);
         self.drop_old_copies()?;
         // What others did since the last answer may be what it lost its rounds to.
@@ -280,7 +284,7 @@ impl Step<'_, '_> {
             self.state.caught_up_at_ms = self.now_ms;
         }
         let comparable = self.cursors.main.complete == caught_up.head.seq
-            && self.state.result_seq <= caught_up.head.seq
+            && (self.state.result_seq <= caught_up.head.seq || planted(Planted::DigestWhileAhead))
             && self.state.schema == caught_up.schema
             && self.cursors.sections.len() == caught_up.digests.len();
         let mut differing = Vec::new();

@@ -10,6 +10,7 @@ use thiserror::Error;
 use tombolo_protocol::ids::{FieldTag, GroupId, RowKey};
 use tombolo_protocol::limits::{PUSH_BYTES_MAX, PUSH_CHANGES_MAX, ROW_BYTES_MAX};
 use tombolo_protocol::outbox::{Pending, Resolution, ResolveError, Seen, Write, WriteError, change_of, write};
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::{Kind, Schema};
 use tombolo_protocol::value::Value;
@@ -196,7 +197,9 @@ impl Step<'_, '_> {
         self.put_entry(&entry)?;
         match (before, group) {
             // Groups that share an entry are one.
-            (Some(before), Some(group)) if before != group => self.merge_groups(before, group),
+            (Some(before), Some(group)) if before != group && !planted(Planted::GroupsStayApart) => {
+                self.merge_groups(before, group)
+            }
             (Some(before), None) => self.check_group(before),
             _ => Ok(()),
         }
@@ -234,6 +237,9 @@ impl Step<'_, '_> {
     fn discard_row(&mut self, key: RowKey) -> Result<(), LocalError> {
         let entry = self.tables.entry(key)?.ok_or(LocalError::NothingPending)?;
         let Some(next) = &entry.next else {
+            if planted(Planted::DiscardInFlight) {
+                return Ok(self.put_entry(&tombolo_protocol::outbox::Entry { sent: None, ..entry })?);
+            }
             return Err(LocalError::InFlight);
         };
         let entries = match next.group {

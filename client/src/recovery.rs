@@ -10,6 +10,7 @@ use tombolo_protocol::commit::Offer;
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::ids::{Hash16, Mark, PushNo, RowKey, Seq};
 use tombolo_protocol::outbox::{Entry, Pending, Review, SentBefore, squash};
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::Row;
 
 /// Days that a mirror set aside is kept.
@@ -23,6 +24,7 @@ impl Step<'_, '_> {
             let Some(mut entry) = self.tables.entry(*key)? else { continue };
             if entry.sent.as_ref().is_some_and(|sent| sent.number == number) {
                 let sent = entry.sent.take().map(|sent| as_sent_before(sent.pending, SentBefore::Frozen));
+                let sent = sent.filter(|_| !planted(Planted::FrozenDropped));
                 entry.next = self.joined(*key, sent.into_iter().chain(entry.next.take()));
                 self.touched.insert(*key);
                 self.put_entry(&entry)?;
@@ -64,7 +66,8 @@ impl Step<'_, '_> {
         self.set_mirror_aside(common.seq, offer, lost.offered)?;
         let entries: Vec<Entry> = self.tables.entries()?.collect::<Result<_, _>>()?;
         for entry in entries {
-            self.put_entry(&lowered(entry, common.seq))?;
+            let common = if planted(Planted::BasesOfLostHistory) { Seq(u64::MAX) } else { common.seq };
+            self.put_entry(&lowered(entry, common))?;
         }
         self.tables.drop_pairs_above(common.seq)?;
         self.tables.drop_authors_above(common.seq)?;
@@ -136,7 +139,7 @@ impl Step<'_, '_> {
         let (at_ms, witness) = (self.now_ms, self.state.witness.seq);
         let record = RecoveryCopy { at_ms, counts_from_ms: None, common, witness, offer, rows, offered };
         self.tables.put_recovery(copy, &record)?;
-        self.clear_mirror()
+        if planted(Planted::MirrorOfLostHistory) { Ok(()) } else { self.clear_mirror() }
     }
 
     fn keep_beside_entry(&mut self, row: &Row) -> Result<(), StoreError> {

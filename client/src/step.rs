@@ -12,6 +12,7 @@ use tombolo_protocol::ids::{Generation, Mark, RowKey, Section, Seq};
 use tombolo_protocol::limits::AUTHORS_KEPT_MAX;
 use tombolo_protocol::message::{Authors, WantedRow};
 use tombolo_protocol::outbox::{Entry, Review};
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::{Applied, Row, RowName, RowState, StateKind, apply};
 use tombolo_protocol::schema::Schema;
 
@@ -146,6 +147,7 @@ impl<'a, 'txn> Step<'a, 'txn> {
                     self.evict(&held.row)?;
                 }
             }
+            Applied::Want if planted(Planted::WishForgotten) => {}
             Applied::Want => {
                 self.tables.put_want(WantedRow { table: key.table, name: RowName::Id(key.id, Default::default()) })?
             }
@@ -254,7 +256,9 @@ impl<'a, 'txn> Step<'a, 'txn> {
         let gone = self.cursors.relist(listed, head);
         let tables: BTreeSet<_> = gone.iter().map(|section| section.table).collect();
         for table in tables {
-            self.sweep(table, |section, _| section.is_none_or(|section| !listed.contains(&section)))?;
+            self.sweep(table, |section, _| {
+                !planted(Planted::GoneSectionStays) && section.is_none_or(|section| !listed.contains(&section))
+            })?;
         }
         Ok(())
     }

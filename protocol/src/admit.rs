@@ -4,6 +4,7 @@ use crate::change::{Change, Effect, LostValue, Op, Refusal, Verdict};
 use crate::ids::{FieldTag, RowId};
 use crate::limits::ROW_BYTES_MAX;
 use crate::merge::{Touch, UnitOutcome, create_differs, merge_units};
+use crate::planted::{Planted, planted};
 use crate::row::{Life, Row};
 use crate::schema::Table;
 use crate::value::Value;
@@ -72,12 +73,16 @@ fn decide(facts: &Facts<'_>, change: &Change) -> Result<Decision, Refusal> {
         Some(_) if !facts.visible => return Err(Refusal::UnknownRow),
         Some(row) => row,
         None if change.op == Op::Create => return create(facts, change),
+        None if planted(Planted::UpdateCreates) && change.op == Op::Update => return create(facts, change),
         None => return Err(Refusal::UnknownRow),
     };
     if !may_write_where_it_is(facts, row) {
         return Err(Refusal::NoRight);
     }
     match change.op {
+        Op::Create if planted(Planted::CreateRevives) && !row.is_live() => {
+            Ok(stands(change, Op::Restore, differing(row, change), false))
+        }
         Op::Create => Ok(meet_existing(facts.table, row, change)),
         Op::Delete => Ok(delete(row, change)),
         Op::Update if !row.is_live() => Ok(Decision::Verdict(Verdict::Conflict)),
@@ -112,7 +117,7 @@ fn meet_existing(table: &Table, row: &Row, change: &Change) -> Decision {
 fn delete(row: &Row, change: &Change) -> Decision {
     if !row.is_live() {
         Decision::Verdict(Verdict::Agreed)
-    } else if row.seq > change.row_base {
+    } else if row.seq > change.row_base && !planted(Planted::DeleteUnseen) {
         Decision::Verdict(Verdict::Conflict)
     } else {
         stands(change, Op::Delete, BTreeMap::new(), false)
@@ -126,6 +131,7 @@ fn restore(facts: &Facts<'_>, row: &Row, change: &Change) -> Result<Decision, Re
     let touches = touches(change);
     if row.life == Life::Deleted
         && !facts.table.strict
+        && !planted(Planted::RestoreOverwrites)
         && merge_units(facts.table, row, &touches).iter().any(|unit| unit.outcome == UnitOutcome::Conflict)
     {
         return Ok(Decision::Verdict(Verdict::Conflict));
@@ -142,11 +148,20 @@ fn restore(facts: &Facts<'_>, row: &Row, change: &Change) -> Result<Decision, Re
 
 fn update(facts: &Facts<'_>, row: &Row, change: &Change) -> Result<Decision, Refusal> {
     let merged = row.seq > change.row_base.max(change.fields.iter().map(|f| f.base).max().unwrap_or_default());
-    let fields = differing(row, change);
+    let mut fields = differing(row, change);
     if fields.is_empty() {
         return Ok(Decision::Verdict(Verdict::Agreed));
     }
-    let conflict = if facts.table.strict {
+    if planted(Planted::HalfAChange) && !facts.table.strict {
+        let units = merge_units(facts.table, row, &touches(change));
+        let asked =
+            |field: &FieldTag| units.iter().any(|unit| unit.outcome == UnitOutcome::Conflict && unit.touched.contains(field));
+        if !fields.keys().all(&asked) {
+            fields.retain(|field, _| !asked(field));
+            return Ok(stands(change, Op::Update, fields, merged));
+        }
+    }
+    let conflict = if facts.table.strict && !planted(Planted::StrictMerged) {
         row.seq > change.row_base
     } else {
         merge_units(facts.table, row, &touches(change)).iter().any(|unit| unit.outcome == UnitOutcome::Conflict)
@@ -201,7 +216,9 @@ fn may_write_where_it_is(facts: &Facts<'_>, row: &Row) -> bool {
 /// The right to write in the scope that the row would be in (section 9).
 fn check_scope_written(facts: &Facts<'_>, value_of: impl Fn(FieldTag) -> Option<Value>) -> Result<(), Refusal> {
     match facts.table.scope.and_then(value_of) {
-        Some(Value::Uuid(scope)) if !(facts.may_write_scope)(RowId::from_bytes(scope)) => Err(Refusal::NoRight),
+        Some(Value::Uuid(scope)) if !planted(Planted::ScopeUnchecked) && !(facts.may_write_scope)(RowId::from_bytes(scope)) => {
+            Err(Refusal::NoRight)
+        }
         _ => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::codec::{Decode, Encode};
 use crate::ids::{Position, Section, Seq};
+use crate::planted::{Planted, planted};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,7 +84,7 @@ impl Cursors {
     /// Up to which seq rows of a section are held completely: the main cursor's `complete`, or nothing while the section is
     /// being filled or is not held at all (O5, P5, T36).
     pub fn complete_of(&self, section: &Section) -> Option<Seq> {
-        self.sections.contains(section).then_some(self.main.complete)
+        (self.sections.contains(section) || planted(Planted::LiftedInFill)).then_some(self.main.complete)
     }
 
     /// Whether rows may still come with a fill: until then, a row that is not here is not missing.
@@ -93,7 +94,9 @@ impl Cursors {
 
     /// Whether rows of a section may be stored now: not before its fill has a durable head (S4, T39).
     pub fn may_store(&self, section: &Section) -> bool {
-        self.sections.contains(section) || self.fills.get(section).is_some_and(|fill| fill.head.is_some())
+        self.sections.contains(section)
+            || self.fills.get(section).is_some_and(|fill| fill.head.is_some())
+            || planted(Planted::StoredBeforeHead)
     }
 
     /// The number that rows of this section carry while it is refetched; zero otherwise.

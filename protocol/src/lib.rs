@@ -12,6 +12,7 @@
 //!
 //! # Where things stand
 //! Meaning: [`value`], [`schema`], [`row`], [`change`], [`merge`], [`admit`], [`outbox`], [`cursor`], [`commit`], [`hash`].
+//! Wrongs that the simulation must find: [`planted`](mod@planted).
 //! Bytes: [`message`], [`batch`], [`frame`], [`codec`], [`limits`], [`version`].
 
 pub mod admit;
@@ -29,6 +30,7 @@ pub mod limits;
 pub mod merge;
 pub mod message;
 pub mod outbox;
+pub mod planted;
 pub mod row;
 pub mod schema;
 pub mod value;

@@ -2,6 +2,7 @@
 //! the server by stamps alone, the client also by base values (C6).
 
 use crate::ids::{FieldTag, Seq};
+use crate::planted::{Planted, planted};
 use crate::row::Row;
 use crate::schema::{Field, Table};
 use crate::value::Value;
@@ -81,7 +82,7 @@ fn three_way(members: &[FieldTag], server: &Row, touches: &[&Touch<'_>]) -> Unit
     let untouched_moved =
         members.iter().any(|member| server.stamp(*member) > oldest && !touches.iter().any(|touch| touch.field == *member));
     let unchanged = touches.iter().all(|touch| touch.base_value.is_some_and(|base| base == server.value(touch.field)));
-    if unchanged && !untouched_moved { UnitOutcome::Mine } else { UnitOutcome::Conflict }
+    if (unchanged && !untouched_moved) || planted(Planted::LastWriteWins) { UnitOutcome::Mine } else { UnitOutcome::Conflict }
 }
 
 #[cfg(test)]

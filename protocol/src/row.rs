@@ -2,6 +2,7 @@
 
 use crate::codec::{Decode, Encode};
 use crate::ids::{FieldTag, RowId, RowKey, RowNo, Section, Seq, TableTag, Version};
+use crate::planted::{Planted, planted};
 use crate::schema::Table;
 use crate::value::Value;
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,7 @@ impl Row {
     /// What a reader needs who holds the row as it was at `base`: the fields newer than that, or the whole row where it came
     /// into its section later, is a tombstone, or `base` is zero (S1, P5).
     pub fn since_base(&self, base: Seq) -> RowState {
-        let whole = self.since > base || !self.is_live() || base == Seq(0);
+        let whole = (self.since > base && !planted(Planted::SinceIgnored)) || !self.is_live() || base == Seq(0);
         RowState {
             table: self.key.table,
             name: if whole { RowName::Id(self.key.id, self.no) } else { RowName::No(self.no) },
@@ -207,7 +208,7 @@ pub fn apply(key: RowKey, held: Option<&Row>, state: &RowState) -> Applied {
 }
 
 fn entered(key: RowKey, state: &RowState) -> Applied {
-    if state.whole { Applied::Store(taken(key, None, state)) } else { Applied::Want }
+    if state.whole || planted(Planted::SinceIgnored) { Applied::Store(taken(key, None, state)) } else { Applied::Want }
 }
 
 fn stored(key: RowKey, row: &Row, state: &RowState, keep_fields: bool) -> Applied {
@@ -219,7 +220,7 @@ fn stored(key: RowKey, row: &Row, state: &RowState, keep_fields: bool) -> Applie
 fn taken(key: RowKey, held: Option<&Row>, state: &RowState) -> Row {
     let mut fields = held.map(|row| row.fields.clone()).unwrap_or_default();
     for FieldState { field, stamp, value } in &state.fields {
-        if fields.get(field).is_none_or(|known| *stamp >= known.stamp) {
+        if fields.get(field).is_none_or(|known| *stamp >= known.stamp || planted(Planted::OlderStampWins)) {
             fields.insert(*field, Stamped { value: value.clone(), stamp: *stamp });
         }
     }

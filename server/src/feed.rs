@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use tombolo_protocol::ids::{Position, RowNo, Section, Seq};
 use tombolo_protocol::limits::CHUNK_ROWS_MAX;
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::{Row, RowName, RowState, StateKind};
 use tombolo_protocol::schema::Schema;
 
@@ -105,15 +106,15 @@ impl<T: Tables> Source<'_, T> {
         entry: Entry,
         own: &mut dyn FnMut(Seq) -> Result<bool, StoreError>,
     ) -> Result<Option<RowState>, StoreError> {
-        let skipped_in_fill = scan.fill_head.is_some_and(|head| entry.at.seq <= head);
+        let skipped_in_fill = scan.fill_head.is_some_and(|head| planted(Planted::FillSkipsTombstones) || entry.at.seq <= head);
         let row = self.tables.row_numbered(entry.row)?;
         let row = row.ok_or_else(|| StoreError::damaged(format!("the feed names row {}, which is not there", entry.row)))?;
         if entry.exit {
-            if skipped_in_fill || chunk.has_at(entry) {
+            if planted(Planted::ExitUntold) || skipped_in_fill || chunk.has_at(entry) {
                 return Ok(None);
             }
             // The row is told whole where the reader may see it, else that it left; never left out as own (S5).
-            let visible = self.rights.may_see(self.schema, &row);
+            let visible = planted(Planted::ExitShowsTheRow) || self.rights.may_see(self.schema, &row);
             return Ok(Some(if visible { row.since_base(Seq(0)) } else { exited(&row, entry.at.seq) }));
         }
         if !row.is_live() && skipped_in_fill {
@@ -122,7 +123,8 @@ impl<T: Tables> Source<'_, T> {
         if own(row.seq)? {
             return Ok(None);
         }
-        Ok(Some(row.since_base(scan.complete)))
+        let base = if planted(Planted::ScanByScanned) { scan.from.seq.max(scan.complete) } else { scan.complete };
+        Ok(Some(row.since_base(base)))
     }
 }
 
@@ -229,7 +231,7 @@ impl Chunk {
         }
         let (rows, bytes, end) = self.commit;
         if rows == 0 {
-            return Some(self.before);
+            return Some(if planted(Planted::PositionIsASeq) { Position::end_of(self.before.seq) } else { self.before });
         }
         self.rows.truncate(rows);
         self.load.bytes = bytes;

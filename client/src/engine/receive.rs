@@ -9,9 +9,11 @@ use crate::step::{Step, StepError};
 use crate::store::StoreError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tombolo_protocol::cursor::Advance;
 use tombolo_protocol::frame::decode_down;
 use tombolo_protocol::ids::{DeviceId, Mark, Section, Seq, WorkspaceId};
 use tombolo_protocol::message::{Authors, CaughtUp, CloseReason, Copied, Diverged, Down, Outcome, Up, Welcome};
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::schema::Schema;
 
 impl Engine {
@@ -48,6 +50,10 @@ impl Engine {
             }
             Down::Delta(delta) => {
                 self.session.rate.delta(frame.len(), now_ms);
+                if planted(Planted::CursorBeforeRows) {
+                    let advance = Advance { name: delta.cursor, to: delta.to, complete: delta.complete };
+                    self.step(now_ms, |step| Ok(drop(step.cursors.advance(advance))))?;
+                }
                 self.step(now_ms, |step| step.delta(&delta))?;
                 self.count_pulled();
                 self.send(&Up::AckDelta);
@@ -134,7 +140,9 @@ impl Engine {
             step.keep_authors(authors)?;
             let tallies = outcomes.iter().map(|outcome| step.outcome(outcome)).collect::<Result<Vec<Tally>, _>>()?;
             then(step)?;
-            step.witness(snapshot)?;
+            if !planted(Planted::WitnessOfCommit) && !planted(Planted::WitnessOfDeltas) {
+                step.witness(snapshot)?;
+            }
             Ok(tallies)
         })?;
         if let Some(sync) = &mut self.sync {
@@ -150,7 +158,9 @@ impl Engine {
     }
 
     fn replaced(&mut self, process: u64, now_ms: i64) -> Result<(), StepError> {
-        if process != self.process {
+        if process != self.process && planted(Planted::TakeoverIgnored) {
+            self.hangup = Some(Hangup::Reconnect);
+        } else if process != self.process {
             // Only a copy of this store runs as another process at the same time (P4).
             self.step(now_ms, |step| Ok(step.new_life()?))?;
             self.begin_again(Event::NewLife { foreign_process: true });

@@ -12,6 +12,7 @@ use tombolo_protocol::ids::{Mark, RowKey, RowNo};
 use tombolo_protocol::limits::{PUSH_FAILED_SESSIONS_MAX, WANT_ROWS_MAX};
 use tombolo_protocol::message::{PushMessage, Up, WantedRow};
 use tombolo_protocol::outbox::change_of;
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::RowName;
 
 /// A sync that a person asked for.
@@ -157,7 +158,7 @@ impl Engine {
                     break;
                 }
                 self.session.sent = push.number;
-                let given_up = push.failed_sessions >= PUSH_FAILED_SESSIONS_MAX;
+                let given_up = push.failed_sessions >= PUSH_FAILED_SESSIONS_MAX && !planted(Planted::PoisonForEver);
                 messages.push(if given_up {
                     Up::Void { number: push.number, hash: push.hash }
                 } else {

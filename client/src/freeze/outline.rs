@@ -7,6 +7,7 @@ use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::ids::{FieldTag, GroupId, RowId, RowKey, Seq, TableTag};
 use tombolo_protocol::limits::PROVISIONAL_ROUNDS_MAX;
 use tombolo_protocol::outbox::{Entry, Pending, change_of, conflict};
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::{Schema, Table};
 use tombolo_protocol::value::Value;
@@ -30,9 +31,11 @@ pub(crate) enum Own {
 
 /// How an entry stands by itself.
 pub(crate) fn own_standing(schema: &Schema, cursors: &Cursors, entry: &Entry, mirror: Option<&Row>) -> Own {
-    let Some(next) = entry.next.as_ref().filter(|_| entry.sent.is_none()) else { return Own::InFlight };
+    let Some(next) = entry.next.as_ref().filter(|_| entry.sent.is_none() || planted(Planted::InFlightFrozenAgain)) else {
+        return Own::InFlight;
+    };
     let Some(table) = schema.table(entry.key.table) else { return Own::Refused };
-    if conflict(table, next, mirror).is_some() {
+    if conflict(table, next, mirror).is_some() && !planted(Planted::ConflictSent) {
         return Own::Conflict;
     }
     if next.review.is_some() {

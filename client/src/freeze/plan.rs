@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_protocol::change::Op;
 use tombolo_protocol::ids::{GroupId, RowKey};
 use tombolo_protocol::limits::{PUSH_BYTES_MAX, PUSH_BYTES_REFUSED, PUSH_CHANGES_MAX};
+use tombolo_protocol::planted::{Planted, planted};
 
 /// What is planned for one push: its rows in order, each with its group.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -66,7 +67,9 @@ pub(crate) fn plan(outline: &Outline, only: Option<&BTreeSet<RowKey>>, changes_m
 fn units(outline: &Outline, only: Option<&BTreeSet<RowKey>>) -> Vec<Unit> {
     let ready: Vec<usize> = outline.ready();
     let mut sets = Sets::new(ready.len());
-    join_groups(outline, &ready, &mut sets);
+    if !planted(Planted::GroupSplit) {
+        join_groups(outline, &ready, &mut sets);
+    }
     join_handed_over(outline, &ready, &mut sets);
     // One node for each set; a set is named by its first member, so its node is known when another is met.
     let mut node_of = vec![usize::MAX; ready.len()];

@@ -19,6 +19,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use thiserror::Error;
 use tombolo_protocol::error::DecodeError;
+use tombolo_protocol::planted::{Planted, planted};
 
 /// Format of the store. A change of a table or a record is a migration, and raises it.
 pub const STORE_FORMAT: u32 = 2;
@@ -173,7 +174,10 @@ impl Store {
     /// # Errors
     /// What `step` returns, or a [`StoreError`]; then nothing of it was done.
     pub fn write<R, E: From<StoreError>>(&self, step: impl FnOnce(&mut WriteTables<'_>) -> Result<R, E>) -> Result<R, E> {
-        let transaction = self.database.begin_write().map_err(StoreError::from)?;
+        let mut transaction = self.database.begin_write().map_err(StoreError::from)?;
+        if planted(Planted::ClientNotDurable) {
+            transaction.set_durability(redb::Durability::None).map_err(|e| StoreError::Damaged(e.to_string()))?;
+        }
         let result = {
             let mut tables =
                 Tables::open(|definition| transaction.open_table(definition).map_err(StoreError::from)).map_err(E::from)?;

@@ -4,6 +4,7 @@ use super::{Pending, Review, SentBefore};
 use crate::change::Op;
 use crate::ids::FieldTag;
 use crate::merge::{Touch, UnitOutcome, create_differs, merge_units};
+use crate::planted::{Planted, planted};
 use crate::row::Row;
 use crate::schema::Table;
 
@@ -52,7 +53,8 @@ pub fn conflict(table: &Table, pending: &Pending, mirror: Option<&Row>) -> Optio
         }
         Op::Delete if !row.is_live() => None,
         Op::Delete => {
-            let moved = row.seq > pending.row_base || pending.sent_before == SentBefore::Acknowledged;
+            let undone = pending.sent_before == SentBefore::Acknowledged && !planted(Planted::DeletionUnasked);
+            let moved = row.seq > pending.row_base || undone;
             moved.then_some(Conflict::row(ConflictKind::DeleteUpdate))
         }
         Op::Update if !row.is_live() => Some(Conflict::row(ConflictKind::UpdateDelete)),

@@ -3,6 +3,7 @@
 use super::{Entry, Pending, Review, SentBefore, squash};
 use crate::change::{Op, Refusal, Verdict};
 use crate::ids::{FieldTag, Generation, Seq};
+use crate::planted::{Planted, planted};
 use crate::row::{FieldState, Row, RowState};
 use crate::schema::Table;
 use crate::value::Value;
@@ -39,7 +40,11 @@ impl Settled {
     /// The row base of who had seen the row as it was at `base`: the result's seq, unless somebody else changed the row in
     /// between; then it stays, and the question is asked (T35).
     pub fn row_base(&self, base: Seq) -> Seq {
-        if self.others.is_some_and(|others| others <= base) { base.max(self.seq) } else { base }
+        if self.others.is_some_and(|others| others <= base) || planted(Planted::RowBaseAlwaysMoves) {
+            base.max(self.seq)
+        } else {
+            base
+        }
     }
 }
 
@@ -56,13 +61,17 @@ pub fn settle(table: &Table, entry: &mut Entry, verdict: &Verdict, seq: Seq, sta
     match verdict {
         Verdict::Accepted { .. } | Verdict::Agreed => {
             let settled = confirmation(&sent.pending, sent.generation, seq, state);
-            if let Some(next) = &mut entry.next {
+            if planted(Planted::AnswerClearsNext) {
+                entry.next = None;
+            }
+            if let Some(next) = entry.next.as_mut().filter(|_| !planted(Planted::NextNotRebased)) {
                 rebase(next, &settled);
             }
             Some(settled)
         }
         // A delete of a row that the server does not know (any more) is what was wanted.
         Verdict::Refused(Refusal::UnknownRow) if sent.pending.op == Op::Delete && entry.next.is_none() => None,
+        Verdict::Conflict if planted(Planted::ConflictDiscards) => None,
         Verdict::Conflict | Verdict::Clash { .. } | Verdict::Refused(_) | Verdict::Held { .. } => {
             let edited_meanwhile = entry.next.is_some();
             let older = Pending { sent_before: sent.pending.sent_before.max(SentBefore::Frozen), ..sent.pending };

@@ -6,6 +6,7 @@
 use super::{Edit, Pending, SentBefore};
 use crate::change::Op;
 use crate::ids::{FieldTag, Seq};
+use crate::planted::{Planted, planted};
 use crate::schema::Table;
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ pub fn squash(table: Option<&Table>, older: Pending, newer: Option<Pending>) -> 
         sent_before: older.sent_before.max(newer.sent_before),
         ..newer.clone()
     };
-    let was_sent = older.sent_before != SentBefore::Never;
+    let was_sent = older.sent_before != SentBefore::Never && !planted(Planted::SentCreateSquashed);
     match (older.op, newer.op) {
         (_, Op::Decide) => Some(Pending { op: older.op, row_base: older.row_base, fields: older.fields, ..joined }),
         (Op::Decide, _) => Some(joined),
@@ -81,7 +82,7 @@ fn merge_fields(older: BTreeMap<FieldTag, Edit>, newer: BTreeMap<FieldTag, Edit>
         match fields.get_mut(&field) {
             Some(known) => {
                 known.value = edit.value;
-                known.base = known.base.min(edit.base);
+                known.base = if planted(Planted::NewestBase) { known.base.max(edit.base) } else { known.base.min(edit.base) };
             }
             None => {
                 fields.insert(field, edit);

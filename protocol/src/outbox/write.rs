@@ -3,6 +3,7 @@
 use super::{Edit, Entry, Pending, SentBefore, Settled, conflict, squash};
 use crate::change::Op;
 use crate::ids::{FieldTag, Generation, Seq};
+use crate::planted::{Planted, planted};
 use crate::row::{Life, Row};
 use crate::schema::Table;
 use crate::value::Value;
@@ -148,6 +149,8 @@ pub fn write(
     settled: Option<&Settled>,
     now_ms: i64,
 ) -> Result<(), WriteError> {
+    let seen = seen.filter(|_| !planted(Planted::BaseOfTheMoment));
+    let settled = settled.filter(|_| !planted(Planted::ViewOfPendingForgotten));
     let ground = Ground { table, mirror, seen, settled, now_ms };
     let displayed = shown(mirror, Some(entry));
     let known = mirror.is_some() || entry.kept.is_some() || !entry.is_empty();
@@ -315,7 +318,9 @@ fn base_of(ground: &Ground<'_>, entry: &Entry, field: FieldTag) -> (Option<Value
 /// The confirmation of what the view showed as pending, if it came since.
 fn settled_view<'a>(ground: &Ground<'a>) -> Option<&'a Settled> {
     let seen = ground.seen?;
-    ground.settled.filter(|settled| settled.generation <= seen.generation && settled.seq > seen.seq)
+    ground.settled.filter(|settled| {
+        (settled.generation <= seen.generation || planted(Planted::GenerationIgnored)) && settled.seq > seen.seq
+    })
 }
 
 /// The row's seq that the person saw: never newer than the mirror's, since no view of this history is.
@@ -346,11 +351,11 @@ fn delete(ground: &Ground<'_>, entry: &mut Entry) {
         Op::Restore => on_tombstone,
         Op::Update | Op::Delete | Op::Decide => false,
     };
-    if unsent && nothing_left {
+    if (unsent || planted(Planted::SentCreateSquashed)) && nothing_left {
         entry.next = before.decision_alone();
         return;
     }
-    let row_base = seen_at(&before).unwrap_or(fresh.row_base);
+    let row_base = seen_at(&before).filter(|_| !planted(Planted::DeleteForgetsConflict)).unwrap_or(fresh.row_base);
     entry.next = Some(Pending {
         row_base,
         fields: before.fields,

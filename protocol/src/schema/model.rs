@@ -1,6 +1,7 @@
 //! The validated model. Made only by the reader of `schema.toml`, so whoever holds a [`Schema`] holds a sound one.
 
 use crate::ids::{FieldTag, Hash16, Section, TableTag};
+use crate::planted::{Planted, planted};
 use crate::value::Value;
 
 /// A validated schema.
@@ -231,7 +232,7 @@ impl Table {
     pub fn unit<'a>(&'a self, tag: &'a FieldTag) -> &'a [FieldTag] {
         self.groups
             .iter()
-            .find(|group| group.fields.contains(tag))
+            .find(|group| group.fields.contains(tag) && !planted(Planted::GroupByField))
             .map_or(std::slice::from_ref(tag), |group| group.fields.as_slice())
     }
 

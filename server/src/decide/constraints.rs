@@ -10,6 +10,7 @@ use redb::ReadableTableMetadata;
 use std::collections::BTreeMap;
 use tombolo_protocol::change::{Op, Refusal, Verdict};
 use tombolo_protocol::ids::{FieldTag, RowKey};
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::{OnDelete, Table};
 
@@ -89,7 +90,7 @@ impl<T: Tables> Decider<'_, T> {
         after: &Row,
     ) -> Result<Option<Violation>, StoreError> {
         for (field, target) in references(table, after) {
-            if !draft.states[index].brings(field) || target == after.key {
+            if planted(Planted::ParentUnchecked) || !draft.states[index].brings(field) || target == after.key {
                 continue;
             }
             let in_push = draft.places.get(&target).copied();
@@ -132,7 +133,10 @@ impl<T: Tables> Decider<'_, T> {
                 let drafted = &draft.states[index];
                 drafted.brings(field) || table.scope.is_some_and(|scope| drafted.brings(scope))
             };
-            let Some(key) = unique_key(table, after, field).filter(|_| brings(index)) else { continue };
+            let Some(key) = unique_key(table, after, field).filter(|_| brings(index) && !planted(Planted::UniqueUnchecked))
+            else {
+                continue;
+            };
             let rival = standing.unique.get(&key).into_iter().flatten().copied().find(|other| *other != index);
             if let Some(rival) = rival {
                 let refused = if brings(rival) { rival.max(index) } else { index };
@@ -173,6 +177,9 @@ impl<T: Tables> Decider<'_, T> {
                 return Ok(Some(Violation { index: other, verdict }));
             }
             return Ok(Some(Violation { index, verdict: self.referenced_by(referrer) }));
+        }
+        if planted(Planted::ReferrersUnchecked) {
+            return Ok(None);
         }
         // Rows of this push are looked at above, so each field is read at most as far as the first row that is none of them.
         for (table, field) in self.schema.referrers(after.key.table) {

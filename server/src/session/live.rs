@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::ids::{Position, PushNo, RowKey, Section, Seq};
 use tombolo_protocol::message::{CaughtUp, Down, Hello, Up};
+use tombolo_protocol::planted::{Planted, planted};
 
 /// The state of a session whose checks have passed.
 pub(super) struct Live {
@@ -122,7 +123,7 @@ impl Session {
     }
 
     fn tell_schema(&mut self, live: &mut Live, snapshot: &Snapshot) {
-        if live.schema != snapshot.schema_seq() {
+        if live.schema != snapshot.schema_seq() && !planted(Planted::SchemaUntold) {
             live.schema = snapshot.schema_seq();
             self.send(Down::Schema { seq: snapshot.schema_seq(), text: snapshot.schema().text.clone() });
         }
@@ -130,7 +131,7 @@ impl Session {
 
     /// A notice at every change of grants, role or schema that changes the user's sections.
     fn tell_sections(&mut self, live: &mut Live, rights: &Rights, snapshot: &Snapshot) -> Result<(), StoreError> {
-        if live.sections_at == snapshot.sections_changed() {
+        if planted(Planted::SectionsUntold) || live.sections_at == snapshot.sections_changed() {
             return Ok(());
         }
         live.sections_at = snapshot.sections_changed();

@@ -11,6 +11,7 @@ use tombolo_protocol::change::{Effect, Op, Verdict, VerdictRuns};
 use tombolo_protocol::commit::{CommitBody, PushRecord};
 use tombolo_protocol::ids::{DeviceId, Mark, PushNo, RowId, RowKey, Seq};
 use tombolo_protocol::message::Outcome;
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::{Row, RowState, StateKind};
 use tombolo_protocol::schema::Schema;
 
@@ -63,7 +64,7 @@ impl Snapshot {
     /// # Errors
     /// [`StoreError`].
     pub fn visible(&self, rights: &Rights, key: &RowKey) -> Result<Option<Row>, StoreError> {
-        Ok(self.tables.row(key)?.filter(|row| rights.may_see(&self.schema, row)))
+        Ok(self.tables.row(key)?.filter(|row| planted(Planted::ResultWithoutRights) || rights.may_see(&self.schema, row)))
     }
 }
 

@@ -29,6 +29,7 @@ use tombolo_protocol::change::{Push, VerdictRuns};
 use tombolo_protocol::commit::{CommitBody, PushRecord};
 use tombolo_protocol::hash;
 use tombolo_protocol::ids::{DeviceId, Hash16, Mark, PushNo, RowKey, Seq, UserId, WorkspaceId};
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::schema::{Schema, SchemaError};
 
 /// A new workspace.
@@ -163,7 +164,10 @@ impl Workspace {
         if jobs.is_empty() {
             return Ok(());
         }
-        let txn = self.store.write()?;
+        let mut txn = self.store.write()?;
+        if planted(Planted::ServerNotDurable) {
+            txn.set_durability(redb::Durability::None).map_err(|error| StoreError::damaged(error.to_string()))?;
+        }
         let head = {
             let mut writer = Writer::open(&self.store, &txn, self.admit, now_ms)?;
             for job in jobs {
@@ -252,7 +256,7 @@ impl<'txn> Writer<'txn> {
         let record = PushRecord {
             device,
             number,
-            hash,
+            hash: if planted(Planted::VoidUnchained) { Hash16::default() } else { hash },
             void: true,
             schema: self.fold.meta().schema,
             rows: Vec::new(),
@@ -268,8 +272,12 @@ impl<'txn> Writer<'txn> {
     /// The hash of the push before, where this number is the next one; else what is to be answered.
     fn place(&self, device: DeviceId, number: PushNo, hash: Hash16) -> Result<Result<Hash16, PushReply>, StoreError> {
         if let Some(recorded) = self.tables.recorded_push(device, number)? {
-            if recorded.hash != hash {
+            if recorded.hash != hash && !planted(Planted::OtherPushAnswered) {
                 return Ok(Err(PushReply::Copy));
+            }
+            if planted(Planted::RetryDecidedAgain) {
+                let before = self.tables.recorded_push(device, PushNo(number.0 - 1))?;
+                return Ok(Ok(before.map(|before| before.hash).unwrap_or_default()));
             }
             return Ok(Err(PushReply::Recorded { number, seq: recorded.seq, verdicts: None }));
         }

@@ -1,6 +1,6 @@
 //! Plays seeds of the simulation, or one plan: `cargo run --release -p tombolo-tests --bin sim -- --seeds 10000`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tombolo_tests::counts::record;
 use tombolo_tests::sim::plan::Plan;
+use tombolo_tests::sim::planted;
 use tombolo_tests::sim::run::{Failure, play};
 use tombolo_tests::sim::shrink::shrink;
 
@@ -19,9 +20,9 @@ const TOLD_MAX: usize = 3;
 /// Simulated worlds: everything goes wrong, and nothing may be lost.
 #[derive(Parser)]
 struct Args {
-    /// Seeds to play.
-    #[arg(long, default_value_t = 1_000)]
-    seeds: u64,
+    /// Seeds to play: 1,000, and for each planted bug up to 20,000.
+    #[arg(long)]
+    seeds: Option<u64>,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
@@ -37,7 +38,16 @@ struct Args {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-    /// Add the counts to tests/counts.json.
+    /// Look for the bugs that `--cfg planted` compiles in, each for itself: for these, or for all.
+    #[arg(long, num_args = 0.., value_name = "NAME")]
+    planted: Option<Vec<String>>,
+    /// Of the planted bugs look for so many that are found soon, chosen by `--by`.
+    #[arg(long, requires = "planted", requires = "by")]
+    pick: Option<usize>,
+    /// A number in hexadecimal digits, such as the hash of a commit.
+    #[arg(long)]
+    by: Option<String>,
+    /// Add the counts to tests/counts.json; of planted bugs, to tests/planted.json.
     #[arg(long)]
     record: bool,
 }
@@ -65,6 +75,10 @@ fn main() -> Result<ExitCode> {
         return replay(what, args.save.is_some());
     }
     let begun = Instant::now();
+    if let Some(names) = &args.planted {
+        return hunt_all(names, &args, begun);
+    }
+    let end = args.from + args.seeds.unwrap_or(1_000);
     let (next, total, failures) = (AtomicU64::new(args.from), Mutex::new(Total::default()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
@@ -72,7 +86,7 @@ fn main() -> Result<ExitCode> {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     let is_late = args.seconds.is_some_and(|seconds| begun.elapsed().as_secs() >= seconds);
-                    if seed >= args.from + args.seeds || is_late {
+                    if seed >= end || is_late {
                         break;
                     }
                     let run = play(&Plan::of(seed), false);
@@ -133,6 +147,38 @@ fn tell(failures: &[(u64, Failure)], save: Option<&PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Looks for planted bugs, one after another.
+#[expect(clippy::print_stdout, reason = "a command line prints")]
+fn hunt_all(names: &[String], args: &Args, begun: Instant) -> Result<ExitCode> {
+    ensure!(
+        planted::is_possible(),
+        "this program was built without planted bugs; use: cargo run --release --config 'build.rustflags=[\"--cfg\",\"planted\"]' -p tombolo-tests --bin sim -- --planted"
+    );
+    let wrongs = match (args.pick, &args.by) {
+        (Some(count), Some(by)) => planted::pick(count, by)?,
+        _ => planted::named(names)?,
+    };
+    let mut found = planted::Record::new();
+    for wrong in &wrongs {
+        let name = wrong.name();
+        match planted::hunt(*wrong, args.from, args.seeds.unwrap_or(planted::SEEDS)) {
+            Some(caught) => {
+                println!("{name}: caught at seed count {} by oracle {}", caught.seeds, caught.oracle);
+                found.insert(name.to_owned(), caught);
+            }
+            None => println!("{name}: NOT caught"),
+        }
+    }
+    if args.record {
+        planted::record(&found)?;
+    }
+    let median = planted::median(found.values());
+    let seconds = begun.elapsed().as_secs();
+    let total = serde_json::json!({"planted": wrongs.len(), "caught": found.len(), "median_seeds": median, "seconds": seconds});
+    println!("{total}");
+    Ok(if found.len() == wrongs.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[expect(clippy::print_stdout, reason = "a command line prints")]

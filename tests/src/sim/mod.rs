@@ -13,6 +13,7 @@ pub mod net;
 pub mod oracles;
 pub mod person;
 pub mod plan;
+pub mod planted;
 pub mod rng;
 pub mod run;
 pub mod schema;

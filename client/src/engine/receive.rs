@@ -52,7 +52,10 @@ impl Engine {
                 self.session.rate.delta(frame.len(), now_ms);
                 if planted(Planted::CursorBeforeRows) {
                     let advance = Advance { name: delta.cursor, to: delta.to, complete: delta.complete };
-                    self.step(now_ms, |step| Ok(drop(step.cursors.advance(advance))))?;
+                    self.step(now_ms, |step| {
+                        step.cursors.advance(advance);
+                        Ok(())
+                    })?;
                 }
                 self.step(now_ms, |step| step.delta(&delta))?;
                 self.count_pulled();

@@ -471,7 +471,7 @@ fn a_delete_does_not_take_for_seen_what_an_edit_in_flight_hid() {
     let server = row("theirs", "n", 8);
     story.mirror = Some(server.clone());
     story.write(Write::Delete).unwrap();
-    story.answer(Verdict::Conflict, 9, &server, 5);
+    story.answer(Verdict::Conflict, 9, &server);
     assert_eq!(story.next().row_base, Seq(5));
     assert_eq!(story.conflict(), Some(ConflictKind::DeleteUpdate));
 }

@@ -1,7 +1,7 @@
 //! Every order in which two devices can work on one row, up to a number of steps: client engine, server session and workspace
 //! as they ship, on a pair of machines ([`crate::pair`]).
 //!
-//! A sequence of steps is played, then everything heals and people decide what is asked, and [`oracle`] looks at what came of
+//! A sequence of steps is played, then everything heals and people decide what is asked, and the oracle looks at what came of
 //! it. The first step is of the first device, since both are alike, and a step that changes nothing ends a sequence: what
 //! comes behind it is played without it.
 

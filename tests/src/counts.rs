@@ -2,15 +2,13 @@
 //! `docs/testing.md` is made of that file: nobody types a figure.
 
 use anyhow::{Context, Result, ensure};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-const BEGIN: &str = "<!-- counts: written by the program `counts` -->\n";
-const END: &str = "<!-- end of counts -->\n";
 
 /// One run of a program.
 #[derive(Serialize, Deserialize)]
@@ -26,23 +24,53 @@ struct Run {
 /// The runs of each program.
 type Runs = BTreeMap<String, Vec<Run>>;
 
+const FILE: &str = "tests/counts.json";
+const PLACE: Place = Place { begin: "<!-- counts: written by the program `counts` -->\n", end: "<!-- end of counts -->\n" };
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn file() -> PathBuf {
-    root().join("tests/counts.json")
+/// What a program recorded in a file of the repository; nothing where there is none.
+pub(crate) fn read_record<R: DeserializeOwned + Default>(name: &str) -> Result<R> {
+    let path = root().join(name);
+    if !path.exists() {
+        return Ok(R::default());
+    }
+    serde_json::from_str(&std::fs::read_to_string(path)?).with_context(|| format!("{name} is damaged"))
+}
+
+/// Writes what a program records into a file of the repository.
+pub(crate) fn write_record(name: &str, record: &impl Serialize) -> Result<()> {
+    Ok(std::fs::write(root().join(name), serde_json::to_string_pretty(record)? + "\n")?)
+}
+
+/// The place of a table in `docs/testing.md` that a program writes.
+pub(crate) struct Place {
+    /// The line before it.
+    pub begin: &'static str,
+    /// The line behind it.
+    pub end: &'static str,
+}
+
+impl Place {
+    /// The page with this table in its place, and as it stands.
+    pub(crate) fn page_with(&self, table: &str) -> Result<(String, String)> {
+        let Self { begin, end } = self;
+        let text = std::fs::read_to_string(page())?;
+        let (before, rest) = text.split_once(begin).with_context(|| format!("docs/testing.md has no line {begin}"))?;
+        let (_, after) = rest.split_once(end).with_context(|| format!("docs/testing.md has no line {end}"))?;
+        Ok((format!("{before}{begin}{table}{end}{after}"), text))
+    }
+
+    /// Writes the table.
+    pub(crate) fn write(&self, table: &str) -> Result<()> {
+        Ok(std::fs::write(page(), self.page_with(table)?.0)?)
+    }
 }
 
 fn page() -> PathBuf {
     root().join("docs/testing.md")
-}
-
-fn read() -> Result<Runs> {
-    if !file().exists() {
-        return Ok(Runs::new());
-    }
-    serde_json::from_str(&std::fs::read_to_string(file())?).context("tests/counts.json is damaged")
 }
 
 /// Adds what this run of `program` counted to `tests/counts.json`.
@@ -55,28 +83,17 @@ pub fn record(program: &str, counts: &impl Serialize) -> Result<()> {
     let commit = String::from_utf8(git.stdout)?.trim().to_owned();
     let counts = serde_json::from_value(serde_json::to_value(counts)?)?;
     let arguments = std::env::args().skip(1).filter(|argument| argument != "--record" && argument != "--json").collect();
-    let mut runs = read()?;
+    let mut runs: Runs = read_record(FILE)?;
     runs.entry(program.to_owned()).or_default().push(Run { arguments, commit, counts });
-    Ok(std::fs::write(file(), serde_json::to_string_pretty(&runs)? + "\n")?)
-}
-
-/// The page with the table as `tests/counts.json` has it, and as it stands.
-///
-/// # Errors
-/// A file cannot be read, or the page has no place for the table.
-pub fn page_with_table() -> Result<(String, String)> {
-    let text = std::fs::read_to_string(page())?;
-    let (before, rest) = text.split_once(BEGIN).context("docs/testing.md has no place for the counts")?;
-    let (_, after) = rest.split_once(END).context("the place for the counts in docs/testing.md has no end")?;
-    Ok((format!("{before}{BEGIN}{}{END}{after}", table(&read()?)?), text))
+    write_record(FILE, &runs)
 }
 
 /// Writes the table into `docs/testing.md`.
 ///
 /// # Errors
-/// Those of [`page_with_table`], and of writing.
+/// A file cannot be read or written, or the page has no place for the table.
 pub fn write_table() -> Result<()> {
-    Ok(std::fs::write(page(), page_with_table()?.0)?)
+    PLACE.write(&table(&read_record(FILE)?)?)
 }
 
 fn table(runs: &Runs) -> Result<String> {
@@ -125,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_what_the_programs_counted() {
-        let (wanted, text) = page_with_table().unwrap();
+        let (wanted, text) = PLACE.page_with(&table(&read_record(FILE).unwrap()).unwrap()).unwrap();
         assert!(wanted == text, "cargo run -p tombolo-tests --bin counts writes the table into docs/testing.md");
     }
 

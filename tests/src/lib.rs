@@ -1,7 +1,7 @@
-//! What more than one test, benchmark or demo needs: the workload, a bad network, real processes.
+//! What more than one test, benchmark or demo needs: the workload, a bad network, real processes, and the proof of the promise:
+//! simulated worlds, laws, every interleaving of two devices, and the counts of what was played.
 //!
-//! It decides nothing about sync and knows no type of Tombolo: rows are text, links are bytes, programs are command lines.
-//! The subjects themselves are tested where their crates are, or in this package's own test binary.
+//! It decides nothing about sync. The subjects themselves are tested where their crates are, or in this package's own test binary.
 
 pub mod counts;
 pub mod disk;

@@ -142,9 +142,15 @@ impl Bench {
 
     /// One sync, from the start of the program to its end.
     fn measured(&self, work: &'static str, device: &Device) -> Result<Figures> {
+        self.measured_while(work, device, || Ok(()))
+    }
+
+    /// The same, while something happens to the link.
+    fn measured_while(&self, work: &'static str, device: &Device, happens: impl FnOnce() -> Result<()>) -> Result<Figures> {
         let before = device.proxy.counters();
         let began = now();
         let mut child = spawn_tombolo(&device.store, &["sync", "--json"], "")?;
+        happens()?;
         let mut rss_kb = 0;
         let status = PathBuf::from(format!("/proc/{}/status", child.pid()));
         // The last line comes when all is durable; until then the peak is read again with each line.
@@ -172,31 +178,21 @@ impl Bench {
     fn w1_cut(&self, whole_down: u64) -> Result<Figures> {
         let device = self.device("cut")?;
         let before = device.proxy.counters();
-        let began = now();
-        let mut child = spawn_tombolo(&device.store, &["sync", "--json"], "")?;
-        let status = PathBuf::from(format!("/proc/{}/status", child.pid()));
-        for cut in 1..=CUTS {
-            device.proxy.cut_after(Direction::Down, whole_down / (CUTS + 1));
-            device.proxy.wait_for_blocking(|counters| counters.connections > before.connections + cut)?;
-        }
-        let mut rss_kb = 0;
-        while let Some(line) = child.next_line()? {
-            rss_kb = peak_kb(&status).unwrap_or(rss_kb);
-            if line.contains("\"pushed\"") {
-                break;
+        let figures = self.measured_while("W1C", &device, || {
+            for cut in 1..=CUTS {
+                device.proxy.cut_after(Direction::Down, whole_down / (CUTS + 1));
+                device.proxy.wait_for_blocking(|counters| counters.connections > before.connections + cut)?;
             }
-        }
-        child.wait()?.exited_with(0)?;
-        let after = device.proxy.counters();
+            Ok(())
+        })?;
         self.compare(&device)?;
-        let repeated = (after.down.delivered - before.down.delivered).saturating_sub(whole_down);
+        let repeated = figures.down.saturating_sub(whole_down);
         ensure!(
             repeated <= CUTS * CHUNK_BYTES_MAX as u64,
             "{CUTS} cuts repeated {repeated} B, more than the largest chunk for each"
         );
-        ensure!(after.cuts - before.cuts == CUTS, "the link was cut {} times and not {CUTS}", after.cuts - before.cuts);
-        let store = fs::metadata(device.store.join("store.redb"))?.len();
-        Ok(figures("W1C", &before, &after, began.elapsed().as_millis(), rss_kb / 1024, store))
+        ensure!(figures.connections == CUTS + 1, "{} connections for {CUTS} cuts", figures.connections);
+        Ok(figures)
     }
 
     /// Nothing to do.

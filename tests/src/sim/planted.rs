@@ -4,11 +4,11 @@
 use super::plan::Plan;
 use super::rng::Rng;
 use super::run::play;
+use crate::counts::{Place, read_record, write_record};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 #[cfg(planted)]
@@ -19,8 +19,9 @@ use tombolo_client::protocol::planted::{Planted, planted};
 pub const SEEDS: u64 = 20_000;
 /// A wrong that took this many seeds is not picked: looking for it takes too long.
 const PICKED_SEEDS_MAX: u64 = 2_000;
-const BEGIN: &str = "<!-- planted: written by `sim --planted --record` -->\n";
-const END: &str = "<!-- end of planted -->\n";
+const FILE: &str = "tests/planted.json";
+const PLACE: Place =
+    Place { begin: "<!-- planted: written by `sim --planted --record` -->\n", end: "<!-- end of planted -->\n" };
 
 /// How a wrong was found.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -62,7 +63,7 @@ pub fn named(names: &[String]) -> Result<Vec<Planted>> {
 pub fn pick(count: usize, by: &str) -> Result<Vec<Planted>> {
     let digits: String = by.chars().take(16).collect();
     let mut rng = Rng::part(u64::from_str_radix(&digits, 16).with_context(|| format!("`{by}` is no hexadecimal number"))?, 0);
-    let record = recorded()?;
+    let record: Record = read_record(FILE)?;
     let is_soon = |wrong: &Planted| record.get(wrong.name()).is_some_and(|caught| caught.seeds < PICKED_SEEDS_MAX);
     let mut left: Vec<Planted> = Planted::ALL.iter().copied().filter(is_soon).collect();
     ensure!(left.len() >= count, "{} planted bugs are recorded as found soon, not {count}", left.len());
@@ -119,47 +120,16 @@ pub fn median<'c>(caught: impl Iterator<Item = &'c Caught>) -> Option<u64> {
     seeds.get(seeds.len().saturating_sub(1) / 2).copied()
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn file() -> PathBuf {
-    root().join("tests/planted.json")
-}
-
-fn page() -> PathBuf {
-    root().join("docs/testing.md")
-}
-
-/// What was recorded.
-///
-/// # Errors
-/// The file is damaged.
-pub fn recorded() -> Result<Record> {
-    if !file().exists() {
-        return Ok(Record::new());
-    }
-    serde_json::from_str(&std::fs::read_to_string(file())?).context("tests/planted.json is damaged")
-}
-
 /// Records what was found now, forgets what is no wrong any more, and writes the table into `docs/testing.md`.
 ///
 /// # Errors
 /// A file cannot be read or written.
 pub fn record(found: &Record) -> Result<()> {
-    let mut record = recorded()?;
+    let mut record: Record = read_record(FILE)?;
     record.extend(found.clone());
     record.retain(|name, _| Planted::ALL.iter().any(|wrong| wrong.name() == name));
-    std::fs::write(file(), serde_json::to_string_pretty(&record)? + "\n")?;
-    Ok(std::fs::write(page(), page_with_table()?.0)?)
-}
-
-/// The page with the table as `tests/planted.json` has it, and as it stands.
-fn page_with_table() -> Result<(String, String)> {
-    let text = std::fs::read_to_string(page())?;
-    let (before, rest) = text.split_once(BEGIN).context("docs/testing.md has no place for planted bugs")?;
-    let (_, after) = rest.split_once(END).context("the place for planted bugs in docs/testing.md has no end")?;
-    Ok((format!("{before}{BEGIN}{}{END}{after}", table(&recorded()?)?), text))
+    write_record(FILE, &record)?;
+    PLACE.write(&table(&record)?)
 }
 
 fn table(record: &Record) -> Result<String> {
@@ -172,7 +142,12 @@ fn table(record: &Record) -> Result<String> {
         writeln!(text, "| `{}` | {} | {seeds} | {oracle} |", wrong.name(), wrong.says())?;
     }
     if let Some(median) = median(record.values()) {
-        writeln!(text, "\n{} planted bugs, {} found; the median is {median} seeds.", Planted::ALL.len(), record.len())?;
+        writeln!(
+            text,
+            "\n{} planted bugs, {} found; the median of those found is {median} seeds.",
+            Planted::ALL.len(),
+            record.len()
+        )?;
     }
     text.push('\n');
     Ok(text)
@@ -184,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_what_was_found() {
-        let (wanted, text) = page_with_table().unwrap();
+        let (wanted, text) = PLACE.page_with(&table(&read_record(FILE).unwrap()).unwrap()).unwrap();
         assert!(wanted == text, "sim --planted --record writes the table into docs/testing.md");
     }
 

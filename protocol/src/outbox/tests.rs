@@ -463,6 +463,21 @@ fn a_dose_set_back_and_a_unit_changed_in_one_write_are_both_taken() {
 }
 
 #[test]
+fn a_delete_does_not_take_for_seen_what_an_edit_hid_before_its_row_left_the_mirror() {
+    // Found by the simulation: my b hides theirs, the right to see the row is withdrawn, I delete what I still see, and the
+    // right comes back.
+    let mut story = Story::new(medications(), Some(row("a", "n", 5)));
+    story.update(&[(NAME, "b")]);
+    let server = row("theirs", "n", 8);
+    story.entry.kept = Some(server.clone());
+    story.mirror = None;
+    story.write(Write::Delete).unwrap();
+    story.mirror = Some(server);
+    assert_eq!(story.next().row_base, Seq(5));
+    assert_eq!(story.conflict(), Some(ConflictKind::DeleteUpdate));
+}
+
+#[test]
 fn a_delete_does_not_take_for_seen_what_an_edit_in_flight_hid() {
     // Found by a law: my b is in flight, a delta brings their value under it, and I delete what I see as b.
     let mut story = Story::new(medications(), Some(row("a", "n", 5)));

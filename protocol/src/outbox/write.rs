@@ -335,8 +335,10 @@ fn row_base(ground: &Ground<'_>, entry: &Entry) -> Seq {
 }
 
 fn delete(ground: &Ground<'_>, entry: &mut Entry) {
-    // What is in conflict hides what it conflicts with, also where it is in flight: the person has not seen that (O4).
-    let seen_at = |pending: &Pending| conflict(ground.table, pending, ground.mirror).map(|_| oldest_base(pending));
+    // What is in conflict hides what it conflicts with, also where it is in flight, or the row left the mirror: the person has
+    // not seen that (O4).
+    let row = ground.mirror.or(entry.kept.as_ref());
+    let seen_at = |pending: &Pending| conflict(ground.table, pending, row).map(|_| oldest_base(pending));
     let shown = row_base(ground, entry);
     let seen = entry.sent.as_ref().and_then(|sent| seen_at(&sent.pending)).map_or(shown, |base| base.min(shown));
     let fresh = Pending::new(Op::Delete, seen, ground.now_ms);

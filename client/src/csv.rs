@@ -117,6 +117,51 @@ pub fn import(client: &Client, table: &str, text: &[u8], set: &[(String, String)
         .map_err(ImportError::Problems)
 }
 
+/// What a file would do.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Preview {
+    /// Its columns, each with the field's name for people where there is such a field.
+    pub columns: Vec<(String, Option<String>)>,
+    /// The first rows, as they stand in the file.
+    pub sample: Vec<Vec<String>>,
+    /// What an import would do.
+    pub imported: Imported,
+    /// Everything that has to be mended first.
+    pub problems: Vec<String>,
+}
+
+/// Rows that a preview shows.
+const SAMPLE: usize = 5;
+
+/// Reads a file as [`import`] would, and writes nothing.
+///
+/// # Errors
+/// [`ClientError`] when the store fails, or there is no such table.
+pub fn preview(client: &Client, table: &str, text: &[u8]) -> Result<Preview, ClientError> {
+    let (table, text) = (table.to_owned(), text.to_vec());
+    client.act(move |engine, _| {
+        let schema = engine.schema().cloned().ok_or(LocalError::NoSchema)?;
+        let table = names::table(&schema, &table)?;
+        let mut lines = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))
+            .into_byte_records()
+            .map_while(Result::ok)
+            .map(|record| record.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect::<Vec<_>>())
+            .take(SAMPLE + 1)
+            .collect::<Vec<_>>()
+            .into_iter();
+        let label = |name: &String| table.field_named(name.trim()).map(|field| field.label.clone());
+        let columns = lines.next().unwrap_or_default().into_iter().map(|name| (name.clone(), label(&name))).collect();
+        let (imported, problems) = match plan(engine, &schema, table.tag, &text, &[])? {
+            Ok((imported, _)) => (imported, Vec::new()),
+            Err(problems) => (Imported::default(), problems.0.into_iter().map(|(_, problem)| problem).collect()),
+        };
+        Ok(Preview { columns, sample: lines.collect(), imported, problems })
+    })
+}
+
 /// Writes rows with their ids as CSV.
 ///
 /// # Errors

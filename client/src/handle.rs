@@ -13,11 +13,12 @@ use crate::freeze::Standing;
 use crate::local::{LocalError, LocalWrite};
 use crate::login::{self, LoginFailure};
 use crate::paths;
-use crate::store::{Account, ReadTables, RecoveryCopy, Store, StoreError, guarded};
+use crate::store::{Account, AuthorRecord, ReadTables, RecoveryCopy, Store, StoreError, guarded};
 use crate::transport::ByteCounts;
 use crate::url::ServerUrl;
 use crate::view::{self, ConflictView, PendingView, Query, RowView};
 use crate::watch::{Subscription, Watch};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -30,8 +31,11 @@ use tombolo_protocol::ids::{FieldTag, GroupId, RowId, RowKey, Seq, TableTag};
 use tombolo_protocol::message::History;
 use tombolo_protocol::outbox::Resolution;
 use tombolo_protocol::row::Row;
-use tombolo_protocol::schema::Schema;
+use tombolo_protocol::schema::{Schema, Table};
 use uuid::Uuid;
+
+/// Rows that are counted in one step.
+const COUNTED_STEP: usize = 1024;
 
 /// One store with its engine. Clones share it; when the last one is gone, the link is closed and the store is free.
 #[derive(Clone)]
@@ -108,6 +112,22 @@ pub struct TableInfo {
     pub label: String,
     /// Rows shown.
     pub rows: usize,
+    /// Rows with changes that the server does not have yet.
+    pub pending: usize,
+    /// Of them: rows that wait for a person.
+    pub review: usize,
+}
+
+impl TableInfo {
+    /// A table with so many rows, and what is pending of it among all that is pending.
+    pub fn of(table: &Table, rows: usize, pending: &[PendingView]) -> Self {
+        let waits = |view: &&PendingView| matches!(view.standing, Standing::Conflict | Standing::Refused);
+        let of_table = || pending.iter().filter(|view| view.key.table == table.tag);
+        let review: BTreeSet<RowId> = of_table().filter(waits).map(|view| view.key.id).collect();
+        let all: BTreeSet<RowId> = of_table().map(|view| view.key.id).collect();
+        let (name, label) = (table.name.clone(), table.label.clone());
+        Self { tag: table.tag, name, label, rows, pending: all.len(), review: review.len() }
+    }
 }
 
 impl Client {
@@ -256,12 +276,13 @@ impl Client {
     /// [`ClientError`] when the store fails, or nothing is known yet.
     pub fn tables(&self) -> Result<Vec<TableInfo>, ClientError> {
         self.read(|tables, schema| {
+            let pending = view::pending(tables, schema)?;
             schema
                 .tables
                 .iter()
                 .map(|table| {
                     let rows = view::count(tables, table)?;
-                    Ok(TableInfo { tag: table.tag, name: table.name.clone(), label: table.label.clone(), rows })
+                    Ok(TableInfo::of(table, rows, &pending))
                 })
                 .collect()
         })
@@ -286,12 +307,72 @@ impl Client {
         })
     }
 
+    /// How many rows of a table are shown. Counted in steps, so that nothing else waits for it long.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the store fails, or there is no such table.
+    pub fn count(&self, table: TableTag) -> Result<usize, ClientError> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let step = self.read(move |tables, schema| {
+                let table = schema.table(table).ok_or(LocalError::UnknownTable)?;
+                let rows = view::some(tables, table, after, COUNTED_STEP)?;
+                Ok((rows.len(), rows.last().map(|row| row.key.id)))
+            })?;
+            count += step.0;
+            after = step.1;
+            if step.0 < COUNTED_STEP {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Who made the newest commits that this device heard of, newest first; at most `max`.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the store fails.
+    pub fn activity(&self, max: usize) -> Result<Vec<(Seq, AuthorRecord)>, ClientError> {
+        self.read(move |tables, _| Ok(tables.newest_authors(max)?))
+    }
+
+    /// What rows are called, also those that are not shown any more; empty where nothing is known of one.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the store fails.
+    pub fn titles(&self, keys: Vec<RowKey>) -> Result<Vec<String>, ClientError> {
+        self.read(move |tables, schema| {
+            keys.iter().map(|key| Ok(crate::listing::title(tables, schema, *key)?)).collect()
+        })
+    }
+
+    /// What the reference fields of a row point at, each with its title.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the store fails.
+    pub fn references(&self, view: &RowView) -> Result<Vec<(FieldTag, String)>, ClientError> {
+        let view = view.clone();
+        self.read(move |tables, schema| {
+            let Some(table) = schema.table(view.key.table) else { return Ok(Vec::new()) };
+            crate::listing::references(table, &view)
+                .map(|(field, key)| Ok((field, crate::listing::title(tables, schema, key)?)))
+                .collect()
+        })
+    }
+
     /// Everything pending.
     ///
     /// # Errors
     /// [`ClientError`] when the store fails.
     pub fn pending(&self) -> Result<Vec<PendingView>, ClientError> {
         self.read(|tables, schema| Ok(view::pending(tables, schema)?))
+    }
+
+    /// What is pending of a row: what comes next, or, where that is all, what is in flight.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the store fails.
+    pub fn pending_of(&self, key: RowKey) -> Result<Option<PendingView>, ClientError> {
+        self.read(move |tables, schema| Ok(view::pending_of(tables, schema, key)?))
     }
 
     /// Everything that a person has to decide.

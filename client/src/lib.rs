@@ -11,17 +11,21 @@ mod answers;
 pub mod backoff;
 #[cfg(feature = "cli")]
 pub mod cli;
-#[cfg(feature = "cli")]
+#[cfg(feature = "csv")]
 pub mod csv;
 #[cfg(feature = "driver")]
 pub mod driver;
 pub mod engine;
 #[cfg(feature = "driver")]
 mod error;
+#[cfg(feature = "driver")]
+mod estimate;
 pub mod event;
 mod freeze;
 #[cfg(feature = "driver")]
 mod handle;
+#[cfg(feature = "driver")]
+pub mod listing;
 mod local;
 #[cfg(feature = "driver")]
 pub mod login;
@@ -41,7 +45,7 @@ pub mod table;
 #[cfg(test)]
 #[cfg(feature = "driver")]
 mod testing;
-#[cfg(feature = "cli")]
+#[cfg(feature = "csv")]
 mod titles;
 #[cfg(feature = "driver")]
 mod tls;
@@ -57,6 +61,8 @@ mod watch;
 pub use driver::{Connection, Mode, Notice, SyncDone, SyncError, SyncOptions, SyncProgress};
 #[cfg(feature = "driver")]
 pub use error::ClientError;
+#[cfg(feature = "driver")]
+pub use estimate::Estimate;
 pub use freeze::Standing;
 #[cfg(feature = "driver")]
 pub use handle::{Canceller, Client, LoginFailed, Status, TableInfo, new_row_id};

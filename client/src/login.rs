@@ -16,6 +16,8 @@ use ureq::{Agent, Body, Proxy};
 /// A login takes no longer than this; the schema that it brings takes its time at 9.6 kbit/s.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(120);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+/// Looking whether there is a server is not worth a longer wait.
+const LOOK_DEADLINE: Duration = Duration::from_secs(8);
 /// Telling the server of a logout is not worth a longer wait.
 const LOGOUT_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest answer: a schema, written as JSON, and what is around it.
@@ -126,6 +128,21 @@ fn ask_through(
         token: Some(answer.token),
     };
     Ok(LoginAnswer { account, schema: (answer.schema.seq, answer.schema.text) })
+}
+
+/// Whether a Tombolo server answers at this address. Asks over the network.
+///
+/// # Errors
+/// [`LoginFailure`]: nothing answers, or something else.
+pub fn look(url: &ServerUrl) -> Result<(), LoginFailure> {
+    // A login that nobody could mean: the server's refusal of it is its own and no portal's.
+    let answer = agent(LOOK_DEADLINE, proxy::of_environment(url)).post(url.http("/api/login")).send_json(serde_json::json!({}));
+    let mut response = answer.map_err(unreachable)?;
+    let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(unreachable)?;
+    match (response.status().as_u16(), serde_json::from_str::<Refused>(&text)) {
+        (400..=499 | 503, Ok(_)) => Ok(()),
+        _ => Err(not_tombolo(&response)),
+    }
 }
 
 /// Tells the server that a token is not used any more. Returns whether it heard.

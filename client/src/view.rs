@@ -168,7 +168,7 @@ pub fn list(tables: &ReadTables, table: &Table, query: &Query) -> Result<Vec<Row
     let unsorted = query.sort.is_none() && !query.descending;
     let enough = query.limit.filter(|_| unsorted).map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
     let mut rows = Vec::new();
-    for row in Overlay::new(tables, table)? {
+    for row in Overlay::new(tables, table, None)? {
         let row = row?;
         if rows.len() >= enough {
             break;
@@ -192,7 +192,15 @@ pub fn list(tables: &ReadTables, table: &Table, query: &Query) -> Result<Vec<Row
 /// # Errors
 /// [`StoreError`] when the disk fails.
 pub fn count(tables: &ReadTables, table: &Table) -> Result<usize, StoreError> {
-    Overlay::new(tables, table)?.try_fold(0, |count, row| row.map(|_| count + 1))
+    Overlay::new(tables, table, None)?.try_fold(0, |count, row| row.map(|_| count + 1))
+}
+
+/// The rows of a table as they are shown, by id, behind `after`; at most `limit`.
+///
+/// # Errors
+/// [`StoreError`] when the disk fails.
+pub fn some(tables: &ReadTables, table: &Table, after: Option<RowId>, limit: usize) -> Result<Vec<RowView>, StoreError> {
+    Overlay::new(tables, table, after)?.take(limit).collect()
 }
 
 /// Everything pending, by table and id; for a row with a change in flight and another behind it, both.
@@ -215,6 +223,27 @@ pub fn pending(tables: &ReadTables, schema: &Schema) -> Result<Vec<PendingView>,
         }
     }
     Ok(views)
+}
+
+/// What is pending of a row: what comes next, or, where that is all, what is in flight.
+///
+/// # Errors
+/// [`StoreError`] when the disk fails.
+pub fn pending_of(tables: &ReadTables, schema: &Schema, key: RowKey) -> Result<Option<PendingView>, StoreError> {
+    let Some(entry) = tables.entry(key)? else { return Ok(None) };
+    let mirror = tables.mirror(key)?.map(|held| held.row);
+    let in_flight = entry.sent.is_some();
+    let standing = match (&entry.next, in_flight) {
+        (Some(_), true) => Standing::Waiting { on: key },
+        (None, _) => Standing::InFlight,
+        (Some(next), false) => match schema.table(key.table).and_then(|table| conflict(table, next, mirror.as_ref())) {
+            Some(_) => Standing::Conflict,
+            None if next.review.is_some() => Standing::Refused,
+            None => Standing::Ready,
+        },
+    };
+    let change = entry.next.or(entry.sent.map(|sent| sent.pending));
+    Ok(change.map(|change| PendingView { key, change, standing, mirror }))
 }
 
 /// Everything that a person has to decide, by table and id.
@@ -272,9 +301,9 @@ struct Overlay<'a> {
 }
 
 impl<'a> Overlay<'a> {
-    fn new(tables: &'a ReadTables, table: &'a Table) -> Result<Self, StoreError> {
-        let mirror: Box<dyn Iterator<Item = _>> = Box::new(tables.mirror_rows(table.tag, None)?);
-        let entries: Box<dyn Iterator<Item = _>> = Box::new(tables.entries_of(table.tag, None)?);
+    fn new(tables: &'a ReadTables, table: &'a Table, after: Option<RowId>) -> Result<Self, StoreError> {
+        let mirror: Box<dyn Iterator<Item = _>> = Box::new(tables.mirror_rows(table.tag, after)?);
+        let entries: Box<dyn Iterator<Item = _>> = Box::new(tables.entries_of(table.tag, after)?);
         let history = tables.sync_state()?.recovery_copies;
         Ok(Self { table, tag: table.tag, history, mirror: mirror.peekable(), entries: entries.peekable() })
     }

@@ -11,6 +11,8 @@
 mod account;
 mod receive;
 mod sync;
+#[cfg(feature = "driver")]
+pub(crate) use sync::wire_change;
 #[cfg(test)]
 mod tests;
 

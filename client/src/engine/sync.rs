@@ -8,6 +8,7 @@ use crate::step::StepError;
 use crate::store::{FrozenPush, ReadTables, StoreError};
 use std::collections::BTreeSet;
 use tombolo_protocol::batch::{ChangeBatch, WireChange};
+use tombolo_protocol::change::Change;
 use tombolo_protocol::ids::{Mark, RowKey, RowNo};
 use tombolo_protocol::limits::{PUSH_FAILED_SESSIONS_MAX, WANT_ROWS_MAX};
 use tombolo_protocol::message::{PushMessage, Up, WantedRow};
@@ -176,6 +177,13 @@ impl Engine {
     }
 }
 
+/// A change as it goes over the wire, by its row's number where it is known.
+pub(crate) fn wire_change(change: Change, number: Option<RowNo>) -> WireChange {
+    let Change { key, op, row_base, view_base, fields, lost, group, edited_at_ms } = change;
+    let name = number.map_or(RowName::Id(key.id, RowNo(0)), RowName::No);
+    WireChange { table: key.table, name, op, row_base, view_base, fields, lost, group, edited_at_ms }
+}
+
 /// A frozen push as it goes over the wire: encoded anew for each session, by row numbers where they are known (P6, H6).
 fn push_message(tables: &ReadTables, push: &FrozenPush) -> Result<PushMessage, StoreError> {
     let mut changes = Vec::with_capacity(push.rows.len());
@@ -184,17 +192,7 @@ fn push_message(tables: &ReadTables, push: &FrozenPush) -> Result<PushMessage, S
         let sent = tables.entry(*key)?.and_then(|entry| entry.sent).ok_or_else(damaged)?;
         let number = tables.mirror(*key)?.map(|held| held.row.no).filter(|no| *no != RowNo(0));
         let change = change_of(*key, &sent.pending, sent.view_base, *group);
-        changes.push(WireChange {
-            table: key.table,
-            name: number.map_or(RowName::Id(key.id, RowNo(0)), RowName::No),
-            op: change.op,
-            row_base: change.row_base,
-            view_base: change.view_base,
-            fields: change.fields,
-            lost: change.lost,
-            group: change.group,
-            edited_at_ms: change.edited_at_ms,
-        });
+        changes.push(wire_change(change, number));
     }
     Ok(PushMessage { number: push.number, hash: push.hash, schema: push.schema, changes: ChangeBatch(changes) })
 }

@@ -223,6 +223,20 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         record(&self.authors, &seq.0.to_be_bytes())
     }
 
+    /// Who made the newest commits that are known, newest first; at most `max`.
+    pub fn newest_authors(&self, max: usize) -> Result<Vec<(Seq, AuthorRecord)>, StoreError> {
+        let mut newest: Vec<_> = range(&self.authors, (Vec::new(), vec![0xff; 9]))?
+            .map(|item| {
+                let (key, value) = item?;
+                let seq: [u8; 8] = key.as_slice().try_into().map_err(|_| StoreError::Damaged("an author's number".into()))?;
+                Ok((Seq(u64::from_be_bytes(seq)), decode(&value)?))
+            })
+            .collect::<Result<_, StoreError>>()?;
+        newest.reverse();
+        newest.truncate(max);
+        Ok(newest)
+    }
+
     /// The newest confirmation of a row's edits.
     pub fn settled(&self, key: RowKey) -> Result<Option<Settled>, StoreError> {
         record(&self.settled, &row_key(key))

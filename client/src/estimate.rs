@@ -1,0 +1,54 @@
+//! What a push would cost, before anybody presses the button.
+
+use crate::engine::wire_change;
+use crate::error::ClientError;
+use crate::freeze::Standing;
+use crate::handle::Client;
+use crate::view;
+use std::collections::BTreeSet;
+use tombolo_protocol::batch::{ChangeBatch, WireChange};
+use tombolo_protocol::frame::encode_up;
+use tombolo_protocol::ids::{Hash16, PushNo, RowKey, RowNo, Seq};
+use tombolo_protocol::message::{PushMessage, Up};
+use tombolo_protocol::outbox::change_of;
+
+/// Changes that are encoded to know their size; more of them are taken to be like these.
+const ENCODED_MAX: usize = 2000;
+
+/// What pushing costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Estimate {
+    /// Changes that would be pushed.
+    pub changes: usize,
+    /// Bytes that they take in frames; what a new connection costs is not counted.
+    pub bytes: u64,
+}
+
+impl Client {
+    /// What it costs to push what is ready, or of it only these rows.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the store fails.
+    pub fn estimate(&self, only: Option<BTreeSet<RowKey>>) -> Result<Estimate, ClientError> {
+        self.read(move |tables, schema| {
+            let pending = view::pending(tables, schema)?;
+            let wanted = |key: &RowKey| only.as_ref().is_none_or(|only| only.contains(key));
+            let ready: Vec<_> =
+                pending.iter().filter(|view| view.standing == Standing::Ready && wanted(&view.key)).collect();
+            let base = tables.sync_state()?.witness.seq;
+            let changes: Vec<WireChange> = ready
+                .iter()
+                .take(ENCODED_MAX)
+                .map(|view| {
+                    let number = view.mirror.as_ref().map(|row| row.no).filter(|no| *no != RowNo(0));
+                    wire_change(change_of(view.key, &view.change, base, None), number)
+                })
+                .collect();
+            let Some(encoded) = std::num::NonZeroUsize::new(changes.len()) else { return Ok(Estimate::default()) };
+            let push =
+                PushMessage { number: PushNo(1), hash: Hash16::default(), schema: Seq(0), changes: ChangeBatch(changes) };
+            let bytes = encode_up(&Up::Push(Box::new(push))).len();
+            Ok(Estimate { changes: ready.len(), bytes: (bytes * ready.len() / encoded) as u64 })
+        })
+    }
+}

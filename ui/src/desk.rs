@@ -1,0 +1,326 @@
+//! The thread behind a window: it owns the client, does what the window asks and tells it what changed.
+//!
+//! The window never waits for it: requests go down a channel, news come up through one sink. What may take long (sync, sign-in,
+//! history) runs on a thread of its own, so that a form is saved while a sync goes on. News that come in quick succession are
+//! told together; a snapshot replaces the one before, so a slow window has no queue to work off.
+
+mod link;
+pub mod rows;
+mod tell;
+
+pub use link::Deed;
+pub use tell::{Ask, Done, Failed, Found, Import, RowNews, SignInFailed, Tell};
+
+use rows::Shown;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tombolo_client::event::Event;
+use tombolo_client::store::StoreError;
+use tombolo_client::{Client, Mode, Notice};
+
+/// Changes are told at most this often.
+const TELL_EVERY: Duration = Duration::from_millis(120);
+
+/// Where news go. Called on the desk's threads.
+pub type Sink = Arc<dyn Fn(Tell) + Send + Sync>;
+
+/// What runs on the desk's thread beside requests.
+enum Work {
+    Ask(Ask),
+    Notice(Notice),
+    /// A job on another thread ended.
+    Ended(Box<dyn FnOnce(&mut Worker) + Send>),
+}
+
+/// A handle of the thread. When it is dropped, the store is closed and free.
+pub struct Desk {
+    work: Sender<Work>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Desk {
+    /// Starts the thread with a store in a file; it is opened there, and told with [`Tell::Opened`] or [`Tell::NotOpened`].
+    pub fn start(file: PathBuf, sink: Sink) -> std::io::Result<Self> {
+        let (work, todo) = channel();
+        let own = work.clone();
+        let thread = std::thread::Builder::new().name("tombolo-desk".to_owned()).spawn(move || {
+            let mut worker = Worker::new(file, own, sink);
+            worker.open();
+            worker.run(&todo);
+        })?;
+        Ok(Self { work, thread: Some(thread) })
+    }
+
+    /// Asks for something. Returns at once.
+    pub fn ask(&self, ask: Ask) {
+        // A desk that has ended was told so by its window.
+        let _ = self.work.send(Work::Ask(ask));
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.ask(Ask::Close);
+        if let Some(thread) = self.thread.take() {
+            // A thread that ended by a defect has let go of the store too.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's state.
+struct Worker {
+    file: PathBuf,
+    work: Sender<Work>,
+    sink: Sink,
+    client: Option<Client>,
+    shown: Shown,
+    /// The mode that is wanted while there is a client.
+    mode: Mode,
+    /// What changed since it was last told, and when that was.
+    stale: Stale,
+    told: Option<Instant>,
+    syncing: bool,
+}
+
+/// What has to be told anew.
+#[derive(Default)]
+struct Stale {
+    rows: Vec<tombolo_client::protocol::ids::RowKey>,
+    everything: bool,
+    status: bool,
+}
+
+impl Stale {
+    fn any(&self) -> bool {
+        self.everything || self.status || !self.rows.is_empty()
+    }
+}
+
+impl Worker {
+    fn new(file: PathBuf, work: Sender<Work>, sink: Sink) -> Self {
+        Self {
+            file,
+            work,
+            sink,
+            client: None,
+            shown: Shown::default(),
+            mode: Mode::Manual,
+            stale: Stale::default(),
+            told: None,
+            syncing: false,
+        }
+    }
+
+    fn tell(&self, tell: Tell) {
+        (self.sink)(tell);
+    }
+
+    fn open(&mut self) {
+        match Client::open(&self.file) {
+            Ok(client) => {
+                self.listen(&client);
+                let account = client.account().ok().flatten();
+                let has_schema = client.schema().is_ok();
+                self.client = Some(client);
+                self.tell(Tell::Opened { account, has_schema });
+                if has_schema {
+                    self.tell_schema();
+                    self.go_online();
+                }
+            }
+            Err(StoreError::Locked) => self.tell(Tell::NotOpened { locked: true, why: String::new() }),
+            Err(error) => self.tell(Tell::NotOpened { locked: false, why: error.to_string() }),
+        }
+    }
+
+    /// Notices come by a thread that ends with the client.
+    fn listen(&self, client: &Client) {
+        let Ok(mut subscription) = client.subscribe() else { return };
+        let work = self.work.clone();
+        // Without the thread the window would stay as it is until somebody presses something; it cannot be made where the
+        // system is out of threads, and then nothing else works either.
+        let _ = std::thread::Builder::new().name("tombolo-news".to_owned()).spawn(move || {
+            while let Some(notice) = subscription.wait() {
+                if work.send(Work::Notice(notice)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn go_online(&self) {
+        let Some(client) = &self.client else { return };
+        // A stopped client is told of by the next request.
+        let _ = match self.mode {
+            Mode::Metered => client.disconnect(),
+            mode => client.connect(mode),
+        };
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the desk is the window's driver; it bundles news by time")]
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    fn run(&mut self, todo: &Receiver<Work>) {
+        loop {
+            let wait = if self.stale.any() {
+                self.told.map_or(Duration::ZERO, |told| TELL_EVERY.saturating_sub(told.elapsed()))
+            } else {
+                Duration::from_secs(3600)
+            };
+            match todo.recv_timeout(wait) {
+                Ok(Work::Ask(Ask::Close)) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Work::Ask(ask)) => self.answer(ask),
+                Ok(Work::Notice(notice)) => self.hear(notice),
+                Ok(Work::Ended(end)) => end(self),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.stale.any() && self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                self.tell_stale();
+            }
+        }
+        if let Some(client) = self.client.take() {
+            client.stop();
+        }
+    }
+
+    fn hear(&mut self, notice: Notice) {
+        match notice {
+            Notice::Connection(connection) => {
+                self.tell(Tell::Connection(connection));
+                self.stale.status = true;
+            }
+            Notice::Reread => self.stale.everything = true,
+            Notice::Engine(event) => match event {
+                Event::RowsChanged(keys) => {
+                    self.stale.rows.extend(keys);
+                    self.stale.status = true;
+                }
+                Event::SchemaChanged => {
+                    self.tell_schema();
+                    self.stale.everything = true;
+                }
+                Event::CaughtUp { .. } | Event::Synced(_) => self.stale.status = true,
+                Event::NewLife { .. } => self.tell(Tell::NewLife),
+                Event::Diverged { lost, .. } => {
+                    self.tell(Tell::PutBack { offered: lost.offered });
+                    self.stale.everything = true;
+                }
+                _ => {}
+            },
+        }
+    }
+
+    /// Tells what changed, newest state only.
+    fn tell_stale(&mut self) {
+        self.told = Some(Self::now());
+        let stale = std::mem::take(&mut self.stale);
+        if stale.everything {
+            self.reread();
+        } else if !stale.rows.is_empty() {
+            self.refresh(&stale.rows);
+        }
+        self.tell_status();
+    }
+
+    fn tell_schema(&self) {
+        if let Some(schema) = self.client.as_ref().and_then(|client| client.schema().ok()) {
+            self.tell(Tell::Schema(schema));
+        }
+    }
+
+    fn tell_status(&mut self) {
+        let Some(client) = &self.client else { return };
+        // Before the first login there is nothing to tell.
+        if client.schema().is_err() {
+            return;
+        }
+        match client.status().and_then(|status| Ok((status, client.pending()?))) {
+            Ok((status, pending)) => {
+                if let Some(tables) = self.table_infos(&pending) {
+                    self.tell(Tell::Status(Box::new(status), tables));
+                }
+            }
+            Err(error) => self.tell(Tell::Trouble(error.to_string())),
+        }
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Retry => {
+                if self.client.is_none() {
+                    self.open();
+                } else {
+                    self.stale.everything = true;
+                }
+            }
+            Ask::Mode(mode) => {
+                self.mode = mode;
+                self.go_online();
+            }
+            Ask::Table(table) => self.show_table(table),
+            Ask::Order(order) => self.order(order),
+            Ask::Row(key) => self.show_row(key),
+            Ask::Candidates(table) => self.candidates(table),
+            Ask::PendingShown(shown) => {
+                self.shown.pending = shown;
+                self.tell_pending();
+            }
+            Ask::Write { writes, done } => self.write(writes, done),
+            Ask::Discard { key, field } => self.discard(key, field),
+            Ask::Undo(id) => self.undo(id),
+            Ask::Resolve { key, shown, resolution } => self.resolve(key, shown, &resolution),
+            Ask::Export(folder) => self.export(&folder),
+            Ask::Preview { table, file } => self.preview(table, &file),
+            Ask::Import { table, file } => self.import(table, &file),
+            Ask::Look(address) => self.look(address),
+            Ask::SignIn { address, name, password } => self.sign_in(&address, &name, password),
+            Ask::SignOut => self.sign_out(),
+            Ask::Sync { only, sign_out } => self.sync(only, sign_out),
+            Ask::CancelSync => {
+                if let Some(client) = &self.client {
+                    client.cancel_sync();
+                }
+            }
+            Ask::History(key) => self.history(key),
+            Ask::Activity => self.activity(),
+            Ask::Close => {}
+        }
+    }
+
+    /// Runs something long on a thread of its own; `end` gets the result on the desk's.
+    fn beside<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Job) -> R + Send + 'static,
+        end: impl FnOnce(&mut Worker, R) + Send + 'static,
+    ) {
+        let Some(client) = self.client.clone() else { return };
+        let work = self.work.clone();
+        let beside = Job { client, sink: self.sink.clone() };
+        let started = std::thread::Builder::new().name("tombolo-job".to_owned()).spawn(move || {
+            let result = job(&beside);
+            drop(beside);
+            // A desk that is gone does not want it any more.
+            let _ = work.send(Work::Ended(Box::new(move |worker| end(worker, result))));
+        });
+        if let Err(error) = started {
+            self.tell(Tell::Trouble(error.to_string()));
+        }
+    }
+}
+
+/// What a job on another thread has.
+struct Job {
+    client: Client,
+    sink: Sink,
+}
+
+/// Where a store lies, for people.
+pub fn place(file: &Path) -> String {
+    file.parent().unwrap_or(file).display().to_string()
+}

@@ -1,0 +1,191 @@
+//! What the desk does over the network. Each job has a thread of its own.
+
+use super::{Found, SignInFailed, Tell, Worker};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tombolo_client::login::{self, LoginFailure};
+use tombolo_client::protocol::ids::RowKey;
+use tombolo_client::protocol::message::History;
+use tombolo_client::url::ServerUrl;
+use tombolo_client::{Connection, LoginFailed, SyncDone, SyncError, SyncOptions};
+
+/// A sync that makes no end within this time is told to be too slow; what was done stays done.
+const SYNC_LIMIT: Duration = Duration::from_secs(30 * 60);
+/// A history is not worth a longer wait.
+const HISTORY_LIMIT: Duration = Duration::from_secs(15);
+/// Histories that are kept for when there is no network.
+const HISTORIES_MAX: usize = 200;
+
+impl Worker {
+    pub(super) fn look(&self, address: String) {
+        let sink = self.sink.clone();
+        let look = move || {
+            let found = match address.parse::<ServerUrl>() {
+                Ok(url) if login::look(&url).is_ok() => Found::Server,
+                _ => Found::Nothing,
+            };
+            sink(Tell::Found(found));
+        };
+        // Without a thread nothing is known of the server, as before.
+        let _ = std::thread::Builder::new().name("tombolo-look".to_owned()).spawn(look);
+    }
+
+    pub(super) fn sign_in(&mut self, address: &str, name: &str, password: String) {
+        let url: ServerUrl = match address.parse() {
+            Ok(url) => url,
+            Err(error) => return self.tell(Tell::SignedIn(Err(SignInFailed::Address(format!("{error}"))))),
+        };
+        let name = name.to_owned();
+        self.beside(
+            move |job| job.client.login(&url, &name, &password),
+            |worker, result| {
+                let signed_in = result.map_err(|failed| match failed {
+                    LoginFailed::Server(LoginFailure::WrongCredentials) => SignInFailed::Wrong,
+                    LoginFailed::Server(LoginFailure::Unreachable { .. }) => SignInFailed::Unreachable,
+                    LoginFailed::Server(LoginFailure::TooManyAttempts { after_s }) => SignInFailed::Wait(after_s),
+                    LoginFailed::Server(LoginFailure::NotTombolo { .. }) => SignInFailed::NotTombolo,
+                    LoginFailed::Server(other) => SignInFailed::Trouble(other.to_string()),
+                    other => SignInFailed::Other(other.to_string()),
+                });
+                let well = signed_in.is_ok();
+                worker.tell(Tell::SignedIn(signed_in));
+                if well {
+                    worker.tell_schema();
+                    worker.go_online();
+                    worker.stale.everything = true;
+                    worker.stale.status = true;
+                }
+            },
+        );
+    }
+
+    pub(super) fn sign_out(&mut self) {
+        self.beside(
+            |job| job.client.logout(),
+            |worker, result| match result {
+                Ok(_) => worker.tell(Tell::SignedOut),
+                Err(error) => worker.tell(Tell::Trouble(error.to_string())),
+            },
+        );
+    }
+
+    pub(super) fn sync(&mut self, only: Option<BTreeSet<RowKey>>, sign_out: bool) {
+        if self.syncing {
+            return self.tell(Tell::Synced(Err(SyncError::Busy)));
+        }
+        self.syncing = true;
+        self.tell(Tell::Progress(tombolo_client::SyncProgress { connection: Connection::Connecting, ..Default::default() }));
+        let options = SyncOptions { only, timeout: Some(SYNC_LIMIT) };
+        self.beside(
+            move |job| {
+                job.client.sync(options, |progress| {
+                    (job.sink)(Tell::Progress(progress));
+                    ControlFlow::Continue(())
+                })
+            },
+            move |worker, result: Result<SyncDone, SyncError>| {
+                worker.syncing = false;
+                let well = result.is_ok();
+                worker.tell_status();
+                worker.tell(Tell::Synced(result));
+                worker.stale.status = true;
+                let nothing_left = worker.client.as_ref().and_then(|client| client.pending().ok()).is_some_and(|left| left.is_empty());
+                if sign_out && well && nothing_left {
+                    worker.sign_out();
+                }
+            },
+        );
+    }
+
+    pub(super) fn history(&mut self, key: RowKey) {
+        let file = histories_file(&self.file);
+        let online = self.client.as_ref().is_some_and(|client| {
+            matches!(client.connection(), Connection::Online | Connection::CatchingUp)
+        });
+        self.beside(
+            move |job| {
+                let asked = if online { job.client.history(key, HISTORY_LIMIT).ok() } else { None };
+                let mut known = Histories::read(&file);
+                match asked {
+                    Some(history) => {
+                        known.keep(history.clone());
+                        // It is only a memory; without it there is none the next time.
+                        let _ = known.write(&file);
+                        (Some(history), false)
+                    }
+                    None => (known.of(key), true),
+                }
+            },
+            move |worker, (history, offline)| worker.tell(Tell::History { key, history, offline }),
+        );
+    }
+}
+
+fn histories_file(store: &Path) -> PathBuf {
+    store.with_extension("histories.json")
+}
+
+/// The histories that were last seen, oldest first.
+#[derive(Default, Serialize, Deserialize)]
+struct Histories {
+    rows: Vec<History>,
+}
+
+impl Histories {
+    /// A file that cannot be read is none: it is only a memory.
+    fn read(file: &Path) -> Self {
+        fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    fn of(&self, key: RowKey) -> Option<History> {
+        self.rows.iter().rev().find(|history| history.key == key).cloned()
+    }
+
+    fn keep(&mut self, history: History) {
+        self.rows.retain(|row| row.key != history.key);
+        self.rows.push(history);
+        let over = self.rows.len().saturating_sub(HISTORIES_MAX);
+        self.rows.drain(..over);
+    }
+
+    /// Beside the store and readable for its owner only, as the store is.
+    fn write(&self, file: &Path) -> std::io::Result<()> {
+        let new = file.with_extension("new");
+        let _ = fs::remove_file(&new);
+        let mut out = fs::File::create_new(&new)?;
+        tombolo_client::paths::protect(&new)?;
+        out.write_all(&serde_json::to_vec(self)?)?;
+        drop(out);
+        fs::rename(new, file)
+    }
+}
+
+/// Commits by the same person within this time are one line of the activity.
+const TOGETHER_MS: i64 = 10 * 60 * 1000;
+/// Commits that the activity is made of.
+const COMMITS_MAX: usize = 2000;
+
+/// What somebody did: (name, first moment, last moment, commits).
+pub type Deed = (String, i64, i64, usize);
+
+impl Worker {
+    pub(super) fn activity(&self) {
+        let Some(client) = &self.client else { return };
+        let mut deeds: Vec<Deed> = Vec::new();
+        for (_, author) in client.activity(COMMITS_MAX).unwrap_or_default() {
+            match deeds.last_mut() {
+                Some(deed) if deed.0 == author.name && deed.1 - author.at_ms < TOGETHER_MS => {
+                    deed.1 = author.at_ms;
+                    deed.3 += 1;
+                }
+                _ => deeds.push((author.name, author.at_ms, author.at_ms, 1)),
+            }
+        }
+        self.tell(Tell::Activity(deeds));
+    }
+}

@@ -1,0 +1,374 @@
+//! What the desk shows of rows, and what it writes.
+
+use super::{Done, Failed, Import, RowNews, Tell, Worker};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use tombolo_client::csv;
+use tombolo_client::listing::{Lister, Order};
+use tombolo_client::protocol::change::Op;
+use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
+use tombolo_client::protocol::outbox::{Resolution, Write};
+use tombolo_client::protocol::row::Row;
+use tombolo_client::view::{PendingView, Query, RowView};
+use tombolo_client::{Client, ClientError, LocalError, LocalWrite, Standing, TableInfo};
+
+/// Changes of each kind that are shown at once; the others are counted.
+pub const PENDING_SHOWN_MAX: usize = 200;
+/// What can be undone at the same time.
+const UNDO_MAX: usize = 20;
+
+/// What the window shows.
+#[derive(Default)]
+pub(super) struct Shown {
+    lister: Option<Lister>,
+    order: Order,
+    table: Option<TableTag>,
+    row: Option<RowKey>,
+    /// Pending changes are looked at.
+    pub pending: bool,
+    counts: BTreeMap<TableTag, usize>,
+    undo: VecDeque<Undo>,
+    next_undo: u64,
+}
+
+struct Undo {
+    id: u64,
+    key: RowKey,
+    title: String,
+    what: Undoing,
+}
+
+enum Undoing {
+    /// Write again what was discarded.
+    Write(Vec<LocalWrite>, bool),
+    /// Discard the deletion; what it swallowed comes back by these writes.
+    Deletion(Vec<LocalWrite>),
+}
+
+impl Worker {
+    /// Does something with the client; a failure is told.
+    fn with<R>(&self, act: impl FnOnce(&Client) -> Result<R, ClientError>) -> Option<R> {
+        match act(self.client.as_ref()?) {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.tell(Tell::Trouble(error.to_string()));
+                None
+            }
+        }
+    }
+
+    // ---- showing ----
+
+    pub(super) fn show_table(&mut self, table: TableTag) {
+        self.shown.table = Some(table);
+        self.shown.order = Order::default();
+        self.shown.lister = self.with(|client| Lister::new(client, table, Order::default()));
+        self.tell_listing();
+        self.tell_status();
+    }
+
+    pub(super) fn order(&mut self, order: Order) {
+        self.shown.order = order;
+        let Some(mut lister) = self.shown.lister.take() else { return };
+        self.with(|client| lister.set_order(client, order));
+        self.shown.lister = Some(lister);
+        self.tell_listing();
+    }
+
+    fn tell_listing(&mut self) {
+        if let Some(lister) = &self.shown.lister {
+            self.shown.counts.insert(lister.table(), lister.listing().len());
+            self.tell(Tell::Listing(lister.table(), lister.listing().clone()));
+        }
+    }
+
+    pub(super) fn show_row(&mut self, key: Option<RowKey>) {
+        self.shown.row = key;
+        self.tell_row();
+    }
+
+    fn tell_row(&self) {
+        let Some(key) = self.shown.row else { return };
+        if let Some(news) = self.with(|client| row_news(client, key)) {
+            self.tell(Tell::Row(Box::new(news)));
+        }
+    }
+
+    pub(super) fn candidates(&self, table: TableTag) {
+        if let Some(lister) = self.with(|client| Lister::new(client, table, Order::default())) {
+            self.tell(Tell::Candidates(table, lister.listing().clone()));
+        }
+    }
+
+    /// Everything is read again.
+    pub(super) fn reread(&mut self) {
+        self.shown.counts.clear();
+        if let Some(table) = self.shown.table {
+            let order = self.shown.order;
+            self.shown.lister = self.with(|client| Lister::new(client, table, order));
+        }
+        self.tell_listing();
+        self.tell_row();
+        self.tell_pending();
+    }
+
+    /// Rows changed.
+    pub(super) fn refresh(&mut self, changed: &[RowKey]) {
+        let shown = self.shown.table;
+        for key in changed.iter().filter(|key| Some(key.table) != shown) {
+            self.shown.counts.remove(&key.table);
+        }
+        if let Some(mut lister) = self.shown.lister.take() {
+            let differs = self.with(|client| lister.refresh(client, changed)).unwrap_or(false);
+            self.shown.lister = Some(lister);
+            if differs {
+                self.tell_listing();
+            }
+        }
+        // What it points at may have another title now, too.
+        self.tell_row();
+        self.tell_pending();
+    }
+
+    /// All tables with their counts. Those that did not change are not counted again.
+    pub(super) fn table_infos(&mut self, pending: &[PendingView]) -> Option<Vec<TableInfo>> {
+        let schema = self.client.as_ref()?.schema().ok()?;
+        let mut infos = Vec::with_capacity(schema.tables.len());
+        for table in &schema.tables {
+            let rows = match self.shown.counts.get(&table.tag) {
+                Some(count) => *count,
+                None => self.with(|client| client.count(table.tag))?,
+            };
+            self.shown.counts.insert(table.tag, rows);
+            infos.push(TableInfo::of(table, rows, pending));
+        }
+        Some(infos)
+    }
+
+    pub(super) fn tell_pending(&self) {
+        if !self.shown.pending {
+            return;
+        }
+        let told = self.with(|client| {
+            let mut pending = client.pending()?;
+            pending.sort_by_key(|view| std::cmp::Reverse(view.change.edited_at_ms));
+            let ready = |view: &&PendingView| !waits_for_person(view);
+            let all_ready: BTreeSet<RowKey> =
+                pending.iter().filter(|view| view.standing == Standing::Ready).map(|view| view.key).collect();
+            let review = pending.iter().filter(|view| waits_for_person(view)).count();
+            let shown: Vec<PendingView> = pending
+                .iter()
+                .filter(|view| waits_for_person(view))
+                .take(PENDING_SHOWN_MAX)
+                .chain(pending.iter().filter(ready).take(PENDING_SHOWN_MAX))
+                .cloned()
+                .collect();
+            let conflicts = client.conflicts()?;
+            let keys = shown.iter().map(|view| view.key).chain(conflicts.iter().map(|view| view.key)).collect();
+            let mut titles = client.titles(keys)?.into_iter();
+            let estimate = client.estimate(None)?;
+            let pending = shown.into_iter().map(|view| (view, titles.next().unwrap_or_default())).collect();
+            let conflicts = conflicts.into_iter().map(|view| (view, titles.next().unwrap_or_default())).collect();
+            Ok(Tell::Pending { pending, conflicts, ready: all_ready, review, estimate })
+        });
+        if let Some(told) = told {
+            self.tell(told);
+        }
+    }
+
+    // ---- writing ----
+
+    pub(super) fn write(&mut self, writes: Vec<LocalWrite>, done: Done) {
+        let Some(key) = writes.first().map(|write| write.key) else { return };
+        let title = self.title(key);
+        // A deletion swallows what was pending; undone, that comes back.
+        let before = if done == Done::Deleted { self.again(key) } else { None };
+        let Some(client) = &self.client else { return };
+        match client.transaction(writes, false) {
+            Ok(()) => {
+                let title = if title.is_empty() { self.title(key) } else { title };
+                let undo = (done == Done::Deleted).then(|| {
+                    let again = before.map(|(writes, _)| writes).unwrap_or_default();
+                    self.keep_undo(key, &title, Undoing::Deletion(again))
+                });
+                self.tell(Tell::Done { done, title, undo, key });
+            }
+            Err(error) => self.not_done(&error),
+        }
+    }
+
+    pub(super) fn discard(&mut self, key: RowKey, field: Option<FieldTag>) {
+        let title = self.title(key);
+        let before = self.again(key);
+        let Some(client) = &self.client else { return };
+        match client.discard(key, field) {
+            Ok(()) => {
+                let undo = before.map(|(writes, grouped)| self.keep_undo(key, &title, Undoing::Write(writes, grouped)));
+                self.tell(Tell::Done { done: Done::Discarded, title, undo, key });
+            }
+            Err(error) => self.not_done(&error),
+        }
+    }
+
+    /// The writes that make what is pending of a row (and of its group) once more, as the person saw the rows then: what others
+    /// changed since is asked about and not overwritten.
+    fn again(&self, key: RowKey) -> Option<(Vec<LocalWrite>, bool)> {
+        self.with(|client| {
+            let pending = client.pending()?;
+            let mine = pending.iter().find(|view| view.key == key && view.standing != Standing::InFlight);
+            let Some(mine) = mine else { return Ok(None) };
+            let group = mine.change.group;
+            let members = pending.iter().filter(|view| {
+                view.standing != Standing::InFlight && (view.key == key || (group.is_some() && view.change.group == group))
+            });
+            let mut writes = Vec::new();
+            for member in members {
+                let fields: BTreeMap<_, _> =
+                    member.change.fields.iter().map(|(field, edit)| (*field, edit.value.clone())).collect();
+                let seen = client.get(member.key)?.map(|view| view.seen);
+                let write = match member.change.op {
+                    Op::Create => Write::Create(fields),
+                    Op::Update | Op::Decide => Write::Update(fields),
+                    Op::Delete => Write::Delete,
+                    Op::Restore => Write::Restore,
+                };
+                writes.push(LocalWrite { key: member.key, write, seen });
+            }
+            Ok(Some((writes, group.is_some())))
+        })
+        .flatten()
+    }
+
+    fn keep_undo(&mut self, key: RowKey, title: &str, what: Undoing) -> u64 {
+        self.shown.next_undo += 1;
+        let id = self.shown.next_undo;
+        self.shown.undo.push_back(Undo { id, key, title: title.to_owned(), what });
+        if self.shown.undo.len() > UNDO_MAX {
+            self.shown.undo.pop_front();
+        }
+        id
+    }
+
+    pub(super) fn undo(&mut self, id: u64) {
+        let Some(at) = self.shown.undo.iter().position(|undo| undo.id == id) else { return };
+        let Some(Undo { key, title, what, .. }) = self.shown.undo.remove(at) else { return };
+        let Some(client) = &self.client else { return };
+        let undone = match what {
+            Undoing::Write(writes, grouped) => client.transaction(writes, grouped),
+            Undoing::Deletion(again) => undo_deletion(client, key, again),
+        };
+        match undone {
+            Ok(()) => self.tell(Tell::Done { done: Done::Undone, title, undo: None, key }),
+            Err(ClientError::Local(LocalError::Write(_) | LocalError::NothingPending)) => {
+                self.tell(Tell::NotDone(Failed::TooLate));
+            }
+            Err(error) => self.not_done(&error),
+        }
+    }
+
+    fn not_done(&self, error: &ClientError) {
+        self.tell(Tell::NotDone(match error {
+            ClientError::Local(LocalError::InFlight) => Failed::InFlight,
+            error => Failed::Other(error.to_string()),
+        }));
+    }
+
+    pub(super) fn resolve(&mut self, key: RowKey, shown: Option<Row>, resolution: &Resolution) {
+        let title = self.title(key);
+        let Some(client) = &self.client else { return };
+        match client.resolve(key, shown, resolution.clone()) {
+            Ok(()) => self.tell(Tell::Done { done: Done::Decided, title, undo: None, key }),
+            Err(error) => self.tell(Tell::NotDecided(error.to_string())),
+        }
+        self.stale.rows.push(key);
+    }
+
+    fn title(&self, key: RowKey) -> String {
+        self.with(|client| Ok(client.titles(vec![key])?.pop())).flatten().unwrap_or_default()
+    }
+
+    // ---- files ----
+
+    pub(super) fn export(&self, folder: &Path) {
+        let Some(client) = &self.client else { return };
+        self.tell(Tell::Exported(export_all(client, folder).map(|count| (count, folder.display().to_string()))));
+    }
+
+    pub(super) fn preview(&self, table: TableTag, file: &Path) {
+        let Some(client) = &self.client else { return };
+        self.tell(Tell::Preview(preview(client, table, file)));
+    }
+
+    pub(super) fn import(&self, table: TableTag, file: &Path) {
+        let Some(client) = &self.client else { return };
+        let imported = read(file).and_then(|text| {
+            let name = table_name(client, table)?;
+            csv::import(client, &name, &text, &[]).map_err(|error| error.to_string())
+        });
+        self.tell(Tell::Imported(imported.map(|imported| imported.created + imported.updated)));
+    }
+}
+
+/// Whether a change waits for a person.
+pub fn waits_for_person(view: &PendingView) -> bool {
+    matches!(view.standing, Standing::Conflict | Standing::Refused)
+}
+
+fn undo_deletion(client: &Client, key: RowKey, again: Vec<LocalWrite>) -> Result<(), ClientError> {
+    let deleted = client.pending()?.into_iter().any(|view| view.key == key && view.change.op == Op::Delete);
+    if deleted {
+        client.discard(key, None)?;
+    }
+    // A row that was never pushed is gone without a trace, and is made again.
+    if again.is_empty() { Ok(()) } else { client.transaction(again, false) }
+}
+
+fn row_news(client: &Client, key: RowKey) -> Result<RowNews, ClientError> {
+    let view: Option<RowView> = client.get(key)?;
+    let pending = client.pending_of(key)?;
+    let title = client.titles(vec![key])?.pop().unwrap_or_default();
+    let references = view.as_ref().map(|view| client.references(view)).transpose()?.unwrap_or_default();
+    Ok(RowNews { key, view, pending, title, references })
+}
+
+fn table_name(client: &Client, table: TableTag) -> Result<String, String> {
+    let schema = client.schema().map_err(|error| error.to_string())?;
+    schema.table(table).map(|table| table.name.clone()).ok_or_else(|| LocalError::UnknownTable.to_string())
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn preview(client: &Client, table: TableTag, file: &Path) -> Result<Import, String> {
+    let text = read(file)?;
+    let name = table_name(client, table)?;
+    let preview = csv::preview(client, &name, &text).map_err(|error| error.to_string())?;
+    Ok(Import {
+        columns: preview.columns,
+        problems: preview.problems,
+        sample: preview.sample.iter().map(|row| row.join(", ")).collect(),
+        rows: preview.imported.created + preview.imported.updated,
+    })
+}
+
+/// Every table as a file of its own. A file that is there already is not replaced.
+fn export_all(client: &Client, folder: &Path) -> Result<usize, String> {
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let schema = client.schema().map_err(|error| error.to_string())?;
+    for table in &schema.tables {
+        let file = folder.join(format!("{}.csv", table.name));
+        let failed = |error: std::io::Error| format!("{}: {error}", file.display());
+        let rows = client.list(table.tag, Query::default()).map_err(|error| error.to_string())?;
+        let out = BufWriter::new(File::create_new(&file).map_err(failed)?);
+        let values: Vec<_> = rows
+            .iter()
+            .map(|row| (row.key.id, move |field: FieldTag| row.value(field).clone()))
+            .collect();
+        let rows = values.iter().map(|(id, value)| (*id, value as &dyn Fn(FieldTag) -> _));
+        csv::export(table, rows, out).map_err(failed)?;
+    }
+    Ok(schema.tables.len())
+}

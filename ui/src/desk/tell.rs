@@ -1,0 +1,277 @@
+//! What a window asks of its desk, and what it is told.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tombolo_client::listing::{Listing, Order};
+use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
+use tombolo_client::protocol::message::History;
+use tombolo_client::protocol::outbox::Resolution;
+use tombolo_client::protocol::row::Row;
+use tombolo_client::protocol::schema::Schema;
+use tombolo_client::store::Account;
+use tombolo_client::view::{ConflictView, PendingView, RowView};
+use tombolo_client::{Connection, Estimate, LocalWrite, Mode, Status, SyncDone, SyncError, SyncProgress, TableInfo};
+
+/// A request.
+pub enum Ask {
+    /// Open the store again, or read everything again.
+    Retry,
+    /// When to be connected.
+    Mode(Mode),
+    /// Show this table's rows, and go on showing them.
+    Table(TableTag),
+    /// The order of the rows shown.
+    Order(Order),
+    /// Show this row, and go on showing it; `None` for none.
+    Row(Option<RowKey>),
+    /// What a reference to this table may point at.
+    Candidates(TableTag),
+    /// Whether what is pending is looked at.
+    PendingShown(bool),
+    /// Write rows in one transaction.
+    Write {
+        /// The rows.
+        writes: Vec<LocalWrite>,
+        /// What the person did, for the answer.
+        done: Done,
+    },
+    /// Discard what is pending of a row, or of one field of it.
+    Discard {
+        /// The row.
+        key: RowKey,
+        /// Only this field, with its group.
+        field: Option<FieldTag>,
+    },
+    /// Undo a discard or a deletion.
+    Undo(u64),
+    /// Apply a decision.
+    Resolve {
+        /// The row.
+        key: RowKey,
+        /// The server's row as it was shown.
+        shown: Option<Row>,
+        /// The decision.
+        resolution: Resolution,
+    },
+    /// Write all tables as CSV into a folder.
+    Export(PathBuf),
+    /// Read a CSV file and say what it would do.
+    Preview {
+        /// Into this table.
+        table: TableTag,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Import a CSV file through the outbox.
+    Import {
+        /// Into this table.
+        table: TableTag,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Is there a server at this address?
+    Look(String),
+    /// Sign in.
+    SignIn {
+        /// The server's address.
+        address: String,
+        /// The user's name.
+        name: String,
+        /// The password.
+        password: String,
+    },
+    /// Forget the token.
+    SignOut,
+    /// Sync once.
+    Sync {
+        /// Push only these.
+        only: Option<BTreeSet<RowKey>>,
+        /// Sign out if nothing is left.
+        sign_out: bool,
+    },
+    /// Stop the sync.
+    CancelSync,
+    /// The history of a row.
+    History(RowKey),
+    /// Who did what, as far as this device heard of it.
+    Activity,
+    /// End.
+    Close,
+}
+
+/// What a person did that was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// A form was saved.
+    Saved,
+    /// A row was deleted; it can be undone.
+    Deleted,
+    /// A change was discarded; it can be undone.
+    Discarded,
+    /// A conflict was decided.
+    Decided,
+    /// A discard or a deletion was undone.
+    Undone,
+}
+
+/// Why something was not done; nothing of it was.
+#[derive(Debug)]
+pub enum Failed {
+    /// The change is being sent just now.
+    InFlight,
+    /// It was changed again meanwhile.
+    TooLate,
+    /// Anything else, in words.
+    Other(String),
+}
+
+/// A row as it is shown, with what it points at.
+#[derive(Clone, Debug)]
+pub struct RowNews {
+    /// Which.
+    pub key: RowKey,
+    /// As it is shown; `None` where it is not there any more.
+    pub view: Option<RowView>,
+    /// What is pending of it.
+    pub pending: Option<PendingView>,
+    /// Its title.
+    pub title: String,
+    /// The titles of the rows that it points at, by field.
+    pub references: Vec<(FieldTag, String)>,
+}
+
+/// What a look at a server's address found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// A Tombolo server.
+    Server,
+    /// Nothing, or something else.
+    Nothing,
+}
+
+/// Why a sign-in did not succeed.
+#[derive(Debug)]
+pub enum SignInFailed {
+    /// The address cannot be read.
+    Address(String),
+    /// No answer.
+    Unreachable,
+    /// Name or password are wrong.
+    Wrong,
+    /// Too many failures: wait this many seconds.
+    Wait(u64),
+    /// Something else answers.
+    NotTombolo,
+    /// The store belongs to somebody else.
+    Other(String),
+    /// The server has trouble, in its words.
+    Trouble(String),
+}
+
+/// What an import would do, or did.
+#[derive(Debug, Default)]
+pub struct Import {
+    /// Its columns: the header, and the field's label where there is one.
+    pub columns: Vec<(String, Option<String>)>,
+    /// What has to be corrected, by line.
+    pub problems: Vec<String>,
+    /// The first rows.
+    pub sample: Vec<String>,
+    /// How many rows there are.
+    pub rows: usize,
+}
+
+/// News.
+pub enum Tell {
+    /// The store is open.
+    Opened {
+        /// Whom it belongs to.
+        account: Option<Account>,
+        /// There are tables to show.
+        has_schema: bool,
+    },
+    /// It could not be opened.
+    NotOpened {
+        /// Another window has it.
+        locked: bool,
+        /// Why, in words.
+        why: String,
+    },
+    /// The tables.
+    Schema(Arc<Schema>),
+    /// How the store stands.
+    Status(Box<Status>, Vec<TableInfo>),
+    /// How the link stands.
+    Connection(Connection),
+    /// The rows of the table that is shown.
+    Listing(TableTag, Listing),
+    /// The row that is shown.
+    Row(Box<RowNews>),
+    /// What a reference may point at.
+    Candidates(TableTag, Listing),
+    /// What is pending and what is to decide, with each row's title, and what sending costs.
+    Pending {
+        /// What is pending, at most [`crate::desk::rows::PENDING_SHOWN_MAX`] of each kind.
+        pending: Vec<(PendingView, String)>,
+        /// What is to decide.
+        conflicts: Vec<(ConflictView, String)>,
+        /// All that is ready.
+        ready: BTreeSet<RowKey>,
+        /// All that waits for a person.
+        review: usize,
+        /// What sending costs.
+        estimate: Estimate,
+    },
+    /// Something was written.
+    Done {
+        /// What.
+        done: Done,
+        /// The row's title.
+        title: String,
+        /// It can be undone under this number.
+        undo: Option<u64>,
+        /// The row.
+        key: RowKey,
+    },
+    /// Something was not.
+    NotDone(Failed),
+    /// A decision was not taken, for the dialog.
+    NotDecided(String),
+    /// Files were written.
+    Exported(Result<(usize, String), String>),
+    /// What an import would do.
+    Preview(Result<Import, String>),
+    /// An import was done: rows that became pending.
+    Imported(Result<usize, String>),
+    /// What a look found.
+    Found(Found),
+    /// The sign-in's end.
+    SignedIn(Result<Account, SignInFailed>),
+    /// Signed out.
+    SignedOut,
+    /// A sync has begun or goes on.
+    Progress(SyncProgress),
+    /// A sync's end.
+    Synced(Result<SyncDone, SyncError>),
+    /// The history of a row; where it is from memory, it is said.
+    History {
+        /// The row.
+        key: RowKey,
+        /// The history, if any is known.
+        history: Option<History>,
+        /// The server did not answer.
+        offline: bool,
+    },
+    /// Who did what, newest first.
+    Activity(Vec<super::Deed>),
+    /// The data was copied from another device, or put back.
+    NewLife,
+    /// The server was put back.
+    PutBack {
+        /// Changes offered again.
+        offered: u64,
+    },
+    /// Something failed, in words.
+    Trouble(String),
+}

@@ -1,6 +1,8 @@
 //! References by the text that names a row, as people write them.
 
+#[cfg(feature = "cli")]
 use crate::error::ClientError;
+#[cfg(feature = "cli")]
 use crate::handle::Client;
 use crate::store::{ReadTables, StoreError};
 use crate::view::{self, Query};
@@ -21,6 +23,7 @@ pub(crate) struct Titles {
 
 impl Titles {
     /// The reference that a text means, or what is wrong with it. Empty text is no value.
+    #[cfg(feature = "cli")]
     pub(crate) fn value(&mut self, client: &Client, target: &Table, text: &str) -> Result<Result<Value, String>, ClientError> {
         if let Some(value) = plain_reference(text) {
             return Ok(Ok(value));

@@ -308,7 +308,7 @@ pub struct Author {
 }
 
 /// The history of a row, newest first.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, serde::Serialize, serde::Deserialize)]
 pub struct History {
     /// The row.
     pub key: RowKey,

@@ -1,11 +1,21 @@
-//! Tombolo's desktop application.
+//! Tombolo's desktop application: work offline, press Sync, decide conflicts.
 //!
-//! It does not exist yet: this crate opens a real window that says so and names the toolkit, so that the toolkit's
-//! build, features and licence are settled before any view is written. It reads no store and talks to no server.
+//! It is made of the schema: any workspace gives a usable application. Programs of their own can use the parts: [`desk`] is the
+//! thread between a window and the engine, [`presenters`] hold forms and decisions, [`app::App`] puts both into the window.
 //!
-//! Driven by [`open`], which blocks until the window is closed.
+//! # Who may wait for what
+//! The window's thread never waits for a disk or a network. It shows snapshots that the desk's thread made, searches them in
+//! memory, and sends requests; see [`desk`].
 
-mod generated {
+pub mod app;
+pub mod desk;
+pub mod presenters;
+mod settings;
+
+pub use settings::Settings;
+
+/// What the Slint compiler made of `ui/*.slint`.
+pub mod window {
     #![allow(
         unsafe_code,
         missing_docs,
@@ -17,6 +27,7 @@ mod generated {
     slint::include_modules!();
 }
 
+use app::{App, Options};
 use slint::ComponentHandle;
 
 /// Why the window did not come up, or went away by itself.
@@ -27,10 +38,11 @@ use slint::ComponentHandle;
 )]
 pub struct NoDisplay(#[source] slint::PlatformError);
 
-/// Opens the window and returns when it has been closed.
+/// Opens the window and returns when it has been closed; then the store is closed, too.
 ///
 /// # Errors
 /// [`NoDisplay`] where the session has no display that a window could appear on.
-pub fn open() -> Result<(), NoDisplay> {
-    generated::AppWindow::new().and_then(|window| window.run()).map_err(NoDisplay)
+pub fn open(options: Options) -> Result<(), NoDisplay> {
+    let app = App::new(options).map_err(NoDisplay)?;
+    app.window().run().map_err(NoDisplay)
 }

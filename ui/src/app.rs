@@ -1,0 +1,383 @@
+//! The only place that knows both sides: it puts what the desk tells into the window, and what a person does into requests.
+//!
+//! All of it runs on the window's thread. No borrow of the state is held while anything of the window is set: Slint calls
+//! straight back.
+
+mod browse;
+mod deciding;
+mod files;
+mod form;
+mod link;
+mod list;
+mod pending;
+mod shown;
+
+use crate::desk::{Ask, Desk, Tell};
+use crate::presenters::decision::Decision;
+use crate::presenters::form::Form;
+use crate::presenters::values::{Language, Locale};
+use crate::settings::Settings;
+use crate::window::{self, AppWindow};
+use jiff::tz::TimeZone;
+use list::{HitModel, RowModel};
+use slint::{ComponentHandle, Global, Model, ModelRc, SharedString, VecModel};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+use tombolo_client::listing::{Listing, Wanted};
+use tombolo_client::paths::{STORE_FILE, data_folder};
+use tombolo_client::protocol::ids::{RowKey, TableTag};
+use tombolo_client::protocol::schema::Schema;
+use tombolo_client::view::{ConflictView, PendingView};
+use tombolo_client::{Connection, TableInfo};
+
+/// How long a message stays.
+const TOAST: Duration = Duration::from_secs(8);
+/// Messages at a time.
+const TOASTS_MAX: usize = 3;
+
+/// How a window begins.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The folder of the store; without it, that of the last sign-in.
+    pub store: Option<PathBuf>,
+    /// The folder for settings and stores; without it, the platform's.
+    pub data: Option<PathBuf>,
+    /// Where the demo switches this window's network.
+    pub network: Option<SocketAddr>,
+}
+
+thread_local! {
+    /// The windows of this thread, so that news find theirs.
+    static APPS: RefCell<BTreeMap<u64, Weak<App>>> = const { RefCell::new(BTreeMap::new()) };
+    static NEXT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// One window with its desk.
+pub struct App {
+    id: u64,
+    ui: AppWindow,
+    desk: RefCell<Option<Desk>>,
+    state: RefCell<State>,
+    told: RefCell<Receiver<Tell>>,
+    tell: Sender<Tell>,
+    rows: Rc<RowModel>,
+    hits: Rc<HitModel>,
+    fields: Rc<VecModel<window::FieldVm>>,
+    lines: Rc<VecModel<window::ConflictLine>>,
+    review: Rc<VecModel<window::PendingVm>>,
+    ready: Rc<VecModel<window::PendingVm>>,
+    toasts: Rc<VecModel<window::ToastVm>>,
+    data: PathBuf,
+    network: Option<SocketAddr>,
+}
+
+#[derive(Default)]
+struct State {
+    settings: Settings,
+    store: PathBuf,
+    schema: Option<Arc<Schema>>,
+    tables: Vec<TableInfo>,
+    table: Option<TableTag>,
+    listing: Option<Listing>,
+    wanted: Wanted,
+    /// The filters that are offered: a field, and the values of its choices.
+    filters: Vec<browse::Offered>,
+    selected: Option<RowKey>,
+    row: Option<crate::desk::RowNews>,
+    back: Vec<RowKey>,
+    form: Option<Form>,
+    /// A form waits for the row to be read.
+    edit_wanted: bool,
+    /// The field that a row is being chosen for, and the table that it is chosen from.
+    picking: Option<(usize, TableTag)>,
+    candidates: Option<Listing>,
+    decision: Option<Decision>,
+    /// A dialog waits for what is pending to be read.
+    decide_wanted: Option<Option<RowKey>>,
+    pending: Vec<(PendingView, String)>,
+    conflicts: Vec<(ConflictView, String)>,
+    ready: BTreeSet<RowKey>,
+    /// Ready rows that the person does not want to push now.
+    left_out: BTreeSet<RowKey>,
+    connection: Connection,
+    syncing: bool,
+    last_sync_ms: i64,
+    /// A report opens when the sync ends.
+    report: bool,
+    next_toast: i32,
+    account: Option<tombolo_client::store::Account>,
+    network_off: bool,
+    history: Option<RowKey>,
+}
+
+impl State {
+    fn locale(&self) -> Locale {
+        Locale { language: self.settings.language, zone: TimeZone::system() }
+    }
+
+    fn label(&self, table: TableTag) -> String {
+        let table = self.schema.as_ref().and_then(|schema| schema.table(table));
+        table.map(|table| table.label.clone()).unwrap_or_default()
+    }
+}
+
+impl App {
+    /// A window, not shown yet, whose desk has begun to open the store.
+    ///
+    /// # Errors
+    /// Where there is no display.
+    pub fn new(options: Options) -> Result<Rc<Self>, slint::PlatformError> {
+        let ui = AppWindow::new()?;
+        let (tell, told) = channel();
+        let id = NEXT.with(|next| next.replace(next.get() + 1));
+        let data = options.data.clone().or_else(data_folder).unwrap_or_else(|| PathBuf::from("tombolo-data"));
+        let app = Rc::new(Self {
+            id,
+            ui,
+            desk: RefCell::new(None),
+            state: RefCell::new(State { settings: Settings::read(&data), ..State::default() }),
+            told: RefCell::new(told),
+            tell,
+            rows: Rc::new(RowModel::default()),
+            hits: Rc::new(HitModel::default()),
+            fields: Rc::default(),
+            lines: Rc::default(),
+            review: Rc::default(),
+            ready: Rc::default(),
+            toasts: Rc::default(),
+            data,
+            network: options.network,
+        });
+        APPS.with(|apps| apps.borrow_mut().insert(id, Rc::downgrade(&app)));
+        app.bind();
+        app.apply_settings();
+        app.begin(options.store);
+        Ok(app)
+    }
+
+    /// The window.
+    pub fn window(&self) -> &AppWindow {
+        &self.ui
+    }
+
+    fn get<'a, G: Global<'a, AppWindow>>(&'a self) -> G {
+        self.ui.global::<G>()
+    }
+
+    /// Models are set once; afterwards only what is in them changes, so that focus and place stay.
+    fn bind(self: &Rc<Self>) {
+        self.get::<window::Browse>().set_rows(ModelRc::from(self.rows.clone()));
+        self.get::<window::Picker>().set_hits(ModelRc::from(self.hits.clone()));
+        self.get::<window::Form>().set_fields(ModelRc::from(self.fields.clone()));
+        self.get::<window::Conflict>().set_lines(ModelRc::from(self.lines.clone()));
+        self.get::<window::Pending>().set_review(ModelRc::from(self.review.clone()));
+        self.get::<window::Pending>().set_ready(ModelRc::from(self.ready.clone()));
+        self.get::<window::Shell>().set_toasts(ModelRc::from(self.toasts.clone()));
+        self.bind_browse();
+        self.bind_form();
+        self.bind_pending();
+        self.bind_deciding();
+        self.bind_link();
+        self.bind_files();
+    }
+
+    /// Begins with the store that was named, or that of the last sign-in; without any, with the sign-in.
+    fn begin(self: &Rc<Self>, named: Option<PathBuf>) {
+        let remembered = self.state.borrow().settings.store.clone();
+        let folder = named.or_else(|| (!remembered.is_empty()).then(|| PathBuf::from(remembered)));
+        match folder {
+            Some(folder) => self.start_desk(&folder),
+            None => self.show_sign_in(false),
+        }
+    }
+
+    fn start_desk(self: &Rc<Self>, folder: &Path) {
+        let file = folder.join(STORE_FILE);
+        self.state.borrow_mut().store = folder.to_owned();
+        // The one before lets go of its store first.
+        self.desk.borrow_mut().take();
+        let (tell, id) = (self.tell.clone(), self.id);
+        let sink = move |news: Tell| {
+            if tell.send(news).is_ok() {
+                // Without an event loop, in tests, the window is told by hand.
+                let _ = slint::invoke_from_event_loop(move || pump(id));
+            }
+        };
+        match Desk::start(file, Arc::new(sink)) {
+            Ok(desk) => {
+                desk.ask(Ask::Mode(self.state.borrow().settings.client_mode()));
+                *self.desk.borrow_mut() = Some(desk);
+            }
+            Err(error) => self.trouble(&error.to_string()),
+        }
+        self.get::<window::Settings>().set_place(folder.display().to_string().into());
+    }
+
+    fn ask(&self, ask: Ask) {
+        if let Some(desk) = self.desk.borrow().as_ref() {
+            desk.ask(ask);
+        }
+    }
+
+    /// Puts everything that the desk told since into the window. Called by the event loop; by hand where there is none.
+    pub fn pump(self: &Rc<Self>) {
+        let news: Vec<Tell> = self.told.borrow().try_iter().collect();
+        // Of snapshots only the newest counts.
+        let last = |is: fn(&Tell) -> bool| news.iter().rposition(is);
+        let newest = [
+            last(|tell| matches!(tell, Tell::Listing(..))),
+            last(|tell| matches!(tell, Tell::Status(..))),
+            last(|tell| matches!(tell, Tell::Pending { .. })),
+            last(|tell| matches!(tell, Tell::Progress(..))),
+        ];
+        let outdated = |at: usize, tell: &Tell| {
+            let kind = match tell {
+                Tell::Listing(..) => 0,
+                Tell::Status(..) => 1,
+                Tell::Pending { .. } => 2,
+                Tell::Progress(..) => 3,
+                _ => return false,
+            };
+            newest[kind] != Some(at)
+        };
+        let wanted: Vec<Tell> = news
+            .into_iter()
+            .enumerate()
+            .filter(|(at, tell)| !outdated(*at, tell))
+            .map(|(_, tell)| tell)
+            .collect();
+        wanted.into_iter().for_each(|tell| self.hear(tell));
+    }
+
+    fn hear(self: &Rc<Self>, tell: Tell) {
+        let words = self.get::<window::Words>();
+        match tell {
+            Tell::Opened { account, has_schema } => self.opened(account, has_schema),
+            Tell::NotOpened { locked, why } => self.not_opened(locked, &why),
+            Tell::Schema(schema) => self.schema(schema),
+            Tell::Status(status, tables) => self.status(&status, tables),
+            Tell::Connection(connection) => self.connection(connection),
+            Tell::Listing(table, listing) => self.listing(table, listing),
+            Tell::Row(news) => self.row(*news),
+            Tell::Candidates(table, listing) => self.candidates(table, listing),
+            Tell::Pending { pending, conflicts, ready, review, estimate } => {
+                self.pending(pending, conflicts, ready, review, estimate);
+            }
+            Tell::Done { done, title, undo, key } => self.done(done, &title, undo, key),
+            Tell::NotDone(failed) => self.not_done(failed),
+            Tell::NotDecided(why) => self.not_decided(&why),
+            Tell::Exported(result) => self.exported(result),
+            Tell::Preview(result) => self.previewed(result),
+            Tell::Imported(result) => self.imported(result),
+            Tell::Found(found) => self.found(found),
+            Tell::SignedIn(result) => self.signed_in(result),
+            Tell::SignedOut => self.signed_out(),
+            Tell::Progress(progress) => self.progress(&progress),
+            Tell::Synced(result) => self.synced(result),
+            Tell::History { key, history, offline } => self.history(key, history, offline),
+            Tell::Activity(deeds) => self.activity(deeds),
+            Tell::NewLife => self.toast(words.invoke_never_copied(), None, false),
+            Tell::PutBack { offered } => self.toast(words.invoke_put_back(int(offered)), None, false),
+            Tell::Trouble(why) => self.trouble(&why),
+        }
+    }
+
+    fn trouble(self: &Rc<Self>, why: &str) {
+        self.toast(self.get::<window::Words>().invoke_not_done(why.into()), None, true);
+    }
+
+    /// A message that goes away by itself.
+    fn toast(self: &Rc<Self>, text: SharedString, undo: Option<u64>, error: bool) {
+        let id = {
+            let mut state = self.state.borrow_mut();
+            state.next_toast += 1;
+            // What can be undone carries the desk's number; both stay small.
+            undo.map_or(-state.next_toast, int)
+        };
+        while self.toasts.row_count() >= TOASTS_MAX {
+            self.toasts.remove(0);
+        }
+        self.toasts.push(window::ToastVm { id, text, undo: undo.is_some(), error });
+        let weak = Rc::downgrade(self);
+        slint::Timer::single_shot(TOAST, move || {
+            if let Some(app) = weak.upgrade() {
+                app.dismiss(id);
+            }
+        });
+    }
+
+    fn dismiss(&self, id: i32) {
+        if let Some(at) = self.toasts.iter().position(|toast| toast.id == id) {
+            self.toasts.remove(at);
+        }
+    }
+
+    fn language(&self) -> Language {
+        self.state.borrow().settings.language
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        let id = self.id;
+        // The thread may be ending.
+        let _ = APPS.try_with(|apps| apps.borrow_mut().remove(&id));
+    }
+}
+
+fn pump(id: u64) {
+    let app = APPS.with(|apps| apps.borrow().get(&id).and_then(Weak::upgrade));
+    if let Some(app) = app {
+        app.pump();
+    }
+}
+
+/// A count as the window takes it.
+fn int(count: impl TryInto<i32>) -> i32 {
+    count.try_into().unwrap_or(i32::MAX)
+}
+
+/// A place in a list as the window gives it.
+fn at(index: i32) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
+}
+
+/// A handler that does nothing once the window's state is gone.
+fn handler<F: Fn(&Rc<App>)>(app: &Rc<App>, act: F) -> impl Fn() + use<F> {
+    let weak = Rc::downgrade(app);
+    move || {
+        if let Some(app) = weak.upgrade() {
+            act(&app);
+        }
+    }
+}
+
+/// [`handler`], with what the window says.
+fn handler1<A, F: Fn(&Rc<App>, A)>(app: &Rc<App>, act: F) -> impl Fn(A) + use<A, F> {
+    let weak = Rc::downgrade(app);
+    move |said| {
+        if let Some(app) = weak.upgrade() {
+            act(&app, said);
+        }
+    }
+}
+
+/// [`handler`], with two things that the window says.
+fn handler2<A, B, F: Fn(&Rc<App>, A, B)>(app: &Rc<App>, act: F) -> impl Fn(A, B) + use<A, B, F> {
+    let weak = Rc::downgrade(app);
+    move |one, two| {
+        if let Some(app) = weak.upgrade() {
+            act(&app, one, two);
+        }
+    }
+}
+
+fn model<T: Clone + 'static>(items: Vec<T>) -> ModelRc<T> {
+    ModelRc::new(VecModel::from(items))
+}

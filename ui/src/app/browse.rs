@@ -1,0 +1,429 @@
+//! Tables, the list and the details of a row.
+
+use super::{App, at, handler, handler1, handler2, int, model};
+use crate::desk::{Ask, Done, RowNews};
+use crate::window::{Browse, Detail, DetailLine, Filter, NavItem, Shell, Words};
+use std::rc::Rc;
+use std::sync::Arc;
+use tombolo_client::listing::{Listing, Order, Standings, Wanted};
+use tombolo_client::protocol::change::Op;
+use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
+use tombolo_client::protocol::outbox::Write;
+use tombolo_client::protocol::schema::{Kind, Schema, Table};
+use tombolo_client::protocol::value::Value;
+use tombolo_client::view::RowStanding;
+use tombolo_client::{LocalWrite, Status, TableInfo};
+
+/// A filter with the values of its choices; the first choice is "all".
+pub(super) struct Offered {
+    field: FieldTag,
+    values: Vec<Value>,
+}
+
+/// Filters beside each other; more do not fit.
+const FILTERS_MAX: usize = 2;
+
+impl App {
+    pub(super) fn bind_browse(self: &Rc<Self>) {
+        let browse = self.get::<Browse>();
+        browse.on_select_table(handler1(self, |app, index| app.select_table(index)));
+        browse.on_select_row(handler1(self, |app, index| app.select_index(index)));
+        browse.on_search(handler1(self, |app, text: slint::SharedString| {
+            app.state.borrow_mut().wanted.text = text.to_string();
+            app.find();
+        }));
+        browse.on_set_standing(handler1(self, |app, standing| {
+            app.state.borrow_mut().wanted.standings =
+                [Standings::All, Standings::Pending, Standings::Review][at(standing).min(2)];
+            app.find();
+        }));
+        browse.on_set_filter(handler2(self, |app, filter, choice| app.set_filter(at(filter), at(choice))));
+        browse.on_clear_filters(handler(self, |app| {
+            app.state.borrow_mut().wanted = Wanted::default();
+            let browse = app.get::<Browse>();
+            browse.set_text("".into());
+            browse.set_standing(0);
+            app.offer_filters();
+            app.find();
+        }));
+        browse.on_sort(handler2(self, |app, column, descending| app.sort(at(column), descending)));
+        browse.on_delete_record(handler(self, |app| {
+            if app.get::<Detail>().get_shown() && !app.get::<Detail>().get_gone() && app.get::<Browse>().get_can_write() {
+                app.get::<Shell>().set_delete_open(true);
+            }
+        }));
+        self.get::<Shell>().on_delete_row(handler(self, |app| app.delete_row()));
+        let detail = self.get::<Detail>();
+        detail.on_follow(handler1(self, |app, line| app.follow(at(line))));
+        detail.on_back(handler(self, |app| {
+            let back = app.state.borrow_mut().back.pop();
+            if let Some(key) = back {
+                app.go_to(key, false);
+            }
+        }));
+        detail.on_discard_field(handler1(self, |app, line| {
+            let field = app.line_field(at(line));
+            if let (Some(key), Some(field)) = (app.state.borrow().selected, field) {
+                app.ask(Ask::Discard { key, field: Some(field) });
+            }
+        }));
+        detail.on_discard_all(handler(self, |app| {
+            if let Some(key) = app.state.borrow().selected {
+                app.ask(Ask::Discard { key, field: None });
+            }
+        }));
+        detail.on_decide(handler(self, |app| {
+            let key = app.state.borrow().selected;
+            app.decide(key);
+        }));
+    }
+
+    pub(super) fn schema(self: &Rc<Self>, schema: Arc<Schema>) {
+        let (first, form) = {
+            let mut state = self.state.borrow_mut();
+            let stays = state.table.filter(|table| schema.table(*table).is_some());
+            state.schema = Some(schema.clone());
+            if let Some(form) = &mut state.form {
+                form.schema_changed(&schema);
+            }
+            (stays.is_none(), state.form.is_some())
+        };
+        self.get::<Shell>().set_workspace(schema.name.as_str().into());
+        if form {
+            self.show_form_fields(true);
+        }
+        if first {
+            self.select_table(0);
+        } else {
+            self.show_table_head();
+        }
+    }
+
+    pub(super) fn status(self: &Rc<Self>, status: &Status, tables: Vec<TableInfo>) {
+        let language = self.language();
+        let items = tables.iter().map(|table| NavItem {
+            title: table.label.as_str().into(),
+            count: language.count(table.rows).into(),
+            pending: int(table.pending),
+            review: int(table.review),
+        });
+        let items: Vec<NavItem> = items.collect();
+        let last = {
+            let mut state = self.state.borrow_mut();
+            state.tables = tables;
+            state.last_sync_ms = status.caught_up_at_ms;
+            if status.caught_up_at_ms == 0 { None } else { state.locale().moment(status.caught_up_at_ms) }
+        };
+        let shell = self.get::<Shell>();
+        shell.set_pending(int(status.pending));
+        shell.set_review(int(status.conflicts + status.refused));
+        shell.set_last_sync(last.unwrap_or_default().into());
+        let browse = self.get::<Browse>();
+        browse.set_filling(status.filling > 0 || status.caught_up_at_ms == 0);
+        browse.set_tables(model(items));
+        self.connection(status.connection.clone());
+    }
+
+    fn select_table(self: &Rc<Self>, index: i32) {
+        let table = {
+            let mut state = self.state.borrow_mut();
+            let table = state.schema.as_ref().and_then(|schema| schema.tables.get(at(index))).map(|table| table.tag);
+            let Some(table) = table else { return };
+            state.table = Some(table);
+            state.listing = None;
+            state.wanted = Wanted::default();
+            state.selected = None;
+            state.row = None;
+            state.back.clear();
+            table
+        };
+        let browse = self.get::<Browse>();
+        browse.set_table(index);
+        browse.set_selected(-1);
+        browse.set_text("".into());
+        browse.set_standing(0);
+        browse.set_column(0);
+        browse.set_descending(false);
+        self.rows.clear();
+        browse.set_total(0);
+        self.get::<Detail>().set_shown(false);
+        self.show_table_head();
+        self.ask(Ask::Row(None));
+        self.ask(Ask::Table(table));
+    }
+
+    /// Title, columns and filters of the table.
+    fn show_table_head(self: &Rc<Self>) {
+        let words = self.get::<Words>();
+        let by_title = words.invoke_by_title();
+        let (title, columns) = {
+            let state = self.state.borrow();
+            let Some(table) = shown_table(&state) else { return };
+            let columns = sortable(table).map(|(_, label)| label.as_str().into());
+            (table.label.clone(), std::iter::once(by_title).chain(columns).collect::<Vec<slint::SharedString>>())
+        };
+        let browse = self.get::<Browse>();
+        browse.set_table_title(title.into());
+        browse.set_columns(model(columns));
+        browse.set_can_write(true);
+        self.offer_filters();
+    }
+
+    /// Choice and yes-or-no fields, and references to short tables, are offered as filters.
+    fn offer_filters(self: &Rc<Self>) {
+        let words = self.get::<Words>();
+        let (any, yes, no) = (words.invoke_any(), words.invoke_yes(), words.invoke_no());
+        let mut offered = Vec::new();
+        let mut shown = Vec::new();
+        {
+            let state = self.state.borrow();
+            let Some(table) = shown_table(&state) else { return };
+            for field in &table.fields {
+                let choices: Vec<(slint::SharedString, Value)> = if !field.choices.is_empty() {
+                    field.choices.iter().map(|choice| (choice.as_str().into(), Value::text(choice))).collect()
+                } else if field.kind == Kind::Bool {
+                    vec![(yes.clone(), Value::Bool(true)), (no.clone(), Value::Bool(false))]
+                } else {
+                    continue;
+                };
+                let wanted = state.wanted.equal.iter().find(|(tag, _)| *tag == field.tag);
+                let choice = wanted.and_then(|(_, value)| choices.iter().position(|(_, choice)| choice == value));
+                let texts = std::iter::once(any.clone()).chain(choices.iter().map(|(text, _)| text.clone()));
+                shown.push(Filter {
+                    label: field.label.as_str().into(),
+                    choices: model(texts.collect()),
+                    choice: choice.map_or(0, |choice| int(choice + 1)),
+                    reference: false,
+                    text: "".into(),
+                });
+                offered.push(Offered { field: field.tag, values: choices.into_iter().map(|(_, value)| value).collect() });
+                if offered.len() == FILTERS_MAX {
+                    break;
+                }
+            }
+        }
+        self.state.borrow_mut().filters = offered;
+        self.get::<Browse>().set_filters(model(shown));
+    }
+
+    fn set_filter(self: &Rc<Self>, filter: usize, choice: usize) {
+        {
+            let mut state = self.state.borrow_mut();
+            let Some(Offered { field, values }) = state.filters.get(filter) else { return };
+            let (field, value) = (*field, choice.checked_sub(1).and_then(|choice| values.get(choice)).cloned());
+            state.wanted.equal.retain(|(tag, _)| *tag != field);
+            state.wanted.equal.extend(value.map(|value| (field, value)));
+        }
+        self.find();
+    }
+
+    fn sort(self: &Rc<Self>, column: usize, descending: bool) {
+        let by = {
+            let mut state = self.state.borrow_mut();
+            state.wanted.descending = descending;
+            let Some(table) = shown_table(&state) else { return };
+            column.checked_sub(1).and_then(|column| sortable(table).nth(column)).map(|(tag, _)| tag)
+        };
+        self.get::<Browse>().set_descending(descending);
+        self.ask(Ask::Order(Order { by }));
+        self.find();
+    }
+
+    pub(super) fn listing(self: &Rc<Self>, table: TableTag, listing: Listing) {
+        {
+            let mut state = self.state.borrow_mut();
+            if state.table != Some(table) {
+                return;
+            }
+            state.listing = Some(listing);
+        }
+        self.find();
+    }
+
+    /// Searches the snapshot, in memory, and shows what was found.
+    fn find(self: &Rc<Self>) {
+        let (listing, places, of, filtered, selected) = {
+            let state = self.state.borrow();
+            let Some(listing) = state.listing.clone() else { return };
+            let wanted = &state.wanted;
+            let filtered =
+                !wanted.text.trim().is_empty() || wanted.standings != Standings::All || !wanted.equal.is_empty();
+            let places = listing.find(wanted);
+            let of = listing.len();
+            let selected = state.selected.filter(|key| Some(key.table) == state.table);
+            (listing, places, of, filtered, selected)
+        };
+        let total = places.len();
+        self.rows.show(listing, places);
+        let browse = self.get::<Browse>();
+        browse.set_total(int(total));
+        browse.set_of(int(of));
+        browse.set_filtered(filtered);
+        let position = selected.and_then(|key| self.rows.position(key.id));
+        browse.set_selected(position.map_or(-1, int));
+    }
+
+    fn select_index(self: &Rc<Self>, index: i32) {
+        let Some((id, _)) = self.rows.id(at(index)) else { return };
+        let key = {
+            let mut state = self.state.borrow_mut();
+            let Some(table) = state.table else { return };
+            let key = RowKey { table, id };
+            state.selected = Some(key);
+            state.back.clear();
+            key
+        };
+        self.get::<Browse>().set_selected(index);
+        self.ask(Ask::Row(Some(key)));
+    }
+
+    /// Shows a row, of whatever table.
+    pub(super) fn go_to(self: &Rc<Self>, key: RowKey, remember: bool) {
+        let (before, index) = {
+            let state = self.state.borrow();
+            let index = state.schema.as_ref().and_then(|schema| schema.tables.iter().position(|table| table.tag == key.table));
+            (state.selected, index)
+        };
+        let Some(index) = index else { return };
+        let back = self.state.borrow().back.clone();
+        if self.state.borrow().table != Some(key.table) {
+            self.select_table(int(index));
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            state.selected = Some(key);
+            state.back = back;
+            state.back.extend(before.filter(|before| remember && *before != key));
+        }
+        self.ask(Ask::Row(Some(key)));
+        self.find();
+    }
+
+    fn line_field(&self, line: usize) -> Option<FieldTag> {
+        let state = self.state.borrow();
+        shown_table(&state)?.fields.get(line).map(|field| field.tag)
+    }
+
+    fn follow(self: &Rc<Self>, line: usize) {
+        let target = {
+            let state = self.state.borrow();
+            let field = shown_table(&state).and_then(|table| table.fields.get(line));
+            let view = state.row.as_ref().and_then(|row| row.view.as_ref());
+            match (field.and_then(|field| Some((field.tag, field.reference?))), view) {
+                (Some((tag, reference)), Some(view)) => match view.value(tag) {
+                    Value::Uuid(bytes) => Some(RowKey { table: reference.table, id: RowId(uuid::Uuid::from_bytes(*bytes)) }),
+                    _ => None,
+                },
+                _ => None,
+            }
+        };
+        if let Some(key) = target {
+            self.go_to(key, true);
+        }
+    }
+
+    pub(super) fn row(self: &Rc<Self>, news: RowNews) {
+        let edit = {
+            let mut state = self.state.borrow_mut();
+            if state.selected != Some(news.key) {
+                return;
+            }
+            if let Some(form) = state.form.as_mut().filter(|form| form.key == news.key) {
+                form.row_changed(news.view.as_ref());
+            }
+            state.row = Some(news);
+            std::mem::take(&mut state.edit_wanted)
+        };
+        self.show_row();
+        self.show_form_fields(false);
+        if edit {
+            self.open_edit_form();
+        }
+    }
+
+    /// Puts the details of the row into the window.
+    pub(super) fn show_row(self: &Rc<Self>) {
+        let words = self.get::<Words>();
+        let (yes, no) = (words.invoke_yes(), words.invoke_no());
+        let detail = self.get::<Detail>();
+        let state = self.state.borrow();
+        let (Some(row), Some(schema)) = (state.row.as_ref(), state.schema.as_ref()) else { return };
+        let Some(table) = schema.table(row.key.table) else { return };
+        let locale = state.locale();
+        let pending = row.pending.as_ref().map(|pending| &pending.change);
+        let is_new = pending.is_some_and(|change| change.op == Op::Create);
+        let show = |tag: FieldTag, value: &Value| -> slint::SharedString {
+            let Some(field) = table.field(tag) else { return "".into() };
+            match (value, field.reference) {
+                (Value::Bool(true), _) => yes.clone(),
+                (Value::Bool(false), _) => no.clone(),
+                (_, Some(_)) => {
+                    let title = row.references.iter().find(|(of, _)| *of == tag).map(|(_, title)| title.as_str());
+                    title.filter(|title| !title.is_empty()).map_or_else(|| locale.show(field, value).into(), Into::into)
+                }
+                _ => locale.show(field, value).into(),
+            }
+        };
+        let lines: Vec<DetailLine> = table
+            .fields
+            .iter()
+            .map(|field| {
+                let value = row.view.as_ref().map(|view| view.value(field.tag).clone()).unwrap_or_default();
+                let edit = pending.filter(|_| !is_new).and_then(|change| change.fields.get(&field.tag));
+                let edit = edit.filter(|edit| edit.base_value.as_ref() != Some(&edit.value));
+                let base = edit.and_then(|edit| edit.base_value.as_ref());
+                DetailLine {
+                    tag: int(field.tag.0),
+                    label: field.label.as_str().into(),
+                    value: show(field.tag, &value),
+                    reference: field.reference.is_some(),
+                    flag: field.kind == Kind::Bool,
+                    pending: edit.is_some(),
+                    base: match base {
+                        Some(base) if field.reference.is_none() => show(field.tag, base),
+                        _ => "".into(),
+                    },
+                }
+            })
+            .collect();
+        let standing = row.view.as_ref().map_or(RowStanding::Clean, |view| view.standing);
+        let version = row.view.as_ref().map(|view| view.version.0.to_string()).unwrap_or_default();
+        let values = (row.title.clone(), row.view.is_none(), lines, state.back.is_empty());
+        drop(state);
+        let (title, gone, lines, no_back) = values;
+        detail.set_title(if title.is_empty() { "—".into() } else { title.into() });
+        detail.set_version(version.into());
+        detail.set_gone(gone);
+        detail.set_pending(int(lines.iter().filter(|line| line.pending).count()));
+        detail.set_lines(model(lines));
+        detail.set_is_new(is_new);
+        detail.set_conflict(standing == RowStanding::Conflict);
+        detail.set_refused(standing == RowStanding::Refused);
+        detail.set_can_back(!no_back);
+        detail.set_shown(true);
+    }
+
+    fn delete_row(self: &Rc<Self>) {
+        let write = {
+            let state = self.state.borrow();
+            let view = state.row.as_ref().and_then(|row| row.view.as_ref());
+            view.map(|view| LocalWrite { key: view.key, write: Write::Delete, seen: Some(view.seen.clone()) })
+        };
+        if let Some(write) = write {
+            self.ask(Ask::Write { writes: vec![write], done: Done::Deleted });
+        }
+    }
+}
+
+fn shown_table(state: &super::State) -> Option<&Table> {
+    state.schema.as_ref()?.table(state.table?)
+}
+
+/// Fields that rows can be sorted by, beside the title.
+fn sortable(table: &Table) -> impl Iterator<Item = (FieldTag, &String)> {
+    let fields = table.fields.iter().filter(|field| {
+        let plain = field.kind != Kind::Bytes && (field.kind != Kind::Uuid || field.reference.is_some());
+        plain && !field.multiline && table.title.first() != Some(&field.tag)
+    });
+    fields.map(|field| (field.tag, &field.label))
+}

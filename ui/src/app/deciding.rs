@@ -1,0 +1,274 @@
+//! The conflict dialog.
+
+use super::form::wrong;
+use super::{App, at, handler, handler1, handler2, int, model};
+use crate::desk::Ask;
+use crate::presenters::decision::{Decision, Line, Merge, Piece, Side, is_long, words};
+use crate::presenters::values::Locale;
+use crate::window::{self, Conflict, ConflictKind, ConflictLine, Shell, Words, WordPiece};
+use slint::{Model, SharedString};
+use std::rc::Rc;
+use tombolo_client::protocol::ids::RowKey;
+use tombolo_client::protocol::outbox;
+use tombolo_client::protocol::value::Value;
+
+impl App {
+    pub(super) fn bind_deciding(self: &Rc<Self>) {
+        let conflict = self.get::<Conflict>();
+        conflict.on_choose(handler2(self, |app, line, side: window::Side| {
+            app.change_decision(|decision| decision.choose(at(line), side_of(side)));
+        }));
+        conflict.on_choose_value(handler2(self, |app, line, text: SharedString| {
+            app.change_decision(|decision| decision.type_in(at(line), &text));
+        }));
+        conflict.on_choose_all(handler1(self, |app, side: window::Side| {
+            app.change_decision(|decision| {
+                if decision.about_row() {
+                    decision.decide_row(side_of(side));
+                } else {
+                    decision.choose_all(side_of(side));
+                }
+            });
+        }));
+        conflict.on_apply(handler(self, |app| app.apply()));
+        conflict.on_cancel(handler(self, |app| app.close_decision()));
+        conflict.on_next(handler(self, |app| {
+            let next = app.next_conflict();
+            app.decide(next);
+        }));
+    }
+
+    /// Opens the dialog for a row, or for the first one.
+    pub(super) fn decide(self: &Rc<Self>, key: Option<RowKey>) {
+        let known = {
+            let mut state = self.state.borrow_mut();
+            let found = match key {
+                Some(key) => state.conflicts.iter().find(|(view, _)| view.key == key).cloned(),
+                None => state.conflicts.first().cloned(),
+            };
+            let Some((view, title)) = found else {
+                drop(state);
+                return self.decide_later(key);
+            };
+            let default = [Side::None, Side::Mine, Side::Server][usize::from(state.settings.conflict_default.min(2))];
+            let Some(schema) = state.schema.clone() else { return };
+            state.decision = Decision::new(&schema, &view, default, state.locale());
+            (state.label(view.key.table), title)
+        };
+        let conflict = self.get::<Conflict>();
+        conflict.set_table(known.0.into());
+        conflict.set_title(if known.1.is_empty() { "—".into() } else { known.1.into() });
+        conflict.set_moved(false);
+        conflict.set_dropped(0);
+        conflict.set_trouble("".into());
+        conflict.set_show_unchanged(false);
+        self.show_decision(true);
+        self.get::<Shell>().set_conflict_open(true);
+    }
+
+    /// What is pending is read first, where nobody looked at it yet.
+    fn decide_later(self: &Rc<Self>, key: Option<RowKey>) {
+        if self.state.borrow().decide_wanted.is_some() || self.get::<Shell>().get_review() == 0 {
+            return;
+        }
+        self.state.borrow_mut().decide_wanted = Some(key);
+        self.ask(Ask::PendingShown(true));
+    }
+
+    fn next_conflict(&self) -> Option<RowKey> {
+        let state = self.state.borrow();
+        let now = state.decision.as_ref().map(|decision| decision.key);
+        let here = state.conflicts.iter().position(|(view, _)| Some(view.key) == now);
+        let count = state.conflicts.len();
+        let next = here.map_or(0, |here| (here + 1) % count.max(1));
+        state.conflicts.get(next).map(|(view, _)| view.key)
+    }
+
+    fn change_decision(self: &Rc<Self>, change: impl FnOnce(&mut Decision)) {
+        {
+            let mut state = self.state.borrow_mut();
+            let Some(decision) = &mut state.decision else { return };
+            change(decision);
+        }
+        self.show_decision(false);
+    }
+
+    fn show_decision(self: &Rc<Self>, anew: bool) {
+        let words = self.get::<Words>();
+        let (yes, no) = (words.invoke_yes(), words.invoke_no());
+        let shown = {
+            let state = self.state.borrow();
+            let Some(decision) = &state.decision else { return };
+            let locale = state.locale();
+            let lines: Vec<ConflictLine> =
+                (0..decision.lines.len()).map(|at| line_vm(decision, at, &locale, (&yes, &no))).collect();
+            let count = |merge| int(decision.lines.iter().filter(|line| line.merge == merge).count());
+            let when = decision.author.as_ref().and_then(|(_, at_ms)| locale.moment(*at_ms)).unwrap_or_default();
+            let who = decision.author.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
+            let left = state.conflicts.iter().filter(|(view, _)| view.key != decision.key).count();
+            let counts = (count(Merge::Conflict), count(Merge::FromMine), count(Merge::Unchanged));
+            (lines, counts, when, who, left, int(decision.undecided()), kind_of(decision.kind))
+        };
+        let (lines, counts, when, who, left, undecided, kind) = shown;
+        let conflict = self.get::<Conflict>();
+        conflict.set_kind(kind);
+        conflict.set_who(who.into());
+        conflict.set_when(when.into());
+        conflict.set_conflicts(counts.0);
+        conflict.set_merged(counts.1);
+        conflict.set_unchanged(counts.2);
+        conflict.set_undecided(undecided);
+        conflict.set_left(int(left));
+        if anew || lines.len() != self.lines.row_count() {
+            self.lines.set_vec(lines);
+            return;
+        }
+        for (at, mut line) in lines.into_iter().enumerate() {
+            let Some(before) = self.lines.row_data(at) else { continue };
+            // Models are compared by identity.
+            if before.mine == line.mine && before.server == line.server && before.base == line.base {
+                line.mine_words = before.mine_words.clone();
+                line.server_words = before.server_words.clone();
+            }
+            if before != line {
+                self.lines.set_row_data(at, line);
+            }
+        }
+    }
+
+    fn apply(self: &Rc<Self>) {
+        let ask = {
+            let state = self.state.borrow();
+            let Some(decision) = &state.decision else { return };
+            let Some(resolution) = decision.resolution() else { return };
+            Ask::Resolve { key: decision.key, shown: decision.server.clone(), resolution }
+        };
+        self.ask(ask);
+    }
+
+    pub(super) fn decided(self: &Rc<Self>) {
+        self.close_decision();
+    }
+
+    /// The decision was not taken: what moved is shown, and the choices that hold are kept.
+    pub(super) fn not_decided(self: &Rc<Self>, why: &str) {
+        self.get::<Conflict>().set_trouble(why.into());
+        self.ask(Ask::PendingShown(true));
+    }
+
+    fn close_decision(self: &Rc<Self>) {
+        self.state.borrow_mut().decision = None;
+        self.get::<Shell>().set_conflict_open(false);
+        if !self.get::<Shell>().get_pending_open() {
+            self.ask(Ask::PendingShown(false));
+        }
+    }
+
+    /// The conflicts were read again: an open dialog whose row moved says so.
+    pub(super) fn conflicts_changed(self: &Rc<Self>) {
+        enum Now {
+            Same,
+            Moved(usize),
+            Gone,
+        }
+        let now = {
+            let mut state = self.state.borrow_mut();
+            let Some(key) = state.decision.as_ref().map(|decision| decision.key) else { return };
+            let view = state.conflicts.iter().find(|(view, _)| view.key == key).map(|(view, _)| view.clone());
+            let schema = state.schema.clone();
+            match (view, schema, state.decision.as_mut()) {
+                (Some(view), Some(schema), Some(decision)) => {
+                    if decision.server == view.server && decision.kind == view.conflict.kind {
+                        Now::Same
+                    } else {
+                        Now::Moved(decision.moved(&schema, &view))
+                    }
+                }
+                _ => Now::Gone,
+            }
+        };
+        match now {
+            Now::Same => self.show_decision(false),
+            Now::Moved(dropped) => {
+                let conflict = self.get::<Conflict>();
+                conflict.set_moved(true);
+                conflict.set_dropped(int(dropped));
+                conflict.set_trouble("".into());
+                self.show_decision(false);
+            }
+            // It was decided, or settled by itself.
+            Now::Gone => self.close_decision(),
+        }
+    }
+}
+
+fn line_vm(decision: &Decision, at: usize, locale: &Locale, flags: (&SharedString, &SharedString)) -> ConflictLine {
+    let Line { field, base, mine, server, merge, side, other, group } = &decision.lines[at];
+    let show = |value: &Value| -> SharedString {
+        match value {
+            Value::Bool(true) => flags.0.clone(),
+            Value::Bool(false) => flags.1.clone(),
+            value => locale.show(field, value).into(),
+        }
+    };
+    let (base, mine, server) = (base.as_ref().map(show).unwrap_or_default(), show(mine), show(server));
+    let long = *merge != Merge::Unchanged && [&base, &mine, &server].iter().any(|text| is_long(text));
+    let pieces = |text: &SharedString| if long && !base.is_empty() { word_pieces(&base, text) } else { Vec::new() };
+    ConflictLine {
+        label: field.label.as_str().into(),
+        mine_words: model(pieces(&mine)),
+        server_words: model(pieces(&server)),
+        base,
+        mine,
+        server,
+        other: other.as_str().into(),
+        side: match side {
+            Side::None if *merge == Merge::Unchanged => window::Side::Server,
+            Side::None => window::Side::None,
+            Side::Mine => window::Side::Mine,
+            Side::Server => window::Side::Server,
+            Side::Other => window::Side::Other,
+        },
+        merge: match merge {
+            Merge::Conflict => window::Merge::Conflict,
+            Merge::FromMine => window::Merge::FromMine,
+            Merge::Unchanged => window::Merge::Unchanged,
+        },
+        group: group.as_str().into(),
+        long,
+        wrong: wrong(decision.wrong(at)),
+    }
+}
+
+fn word_pieces(base: &str, text: &str) -> Vec<WordPiece> {
+    let pieces = words(base, text).into_iter();
+    pieces
+        .map(|(piece, text)| WordPiece {
+            text: text.into(),
+            piece: match piece {
+                Piece::Same => window::Piece::Same,
+                Piece::Removed => window::Piece::Removed,
+                Piece::Added => window::Piece::Added,
+            },
+        })
+        .collect()
+}
+
+fn side_of(side: window::Side) -> Side {
+    match side {
+        window::Side::None => Side::None,
+        window::Side::Mine => Side::Mine,
+        window::Side::Server => Side::Server,
+        window::Side::Other => Side::Other,
+    }
+}
+
+pub(super) fn kind_of(kind: outbox::ConflictKind) -> ConflictKind {
+    match kind {
+        outbox::ConflictKind::UpdateUpdate => ConflictKind::Fields,
+        outbox::ConflictKind::UpdateDelete => ConflictKind::TheyDeleted,
+        outbox::ConflictKind::DeleteUpdate => ConflictKind::IDeleted,
+        outbox::ConflictKind::CreateCreate => ConflictKind::CreatedTwice,
+        outbox::ConflictKind::Unique => ConflictKind::Duplicate,
+    }
+}

@@ -1,0 +1,146 @@
+//! Settings, export and import.
+
+use super::form::language;
+use super::{App, handler, handler1, int, model};
+use crate::desk::{Ask, Import};
+use crate::presenters::values::Language;
+use crate::window::{Import as ImportWindow, ImportLine, Settings as SettingsWindow, Shell, SyncMode, Theme, ThemeMode, Words};
+use slint::SharedString;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// What the About dialog says of the parts that are not ours.
+const LICENCES: &str = "Tombolo: MIT OR Apache-2.0. Inter typeface: SIL Open Font License 1.1, \
+    Copyright The Inter Project Authors. Lucide icons: ISC License, Copyright Lucide Icons and Contributors. \
+    Slint: royalty-free desktop licence 2.0.";
+
+impl App {
+    pub(super) fn bind_files(self: &Rc<Self>) {
+        let settings = self.get::<SettingsWindow>();
+        settings.set_version(env!("CARGO_PKG_VERSION").into());
+        settings.set_licences(LICENCES.into());
+        settings.on_changed(handler(self, |app| app.settings_changed()));
+        settings.on_export(handler(self, |app| {
+            let folder = app.get::<SettingsWindow>().get_export_to();
+            app.ask(Ask::Export(PathBuf::from(folder.trim())));
+        }));
+        self.get::<Shell>().on_open_import(handler(self, |app| {
+            let (Some(table), label) = ({ app.state.borrow().table }, app.get::<crate::window::Browse>().get_table_title()) else { return };
+            let _ = table;
+            app.clear_import();
+            app.get::<ImportWindow>().set_table(label);
+            app.get::<Shell>().set_import_open(true);
+        }));
+        let import = self.get::<ImportWindow>();
+        import.on_look(handler1(self, |app, file: SharedString| {
+            app.clear_import();
+            if let Some(table) = app.state.borrow().table {
+                app.ask(Ask::Preview { table, file: PathBuf::from(file.trim()) });
+            }
+        }));
+        import.on_run(handler(self, |app| {
+            let file = app.get::<ImportWindow>().get_file();
+            if let Some(table) = app.state.borrow().table {
+                app.ask(Ask::Import { table, file: PathBuf::from(file.trim()) });
+            }
+        }));
+        import.on_cancel(handler(self, |app| app.get::<Shell>().set_import_open(false)));
+    }
+
+    // ---- settings ----
+
+    /// Puts what was chosen earlier into the window.
+    pub(super) fn apply_settings(self: &Rc<Self>) {
+        let chosen = self.state.borrow().settings.clone();
+        // English is not translated to, so that there is nothing to select.
+        let _ = slint::select_bundled_translation(if chosen.language == Language::English { "" } else { chosen.language.code() });
+        let theme = self.get::<Theme>();
+        theme.set_mode([ThemeMode::System, ThemeMode::Light, ThemeMode::Dark][usize::from(chosen.theme.min(2))]);
+        theme.set_scale(chosen.scale());
+        let settings = self.get::<SettingsWindow>();
+        let at = Language::ALL.iter().position(|language| *language == chosen.language).unwrap_or_default();
+        settings.set_language(int(at));
+        settings.set_theme(i32::from(chosen.theme));
+        settings.set_text_size(i32::from(chosen.text_size));
+        settings.set_conflict_default(i32::from(chosen.conflict_default));
+        if settings.get_export_to().is_empty() {
+            let home = directories::UserDirs::new().map(|dirs| dirs.document_dir().unwrap_or(dirs.home_dir()).join("tombolo-export"));
+            settings.set_export_to(home.unwrap_or_else(|| PathBuf::from("tombolo-export")).display().to_string().into());
+        }
+        self.get::<Shell>().set_mode([SyncMode::Manual, SyncMode::Automatic, SyncMode::Metered][usize::from(chosen.mode.min(2))]);
+    }
+
+    fn settings_changed(self: &Rc<Self>) {
+        let window = self.get::<SettingsWindow>();
+        let byte = |value: i32| u8::try_from(value).unwrap_or_default();
+        {
+            let mut state = self.state.borrow_mut();
+            state.settings.language = language(super::at(window.get_language()));
+            state.settings.theme = byte(window.get_theme());
+            state.settings.text_size = byte(window.get_text_size());
+            state.settings.conflict_default = byte(window.get_conflict_default());
+        }
+        self.apply_settings();
+        self.keep_settings();
+        // What Rust made of values is made again in the new language.
+        self.ask(Ask::Retry);
+    }
+
+    pub(super) fn keep_settings(self: &Rc<Self>) {
+        let kept = self.state.borrow().settings.write(&self.data);
+        if let Err(error) = kept {
+            self.trouble(&error.to_string());
+        }
+    }
+
+    // ---- files ----
+
+    pub(super) fn exported(self: &Rc<Self>, result: Result<(usize, String), String>) {
+        let words = self.get::<Words>();
+        let (text, error) = match result {
+            Ok((count, place)) => (words.invoke_exported(int(count), place.into()), false),
+            Err(why) => (words.invoke_not_done(why.into()), true),
+        };
+        self.get::<SettingsWindow>().set_exported(text.clone());
+        self.toast(text, None, error);
+    }
+
+    fn clear_import(&self) {
+        let import = self.get::<ImportWindow>();
+        import.set_columns(model(Vec::new()));
+        import.set_problems(model(Vec::new()));
+        import.set_sample(model(Vec::new()));
+        import.set_trouble("".into());
+        import.set_ready(false);
+        import.set_rows(0);
+    }
+
+    pub(super) fn previewed(self: &Rc<Self>, result: Result<Import, String>) {
+        let import = self.get::<ImportWindow>();
+        match result {
+            Err(why) => import.set_trouble(why.into()),
+            Ok(preview) => {
+                let columns = preview.columns.into_iter().map(|(header, label)| match label {
+                    Some(label) => SharedString::from(format!("{header}  →  {label}")),
+                    None => header.into(),
+                });
+                let lines = |lines: Vec<String>| model(lines.into_iter().map(|text| ImportLine { text: text.into() }).collect());
+                import.set_columns(model(columns.collect()));
+                import.set_ready(preview.problems.is_empty() && preview.rows > 0);
+                import.set_problems(lines(preview.problems));
+                import.set_sample(lines(preview.sample));
+                import.set_rows(int(preview.rows));
+            }
+        }
+    }
+
+    pub(super) fn imported(self: &Rc<Self>, result: Result<usize, String>) {
+        match result {
+            Err(why) => self.get::<ImportWindow>().set_trouble(why.into()),
+            Ok(rows) => {
+                self.get::<Shell>().set_import_open(false);
+                self.toast(self.get::<Words>().invoke_imported(int(rows)), None, false);
+            }
+        }
+    }
+}

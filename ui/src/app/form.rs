@@ -1,0 +1,304 @@
+//! The form, and choosing what a reference points at.
+
+use super::{App, at, handler, handler1, handler2, int, model};
+use crate::desk::{Ask, Done};
+use crate::presenters::form::{Editor, Form, FormField};
+use crate::presenters::values::{Language, Locale, Wrong as Fault};
+use crate::window::{self, Browse, FieldKind, FieldVm, Picker, Shell, Words, Wrong};
+use slint::{Model, SharedString};
+use std::rc::Rc;
+use tombolo_client::listing::{Listing, Wanted};
+use tombolo_client::new_row_id;
+use tombolo_client::protocol::ids::TableTag;
+use tombolo_client::protocol::schema::Kind;
+use tombolo_client::protocol::value::Value;
+
+impl App {
+    pub(super) fn bind_form(self: &Rc<Self>) {
+        let browse = self.get::<Browse>();
+        browse.on_new_record(handler(self, |app| app.open_new_form()));
+        browse.on_edit_record(handler(self, |app| app.open_edit_form()));
+        let form = self.get::<window::Form>();
+        form.on_edit_text(handler2(self, |app, line, text: SharedString| {
+            app.change_form(at(line), |form| form.type_in(at(line), &text));
+        }));
+        form.on_edit_flag(handler2(self, |app, line, choice| {
+            let yes = [Some(false), Some(true), None][at(choice).min(2)];
+            app.change_form(at(line), |form| form.set_flag(at(line), yes));
+        }));
+        form.on_edit_choice(handler2(self, |app, line, choice: i32| {
+            app.change_form(at(line), |form| {
+                // The first choice of a field that may be empty is "nothing".
+                let empty = form.fields.get(at(line)).is_some_and(|field| !field.field.required);
+                let choice = usize::try_from(choice).ok();
+                form.set_choice(at(line), if empty { choice.and_then(|choice| choice.checked_sub(1)) } else { choice });
+            });
+        }));
+        form.on_leave(handler1(self, |app, line| app.change_form(at(line), |form| form.leave(at(line)))));
+        form.on_clear(handler1(self, |app, line| app.change_form(at(line), |form| form.set_reference(at(line), None))));
+        form.on_pick(handler1(self, |app, line| app.pick(at(line))));
+        form.on_save(handler(self, |app| app.save()));
+        form.on_cancel(handler(self, |app| {
+            let dirty = app.state.borrow().form.as_ref().is_some_and(Form::dirty);
+            if dirty {
+                app.get::<Shell>().set_leave_open(true);
+            } else {
+                app.close_form();
+            }
+        }));
+        self.get::<Shell>().on_leave_form(handler(self, |app| app.close_form()));
+        let picker = self.get::<Picker>();
+        picker.on_search(handler1(self, |app, text: SharedString| app.search_candidates(&text)));
+        picker.on_choose(handler1(self, |app, index| app.choose(at(index))));
+        picker.on_cancel(handler(self, |app| app.get::<Shell>().set_picker_open(false)));
+    }
+
+    fn open_new_form(self: &Rc<Self>) {
+        {
+            let mut state = self.state.borrow_mut();
+            let table = state.table.and_then(|table| state.schema.as_ref()?.table(table).cloned());
+            let Some(table) = table else { return };
+            // A scope that there is only one of needs no choosing.
+            let form = Form::create(&table, new_row_id(), &[], state.locale());
+            state.form = Some(form);
+        }
+        self.show_form(true);
+    }
+
+    pub(super) fn open_edit_form(self: &Rc<Self>) {
+        {
+            let mut state = self.state.borrow_mut();
+            let Some(selected) = state.selected else { return };
+            let row = state.row.as_ref().filter(|row| row.key == selected);
+            let Some(row) = row else {
+                // It comes when the row has been read.
+                state.edit_wanted = true;
+                return;
+            };
+            let table = state.schema.as_ref().and_then(|schema| schema.table(row.key.table));
+            let (Some(view), Some(table)) = (row.view.as_ref(), table) else { return };
+            let form = Form::edit(table, view, &row.references, state.locale());
+            state.form = Some(form);
+        }
+        self.show_form(false);
+    }
+
+    fn show_form(self: &Rc<Self>, new: bool) {
+        let (table, title) = {
+            let state = self.state.borrow();
+            let Some(form) = &state.form else { return };
+            let title = state.row.as_ref().filter(|_| !new).map(|row| row.title.clone()).unwrap_or_default();
+            (state.label(form.key.table), title)
+        };
+        let form = self.get::<window::Form>();
+        form.set_is_new(new);
+        form.set_table(table.into());
+        form.set_title(title.into());
+        form.set_gone(false);
+        form.set_faults(0);
+        form.set_trouble("".into());
+        form.set_focus_field(-1);
+        self.show_form_fields(true);
+        self.get::<Shell>().set_form_open(true);
+        // The first field that can be typed in.
+        let first = self.state.borrow().form.as_ref().and_then(|form| {
+            form.fields.iter().position(|field| field.editor != Editor::Fixed)
+        });
+        let weak = Rc::downgrade(self);
+        slint::Timer::single_shot(std::time::Duration::ZERO, move || {
+            if let (Some(app), Some(first)) = (weak.upgrade(), first) {
+                app.get::<window::Form>().set_focus_field(int(first));
+            }
+        });
+    }
+
+    /// Puts the form's fields into the window: anew when the form opens or its fields change, else only those that differ, so that
+    /// whoever types keeps their place.
+    pub(super) fn show_form_fields(self: &Rc<Self>, anew: bool) {
+        let words = self.get::<Words>();
+        let any = SharedString::from("—");
+        let (fields, gone): (Vec<FieldVm>, bool) = {
+            let state = self.state.borrow();
+            let Some(form) = &state.form else { return };
+            (form.fields.iter().map(|field| field_vm(field, form.locale(), &any)).collect(), form.gone)
+        };
+        self.get::<window::Form>().set_gone(gone);
+        drop(words);
+        if anew || fields.len() != self.fields.row_count() {
+            self.fields.set_vec(fields);
+            return;
+        }
+        for (line, field) in fields.into_iter().enumerate() {
+            self.put_field(line, field);
+        }
+    }
+
+    fn put_field(&self, line: usize, mut field: FieldVm) {
+        let Some(before) = self.fields.row_data(line) else { return };
+        // The model of choices is compared by identity; it stays the one that the list was opened with.
+        if before.choices.iter().eq(field.choices.iter()) {
+            field.choices = before.choices.clone();
+        }
+        if before != field {
+            self.fields.set_row_data(line, field);
+        }
+    }
+
+    fn change_form(self: &Rc<Self>, line: usize, change: impl FnOnce(&mut Form)) {
+        let field = {
+            let mut state = self.state.borrow_mut();
+            let Some(form) = &mut state.form else { return };
+            change(form);
+            form.fields.get(line).map(|field| field_vm(field, form.locale(), &"—".into()))
+        };
+        if let Some(field) = field {
+            self.put_field(line, field);
+        }
+    }
+
+    fn save(self: &Rc<Self>) {
+        let (faults, write) = {
+            let mut state = self.state.borrow_mut();
+            let Some(form) = &mut state.form else { return };
+            (form.faults(), form.write())
+        };
+        let window = self.get::<window::Form>();
+        window.set_faults(int(faults.len()));
+        self.show_form_fields(false);
+        if let Some(first) = faults.first() {
+            window.set_focus_field(-1);
+            window.set_focus_field(int(*first));
+            return;
+        }
+        match write {
+            Some(write) => self.ask(Ask::Write { writes: vec![write], done: Done::Saved }),
+            // Nothing was changed.
+            None => self.close_form(),
+        }
+    }
+
+    pub(super) fn close_form(self: &Rc<Self>) {
+        self.state.borrow_mut().form = None;
+        self.get::<Shell>().set_form_open(false);
+    }
+
+    // ---- references ----
+
+    fn pick(self: &Rc<Self>, line: usize) {
+        let (table, label) = {
+            let mut state = self.state.borrow_mut();
+            let field = state.form.as_ref().and_then(|form| form.fields.get(line));
+            let Some(FormField { editor: Editor::Reference(table), field, .. }) = field else { return };
+            let (table, label) = (*table, field.label.clone());
+            state.picking = Some((line, table));
+            state.candidates = None;
+            (table, label)
+        };
+        self.hits.clear();
+        let picker = self.get::<Picker>();
+        picker.set_title(label.into());
+        picker.set_total(0);
+        picker.set_selected(0);
+        self.get::<Shell>().set_picker_open(true);
+        self.ask(Ask::Candidates(table));
+    }
+
+    pub(super) fn candidates(self: &Rc<Self>, table: TableTag, listing: Listing) {
+        {
+            let mut state = self.state.borrow_mut();
+            if state.picking.is_none_or(|(_, wanted)| wanted != table) {
+                return;
+            }
+            state.candidates = Some(listing);
+        }
+        self.search_candidates("");
+    }
+
+    fn search_candidates(self: &Rc<Self>, text: &str) {
+        let Some(listing) = self.state.borrow().candidates.clone() else { return };
+        let places = listing.find(&Wanted { text: text.to_owned(), ..Wanted::default() });
+        let picker = self.get::<Picker>();
+        picker.set_total(int(places.len()));
+        picker.set_selected(0);
+        self.hits.show(listing, places);
+    }
+
+    fn choose(self: &Rc<Self>, index: usize) {
+        let (Some((id, title)), Some((line, _))) = (self.hits.id(index), self.state.borrow_mut().picking.take()) else { return };
+        self.get::<Shell>().set_picker_open(false);
+        self.change_form(line, |form| form.set_reference(line, Some((id, title))));
+    }
+}
+
+fn field_vm(field: &FormField, locale: &Locale, nothing: &SharedString) -> FieldVm {
+    let required = field.field.required;
+    let choices: Vec<SharedString> = {
+        let empty = (!required && field.editor == Editor::Choice).then(|| nothing.clone());
+        empty.into_iter().chain(field.field.choices.iter().map(|choice| choice.as_str().into())).collect()
+    };
+    let offset = usize::from(!required);
+    FieldVm {
+        label: field.field.label.as_str().into(),
+        kind: kind(field.editor),
+        required,
+        text: field.text(locale).into(),
+        flag: match field.flag() {
+            Some(false) => 0,
+            Some(true) => 1,
+            None => 2,
+        },
+        choice: field.choice().map_or(if required { -1 } else { 0 }, |choice| int(choice + offset)),
+        choices: model(choices),
+        wrong: wrong(field.wrong(locale)),
+        dirty: field.dirty(locale),
+        news: field.news.as_ref().map(|news| news_text(field, news, locale)).unwrap_or_default().into(),
+        group: field.group.as_str().into(),
+    }
+}
+
+fn news_text(field: &FormField, news: &Value, locale: &Locale) -> String {
+    match (field.field.kind, news) {
+        (_, Value::Null) | (Kind::Uuid, _) => "—".to_owned(),
+        _ => locale.show(&field.field, news),
+    }
+}
+
+fn kind(editor: Editor) -> FieldKind {
+    match editor {
+        Editor::Line => FieldKind::Text,
+        Editor::Lines => FieldKind::Multiline,
+        Editor::Number => FieldKind::Number,
+        Editor::Date => FieldKind::Date,
+        Editor::Moment => FieldKind::Timestamp,
+        Editor::Choice => FieldKind::Choice,
+        Editor::Flag => FieldKind::Flag,
+        Editor::Reference(_) => FieldKind::Reference,
+        Editor::Fixed => FieldKind::Fixed,
+    }
+}
+
+/// What is wrong, as the window puts it into words.
+pub(super) fn wrong(wrong: Option<Fault>) -> Wrong {
+    use crate::window::Fault as F;
+    let (fault, a) = match wrong {
+        None => (F::None, String::new()),
+        Some(Fault::Required) => (F::Required, String::new()),
+        Some(Fault::NotANumber) => (F::NotANumber, String::new()),
+        Some(Fault::NotWhole) => (F::NotWhole, String::new()),
+        Some(Fault::NotADate(example)) => (F::NotADate, example),
+        Some(Fault::NotATime(example)) => (F::NotATime, example),
+        Some(Fault::TooLong(most)) => (F::TooLong, most.to_string()),
+        Some(Fault::TooShort(least)) => (F::TooShort, least.to_string()),
+        Some(Fault::TooSmall(least)) => (F::TooSmall, least),
+        Some(Fault::TooGreat(most)) => (F::TooGreat, most),
+        Some(Fault::TooManyDecimals(most)) => (F::TooManyDecimals, most.to_string()),
+        Some(Fault::NotAChoice) => (F::NotAChoice, String::new()),
+        Some(Fault::Other(why)) => (F::Other, why),
+    };
+    Wrong { fault, a: a.into() }
+}
+
+/// The language by its place in the settings.
+pub(super) fn language(index: usize) -> Language {
+    Language::ALL.get(index).copied().unwrap_or_default()
+}

@@ -1,0 +1,426 @@
+//! Signing in and out, how the link stands, syncing, history and activity.
+
+use super::shown::{label, op, show};
+use super::{App, handler, handler1, model};
+use crate::desk::{Ask, Deed, Found, SignInFailed};
+use crate::window::{
+    ActivityLine, ChangeLine, Conn, History as HistoryWindow, HistoryLine, Report, Settings as SettingsWindow, Shell, SignIn, SyncMode,
+    Words,
+};
+use slint::SharedString;
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::time::Duration;
+use tombolo_client::paths::store_folder;
+use tombolo_client::protocol::ids::RowKey;
+use tombolo_client::protocol::message::History;
+use tombolo_client::store::Account;
+use tombolo_client::url::ServerUrl;
+use tombolo_client::{Connection, SyncDone, SyncError, SyncProgress};
+
+impl App {
+    pub(super) fn bind_link(self: &Rc<Self>) {
+        let shell = self.get::<Shell>();
+        shell.set_has_network_switch(self.network.is_some());
+        shell.on_sync(handler(self, |app| app.sync(None, false)));
+        shell.on_cancel_sync(handler(self, |app| app.ask(Ask::CancelSync)));
+        shell.on_set_mode(handler1(self, |app, mode: SyncMode| app.set_mode(mode)));
+        shell.on_toggle_network(handler(self, |app| app.toggle_network()));
+        shell.on_open_history(handler(self, |app| app.open_history()));
+        shell.on_open_activity(handler(self, |app| {
+            app.get::<Shell>().set_activity_open(true);
+            app.ask(Ask::Activity);
+        }));
+        shell.on_sign_in_again(handler(self, |app| app.show_sign_in(true)));
+        shell.on_retry_store(handler(self, |app| app.ask(Ask::Retry)));
+        shell.on_quit(handler(self, |_| {
+            // Without an event loop there is nothing to leave.
+            let _ = slint::quit_event_loop();
+        }));
+        let sign_in = self.get::<SignIn>();
+        sign_in.on_sign_in(handler(self, |app| app.sign_in()));
+        sign_in.on_cancel(handler(self, |app| app.get::<SignIn>().set_shown(false)));
+        sign_in.on_address_left(handler1(self, |app, address: SharedString| app.look(&address)));
+        self.get::<HistoryWindow>().on_close(handler(self, |app| {
+            app.state.borrow_mut().history = None;
+            app.get::<Shell>().set_history_open(false);
+        }));
+        self.get::<Report>().on_close(handler(self, |app| app.get::<Shell>().set_report_open(false)));
+        let settings = self.get::<SettingsWindow>();
+        settings.on_sign_out(handler(self, |app| app.get::<Shell>().set_sign_out_open(true)));
+        settings.on_sign_out_anyway(handler(self, |app| app.ask(Ask::SignOut)));
+        settings.on_push_then_sign_out(handler(self, |app| app.sync(None, true)));
+    }
+
+    // ---- the store ----
+
+    pub(super) fn opened(self: &Rc<Self>, account: Option<Account>, has_schema: bool) {
+        self.get::<Shell>().set_conn(Conn::Offline);
+        let signed_in = account.is_some() && has_schema;
+        self.account(account);
+        if signed_in {
+            self.get::<SignIn>().set_shown(false);
+        } else if !self.get::<SignIn>().get_busy() {
+            self.show_sign_in(false);
+        }
+    }
+
+    fn account(self: &Rc<Self>, account: Option<Account>) {
+        let shell = self.get::<Shell>();
+        if let Some(account) = &account {
+            shell.set_user(account.user_name.as_str().into());
+            shell.set_server(account.url.as_str().into());
+        }
+        let no_token = account.as_ref().is_some_and(|account| account.token.is_none());
+        self.state.borrow_mut().account = account;
+        if no_token {
+            shell.set_conn(Conn::NeedsSignIn);
+        }
+    }
+
+    pub(super) fn not_opened(self: &Rc<Self>, locked: bool, why: &str) {
+        let shell = self.get::<Shell>();
+        shell.set_conn(if locked { Conn::StoreLocked } else { Conn::StoreFailed });
+        shell.set_conn_why(why.into());
+    }
+
+    // ---- signing in and out ----
+
+    pub(super) fn show_sign_in(self: &Rc<Self>, again: bool) {
+        let (address, name) = {
+            let state = self.state.borrow();
+            match &state.account {
+                Some(account) => (account.url.clone(), account.user_name.clone()),
+                None => (state.settings.address.clone(), state.settings.name.clone()),
+            }
+        };
+        let sign_in = self.get::<SignIn>();
+        sign_in.set_again(again);
+        sign_in.set_busy(false);
+        sign_in.set_failure(0);
+        sign_in.set_password("".into());
+        sign_in.set_address(address.as_str().into());
+        sign_in.set_name(name.into());
+        sign_in.set_found(0);
+        sign_in.set_shown(true);
+        if !address.is_empty() {
+            self.look(&address);
+        }
+    }
+
+    fn look(self: &Rc<Self>, address: &str) {
+        let sign_in = self.get::<SignIn>();
+        if address.trim().is_empty() {
+            return sign_in.set_found(0);
+        }
+        if self.desk.borrow().is_none() {
+            // Looking needs no store; a desk without one is made when the person signs in.
+            return;
+        }
+        sign_in.set_found(1);
+        self.ask(Ask::Look(address.trim().to_owned()));
+    }
+
+    pub(super) fn found(self: &Rc<Self>, found: Found) {
+        self.get::<SignIn>().set_found(if found == Found::Server { 2 } else { 3 });
+    }
+
+    fn sign_in(self: &Rc<Self>) {
+        let sign_in = self.get::<SignIn>();
+        let (address, name, password) = (sign_in.get_address(), sign_in.get_name(), sign_in.get_password());
+        let (address, name) = (address.trim().to_owned(), name.trim().to_owned());
+        if address.is_empty() || name.is_empty() || password.is_empty() {
+            return sign_in.set_failure(8);
+        }
+        let url: ServerUrl = match address.parse() {
+            Ok(url) => url,
+            Err(error) => {
+                sign_in.set_detail(format!("{error}").into());
+                return sign_in.set_failure(6);
+            }
+        };
+        sign_in.set_failure(0);
+        sign_in.set_busy(true);
+        if self.desk.borrow().is_none() {
+            self.start_desk(&store_folder(&self.data, &url, &name));
+        }
+        self.ask(Ask::SignIn { address, name, password: password.to_string() });
+    }
+
+    pub(super) fn signed_in(self: &Rc<Self>, result: Result<Account, SignInFailed>) {
+        let sign_in = self.get::<SignIn>();
+        sign_in.set_busy(false);
+        let (failure, detail) = match result {
+            Ok(account) => {
+                sign_in.set_password("".into());
+                sign_in.set_shown(false);
+                {
+                    let mut state = self.state.borrow_mut();
+                    state.settings.address.clone_from(&account.url);
+                    state.settings.name.clone_from(&account.user_name);
+                    state.settings.store = state.store.display().to_string();
+                }
+                self.keep_settings();
+                self.account(Some(account));
+                return;
+            }
+            Err(SignInFailed::Wrong) => (1, String::new()),
+            Err(SignInFailed::Unreachable) => (2, String::new()),
+            Err(SignInFailed::Wait(seconds)) => (3, seconds.to_string()),
+            Err(SignInFailed::NotTombolo) => (4, String::new()),
+            Err(SignInFailed::Trouble(why)) => (5, why),
+            Err(SignInFailed::Address(why)) => (6, why),
+            Err(SignInFailed::Other(why)) => (7, why),
+        };
+        sign_in.set_detail(detail.into());
+        sign_in.set_failure(failure);
+        // A store that belongs to nobody yet is opened anew for whoever signs in next, under their own name.
+        if self.state.borrow().account.is_none() {
+            self.desk.borrow_mut().take();
+        }
+    }
+
+    pub(super) fn signed_out(self: &Rc<Self>) {
+        if let Some(account) = &mut self.state.borrow_mut().account {
+            account.token = None;
+        }
+        let shell = self.get::<Shell>();
+        shell.set_settings_open(false);
+        shell.set_conn(Conn::NeedsSignIn);
+        self.show_sign_in(true);
+    }
+
+    // ---- the link ----
+
+    pub(super) fn connection(self: &Rc<Self>, connection: Connection) {
+        let (conn, since, why) = {
+            let mut state = self.state.borrow_mut();
+            state.connection = connection;
+            if state.syncing {
+                return;
+            }
+            let signed_out = state.account.as_ref().is_some_and(|account| account.token.is_none());
+            let locale = state.locale();
+            match &state.connection {
+                _ if signed_out => (Conn::NeedsSignIn, None, String::new()),
+                Connection::Connecting => (Conn::Connecting, None, String::new()),
+                Connection::CatchingUp => (Conn::CatchingUp, None, String::new()),
+                Connection::Online => (Conn::Online, None, String::new()),
+                Connection::NeedsLogin => (Conn::NeedsSignIn, None, String::new()),
+                Connection::ServerUnreachable { since_ms, why } => (Conn::Unreachable, locale.time(*since_ms), why.clone()),
+                Connection::CaptivePortal { what } => (Conn::Portal, None, what.clone()),
+                Connection::OtherServer => (Conn::OtherServer, None, String::new()),
+                Connection::UpdateNeeded => (Conn::UpdateNeeded, None, String::new()),
+                _ => (Conn::Offline, None, String::new()),
+            }
+        };
+        let shell = self.get::<Shell>();
+        shell.set_conn_since(since.unwrap_or_default().into());
+        shell.set_conn_why(why.into());
+        shell.set_conn(conn);
+    }
+
+    fn set_mode(self: &Rc<Self>, mode: SyncMode) {
+        let client_mode = {
+            let mut state = self.state.borrow_mut();
+            state.settings.mode = match mode {
+                SyncMode::Manual => 0,
+                SyncMode::Automatic => 1,
+                SyncMode::Metered => 2,
+            };
+            state.settings.client_mode()
+        };
+        self.get::<Shell>().set_mode(mode);
+        self.keep_settings();
+        self.ask(Ask::Mode(client_mode));
+    }
+
+    /// The demo's switch: the network itself is cut, by whoever holds the other end.
+    fn toggle_network(self: &Rc<Self>) {
+        let Some(address) = self.network else { return };
+        let off = !self.state.borrow().network_off;
+        let told = TcpStream::connect_timeout(&address, Duration::from_secs(2))
+            .and_then(|mut stream| stream.write_all(if off { b"off\n" } else { b"on\n" }));
+        if let Err(error) = told {
+            return self.trouble(&error.to_string());
+        }
+        self.state.borrow_mut().network_off = off;
+        self.get::<Shell>().set_network_on(!off);
+        if !off {
+            self.ask(Ask::Mode(self.state.borrow().settings.client_mode()));
+        }
+    }
+
+    // ---- syncing ----
+
+    pub(super) fn sync(self: &Rc<Self>, only: Option<BTreeSet<RowKey>>, sign_out: bool) {
+        let needs = self.state.borrow().account.as_ref().is_none_or(|account| account.token.is_none());
+        if needs {
+            return self.show_sign_in(self.state.borrow().account.is_some());
+        }
+        if self.state.borrow().syncing {
+            return;
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            state.syncing = true;
+            state.report = true;
+        }
+        let shell = self.get::<Shell>();
+        shell.set_progress(-1);
+        shell.set_conn(Conn::Syncing);
+        self.ask(Ask::Sync { only, sign_out });
+    }
+
+    pub(super) fn progress(self: &Rc<Self>, progress: &SyncProgress) {
+        if !self.state.borrow().syncing {
+            return;
+        }
+        let (scanned, head) = (progress.scanned.0, progress.head.0);
+        let percent = (scanned.min(head) * 100).checked_div(head).and_then(|percent| i32::try_from(percent).ok());
+        let shell = self.get::<Shell>();
+        shell.set_conn(Conn::Syncing);
+        shell.set_progress(percent.filter(|percent| *percent < 100).unwrap_or(-1));
+    }
+
+    pub(super) fn synced(self: &Rc<Self>, result: Result<SyncDone, SyncError>) {
+        let (connection, language, at) = {
+            let mut state = self.state.borrow_mut();
+            state.syncing = false;
+            state.report = false;
+            if let Ok(done) = &result {
+                let bytes = done.bytes_up + done.bytes_down;
+                // Short syncs say more about round trips than about the link.
+                if let Some(rate) = (bytes * 1000).checked_div(done.duration_ms).filter(|_| bytes > 2000) {
+                    state.settings.rate = rate;
+                }
+            }
+            (state.connection.clone(), state.settings.language, state.locale().moment(state.last_sync_ms))
+        };
+        self.connection(connection);
+        let shell = self.get::<Shell>();
+        let report = self.get::<Report>();
+        report.set_waiting(shell.get_pending());
+        report.set_at(at.unwrap_or_default().into());
+        match result {
+            Ok(SyncDone { report: done, bytes_up, bytes_down, duration_ms }) => {
+                report.set_failed(false);
+                report.set_pushed(super::int(done.pushed));
+                report.set_pulled(super::int(done.pulled));
+                report.set_merged(super::int(done.merged));
+                report.set_refused(0);
+                report.set_conflicts(shell.get_review());
+                report.set_up(language.bytes(bytes_up).into());
+                report.set_down(language.bytes(bytes_down).into());
+                report.set_seconds(language.seconds(duration_ms).into());
+                self.keep_settings();
+            }
+            Err(error) => {
+                let (failure, why) = failure(&error);
+                report.set_failed(true);
+                report.set_failure(failure);
+                report.set_why(why.into());
+            }
+        }
+        shell.set_report_open(true);
+    }
+
+    // ---- history and activity ----
+
+    fn open_history(self: &Rc<Self>) {
+        let (key, title) = {
+            let mut state = self.state.borrow_mut();
+            let Some(row) = &state.row else { return };
+            let (key, title) = (row.key, row.title.clone());
+            state.history = Some(key);
+            (key, title)
+        };
+        let history = self.get::<HistoryWindow>();
+        history.set_title(title.into());
+        history.set_lines(model(Vec::new()));
+        history.set_loading(true);
+        history.set_offline(false);
+        history.set_fetched("".into());
+        self.get::<Shell>().set_history_open(true);
+        self.ask(Ask::History(key));
+    }
+
+    pub(super) fn history(self: &Rc<Self>, key: RowKey, history: Option<History>, offline: bool) {
+        let words = self.get::<Words>();
+        let (yes, no) = (words.invoke_yes(), words.invoke_no());
+        let lines: Vec<HistoryLine> = {
+            let state = self.state.borrow();
+            let table = state.schema.as_ref().and_then(|schema| schema.table(key.table));
+            let Some(table) = table.filter(|_| state.history == Some(key)) else { return };
+            let locale = state.locale();
+            let show = |tag, value| show(table, tag, value, &locale, (&yes, &no));
+            let entries = history.iter().flat_map(|history| &history.entries);
+            let mut lines: Vec<(i64, HistoryLine)> = entries
+                .map(|entry| {
+                    let changes = entry.fields.iter().map(|change| ChangeLine {
+                        label: label(table, change.field),
+                        before: show(change.field, &change.before),
+                        after: show(change.field, &change.after),
+                    });
+                    let lost = entry.lost.iter().map(|(field, value)| ChangeLine {
+                        label: label(table, *field),
+                        before: "".into(),
+                        after: show(*field, value),
+                    });
+                    let lost: Vec<ChangeLine> = lost.collect();
+                    let line = HistoryLine {
+                        who: entry.by.as_str().into(),
+                        device: entry.device.to_string().chars().take(8).collect::<String>().into(),
+                        when: locale.moment(entry.at_ms).unwrap_or_default().into(),
+                        version: entry.version.0.to_string().into(),
+                        op: op(entry.op),
+                        merged: false,
+                        decided: !lost.is_empty(),
+                        lines: model(changes.collect()),
+                        lost: model(lost),
+                    };
+                    (entry.at_ms, line)
+                })
+                .collect();
+            lines.sort_by_key(|(at_ms, _)| std::cmp::Reverse(*at_ms));
+            lines.into_iter().map(|(_, line)| line).collect()
+        };
+        let window = self.get::<HistoryWindow>();
+        window.set_loading(false);
+        window.set_offline(offline);
+        window.set_nothing(lines.is_empty());
+        window.set_lines(model(lines));
+    }
+
+    pub(super) fn activity(self: &Rc<Self>, deeds: Vec<Deed>) {
+        let lines: Vec<ActivityLine> = {
+            let state = self.state.borrow();
+            let locale = state.locale();
+            let lines = deeds.into_iter().map(|(who, from, to, changes)| {
+                let (from, until) = (locale.moment(from).unwrap_or_default(), locale.time(to).unwrap_or_default());
+                let when = if from.ends_with(&until) { from } else { format!("{from}\u{2013}{until}") };
+                ActivityLine { who: who.into(), device: "".into(), when: when.into(), changes: super::int(changes) }
+            });
+            lines.collect()
+        };
+        self.get::<HistoryWindow>().set_activity(model(lines));
+    }
+}
+
+/// The number that `Words.sync-failure` puts into words.
+fn failure(error: &SyncError) -> (i32, String) {
+    match error {
+        SyncError::Unreachable { why } => (1, why.clone()),
+        SyncError::CaptivePortal { what } => (2, what.clone()),
+        SyncError::NeedsLogin => (3, String::new()),
+        SyncError::OtherServer => (4, String::new()),
+        SyncError::UpdateNeeded => (5, String::new()),
+        SyncError::Cancelled => (6, String::new()),
+        SyncError::TimedOut => (7, String::new()),
+        SyncError::Busy => (8, String::new()),
+        SyncError::Store(error) => (9, error.to_string()),
+        other => (0, other.to_string()),
+    }
+}

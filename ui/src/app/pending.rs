@@ -1,0 +1,258 @@
+//! What is pending: what needs review, and what is ready.
+
+use super::deciding::kind_of;
+use super::shown::{change_lines, op};
+use super::{App, handler, handler1, handler2, int, model};
+use crate::desk::rows::{PENDING_SHOWN_MAX, waits_for_person};
+use crate::desk::{Ask, Done, Failed};
+use crate::window::{ConflictKind, Pending, PendingVm, Reason, RowState, Shell, Words};
+use slint::{ComponentHandle, Model, VecModel};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use tombolo_client::protocol::change::Refusal;
+use tombolo_client::protocol::ids::RowKey;
+use tombolo_client::protocol::outbox::Review;
+use tombolo_client::view::{ConflictView, PendingView};
+use tombolo_client::{Estimate, Standing};
+
+/// Lines of a change that a card shows.
+const LINES_MAX: usize = 4;
+
+impl App {
+    pub(super) fn bind_pending(self: &Rc<Self>) {
+        let pending = self.get::<Pending>();
+        pending.on_decide(handler1(self, |app, id| {
+            let key = app.pending_key(id);
+            app.decide(key);
+        }));
+        pending.on_open(handler1(self, |app, id| {
+            if let Some(key) = app.pending_key(id) {
+                app.get::<Shell>().set_pending_open(false);
+                app.go_to(key, false);
+            }
+        }));
+        pending.on_discard(handler1(self, |app, id| {
+            if let Some(key) = app.pending_key(id) {
+                app.ask(Ask::Discard { key, field: None });
+            }
+        }));
+        pending.on_select(handler2(self, |app, id, on| app.select_pending(id, on)));
+        pending.on_push(handler(self, |app| {
+            let only = {
+                let state = app.state.borrow();
+                let chosen: BTreeSet<RowKey> = state.ready.difference(&state.left_out).copied().collect();
+                (chosen.len() < state.ready.len()).then_some(chosen)
+            };
+            app.sync(only, false);
+        }));
+        let shell = self.get::<Shell>();
+        shell.on_undo(handler1(self, |app, id: i32| {
+            app.dismiss(id);
+            if let Ok(id) = u64::try_from(id) {
+                app.ask(Ask::Undo(id));
+            }
+        }));
+        shell.on_dismiss(handler1(self, |app, id| app.dismiss(id)));
+    }
+
+    /// The row of a card. Cards are numbered as they were told.
+    fn pending_key(&self, id: i32) -> Option<RowKey> {
+        self.state.borrow().pending.get(super::at(id)).map(|(view, _)| view.key)
+    }
+
+    pub(super) fn pending(
+        self: &Rc<Self>,
+        pending: Vec<(PendingView, String)>,
+        conflicts: Vec<(ConflictView, String)>,
+        ready: BTreeSet<RowKey>,
+        review: usize,
+        estimate: Estimate,
+    ) {
+        let wanted = {
+            let mut state = self.state.borrow_mut();
+            state.left_out = state.left_out.intersection(&ready).copied().collect();
+            state.pending = pending;
+            state.conflicts = conflicts;
+            state.ready = ready;
+            state.decide_wanted.take()
+        };
+        let window = self.get::<Pending>();
+        window.set_review_total(int(review));
+        self.show_estimate(estimate);
+        self.show_pending();
+        self.conflicts_changed();
+        if let Some(key) = wanted {
+            self.decide(key);
+        }
+    }
+
+    fn show_estimate(self: &Rc<Self>, estimate: Estimate) {
+        let (bytes, seconds) = {
+            let state = self.state.borrow();
+            let language = state.settings.language;
+            let rate = state.settings.rate;
+            let ms = (estimate.bytes * 1000).checked_div(rate);
+            (language.bytes(estimate.bytes), ms.map(|ms| language.seconds(ms.max(100))).unwrap_or_default())
+        };
+        let window = self.get::<Pending>();
+        window.set_bytes(bytes.into());
+        window.set_seconds(seconds.into());
+    }
+
+    fn show_pending(self: &Rc<Self>) {
+        let (review, ready, total, selected) = {
+            let words = self.get::<Words>();
+            let (yes, no) = (words.invoke_yes(), words.invoke_no());
+            let state = self.state.borrow();
+            let mut review = Vec::new();
+            let mut ready = Vec::new();
+            for (id, (view, title)) in state.pending.iter().enumerate() {
+                let card = self.card(&state, id, view, title, (&yes, &no));
+                if waits_for_person(view) { review.push(card) } else { ready.push(card) }
+            }
+            (review, ready, state.ready.len(), state.ready.len() - state.left_out.len())
+        };
+        put(&self.review, review);
+        put(&self.ready, ready);
+        let window = self.get::<Pending>();
+        window.set_ready_total(int(total));
+        window.set_selected(int(selected));
+    }
+
+    fn card(
+        &self,
+        state: &super::State,
+        id: usize,
+        view: &PendingView,
+        title: &str,
+        flags: (&slint::SharedString, &slint::SharedString),
+    ) -> PendingVm {
+        let locale = state.locale();
+        let table = state.schema.as_ref().and_then(|schema| schema.table(view.key.table));
+        let mut lines = table.map(|table| change_lines(table, &view.change, &locale, flags)).unwrap_or_default();
+        let more = lines.len().saturating_sub(LINES_MAX);
+        lines.truncate(LINES_MAX);
+        let conflict = state.conflicts.iter().find(|(conflict, _)| conflict.key == view.key).map(|(conflict, _)| conflict);
+        let label = |field| table.and_then(|table| table.field(field)).map(|field| field.label.clone()).unwrap_or_default();
+        let (reason, a) = match (&view.standing, conflict) {
+            (Standing::Conflict, Some(conflict)) => {
+                (Reason::None, conflict.author.as_ref().map(|author| author.name.clone()).unwrap_or_default())
+            }
+            _ => reason(view, label),
+        };
+        PendingVm {
+            id: int(id),
+            table: state.label(view.key.table).into(),
+            title: if title.is_empty() { "—".into() } else { title.into() },
+            when: locale.moment(view.change.edited_at_ms).unwrap_or_default().into(),
+            op: op(view.change.op),
+            state: match view.standing {
+                Standing::Conflict => RowState::Conflict,
+                Standing::Refused => RowState::Refused,
+                _ => RowState::Pending,
+            },
+            reason,
+            a: a.into(),
+            kind: conflict.map_or(ConflictKind::Fields, |conflict| kind_of(conflict.conflict.kind)),
+            in_flight: view.standing == Standing::InFlight,
+            waits: matches!(view.standing, Standing::Waiting { .. }),
+            grouped: view.change.group.is_some(),
+            selected: state.ready.contains(&view.key) && !state.left_out.contains(&view.key),
+            lines: model(lines),
+            more: int(more),
+        }
+    }
+
+    fn select_pending(self: &Rc<Self>, id: i32, on: bool) {
+        let Some(key) = self.pending_key(id) else { return };
+        {
+            let mut state = self.state.borrow_mut();
+            // A group goes whole.
+            let group = state.pending.iter().find(|(view, _)| view.key == key).and_then(|(view, _)| view.change.group);
+            let members: Vec<RowKey> = state
+                .pending
+                .iter()
+                .filter(|(view, _)| view.key == key || (group.is_some() && view.change.group == group))
+                .map(|(view, _)| view.key)
+                .collect();
+            for member in members {
+                if on { state.left_out.remove(&member) } else { state.left_out.insert(member) };
+            }
+        }
+        self.show_pending();
+    }
+
+    // ---- answers ----
+
+    pub(super) fn done(self: &Rc<Self>, done: Done, title: &str, undo: Option<u64>, key: RowKey) {
+        let words = self.get::<Words>();
+        let title = if title.is_empty() { "—" } else { title };
+        let text = match done {
+            Done::Saved => words.invoke_saved(title.into()),
+            Done::Deleted => words.invoke_deleted(title.into()),
+            Done::Discarded => words.invoke_discarded(title.into()),
+            Done::Decided => words.invoke_decided(title.into()),
+            Done::Undone => words.invoke_undone(),
+        };
+        match done {
+            Done::Saved => {
+                self.close_form();
+                self.go_to(key, false);
+            }
+            Done::Decided => self.decided(),
+            Done::Deleted | Done::Discarded | Done::Undone => {}
+        }
+        self.toast(text, undo, false);
+    }
+
+    pub(super) fn not_done(self: &Rc<Self>, failed: Failed) {
+        let words = self.get::<Words>();
+        let text = match failed {
+            Failed::InFlight => words.invoke_in_flight(),
+            Failed::TooLate => words.invoke_undo_too_late(),
+            Failed::Other(why) => words.invoke_not_done(why.into()),
+        };
+        if self.state.borrow().form.is_some() {
+            self.get::<crate::window::Form>().set_trouble(text);
+        } else {
+            self.toast(text, None, true);
+        }
+        self.window().window().request_redraw();
+    }
+}
+
+/// Cards are put in one by one, so that a list that is looked at does not jump.
+fn put(model: &VecModel<PendingVm>, cards: Vec<PendingVm>) {
+    debug_assert!(cards.len() <= PENDING_SHOWN_MAX);
+    if cards.len() != model.row_count() {
+        model.set_vec(cards);
+        return;
+    }
+    for (at, card) in cards.into_iter().enumerate() {
+        model.set_row_data(at, card);
+    }
+}
+
+/// Why a change waits for a person.
+fn reason(view: &PendingView, label: impl Fn(tombolo_client::protocol::ids::FieldTag) -> String) -> (Reason, String) {
+    match &view.change.review {
+        None => (Reason::None, String::new()),
+        Some(Review::Refused(refusal)) => match refusal {
+            Refusal::NoRight => (Reason::Rights, String::new()),
+            Refusal::Field { field, problem: tombolo_client::protocol::schema::FieldProblem::Required } => {
+                (Reason::Required, label(*field))
+            }
+            Refusal::Field { field, .. } => (Reason::Invalid, label(*field)),
+            Refusal::MissingParent { field, .. } => (Reason::Reference, label(*field)),
+            Refusal::Referenced { .. } => (Reason::ReferredTo, String::new()),
+            Refusal::UnknownTable | Refusal::UnknownField { .. } => (Reason::Schema, String::new()),
+            Refusal::RowTooLarge => (Reason::TooLarge, String::new()),
+            Refusal::Defect | Refusal::Undeliverable => (Reason::Poisoned, String::new()),
+            Refusal::UnknownRow => (Reason::Rights, String::new()),
+            other => (Reason::Other, other.to_string()),
+        },
+        Some(Review::Clash { field, .. }) => (Reason::Unique, label(*field)),
+        Some(Review::Left) => (Reason::Left, String::new()),
+        Some(Review::Offered) => (Reason::Offered, String::new()),
+    }
+}

@@ -1,0 +1,264 @@
+//! Values as people read and write them.
+//!
+//! Days are written year-month-day in every language: in a clinic's records nobody may have to guess which number is the month.
+//! Numbers have the language's decimal sign; both are understood. Moments are shown in the device's own time.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use tombolo_client::protocol::schema::{Field, FieldProblem, Kind, TimeUnit, ValueError};
+use tombolo_client::protocol::value::Value;
+
+/// A language of the window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub enum Language {
+    /// English.
+    #[default]
+    English,
+    /// Français.
+    French,
+    /// Español.
+    Spanish,
+    /// Kiswahili.
+    Swahili,
+}
+
+impl Language {
+    /// All, in the order of the settings.
+    pub const ALL: [Self; 4] = [Self::English, Self::French, Self::Spanish, Self::Swahili];
+
+    /// Its code; translations lie under it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::French => "fr",
+            Self::Spanish => "es",
+            Self::Swahili => "sw",
+        }
+    }
+
+    fn comma(self) -> bool {
+        matches!(self, Self::French | Self::Spanish)
+    }
+
+    /// A count with its digits in groups.
+    pub fn count(self, count: usize) -> String {
+        let digits = count.to_string();
+        let separator = if self.comma() { "\u{202f}" } else { "," };
+        let mut grouped = String::with_capacity(digits.len() + digits.len() / 3 * separator.len());
+        for (at, digit) in digits.chars().enumerate() {
+            if at > 0 && (digits.len() - at).is_multiple_of(3) {
+                grouped.push_str(separator);
+            }
+            grouped.push(digit);
+        }
+        grouped
+    }
+
+    /// A number of bytes, in the unit that suits.
+    pub fn bytes(self, bytes: u64) -> String {
+        let number = |value: f64| {
+            let text = format!("{value:.1}");
+            if self.comma() { text.replace('.', ",") } else { text }
+        };
+        match bytes {
+            0..10_000 => format!("{bytes} B"),
+            10_000..10_000_000 => format!("{} kB", number(bytes as f64 / 1e3)),
+            _ => format!("{} MB", number(bytes as f64 / 1e6)),
+        }
+    }
+
+    /// A time that something took, or will take.
+    pub fn seconds(self, ms: u64) -> String {
+        match ms {
+            0..10_000 => {
+                let text = format!("{:.1} s", ms as f64 / 1e3);
+                if self.comma() { text.replace('.', ",") } else { text }
+            }
+            10_000..120_000 => format!("{} s", ms / 1000),
+            _ => format!("{} min", ms / 60_000),
+        }
+    }
+}
+
+/// What is wrong with what was written; it is put into words by the window.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wrong {
+    /// Nothing was written where something has to be.
+    Required,
+    /// Not a number.
+    NotANumber,
+    /// Not a whole number.
+    NotWhole,
+    /// Not a day; an example.
+    NotADate(String),
+    /// Not a moment; an example.
+    NotATime(String),
+    /// Longer than this.
+    TooLong(u32),
+    /// Shorter than this.
+    TooShort(u32),
+    /// Less than this.
+    TooSmall(String),
+    /// More than this.
+    TooGreat(String),
+    /// More digits behind the point than this.
+    TooManyDecimals(u8),
+    /// None of the choices.
+    NotAChoice,
+    /// Anything else, in words.
+    Other(String),
+}
+
+/// How values are shown and read.
+#[derive(Clone, Debug)]
+pub struct Locale {
+    /// The language.
+    pub language: Language,
+    /// The device's time zone.
+    pub zone: TimeZone,
+}
+
+impl Locale {
+    /// A value as text; empty for no value. Yes and no, choices and references are the window's to show.
+    pub fn show(&self, field: &Field, value: &Value) -> String {
+        match (field.kind, value) {
+            (Kind::Timestamp { unit }, Value::Timestamp(count)) => {
+                let ms = match unit {
+                    TimeUnit::Seconds => count.saturating_mul(1000),
+                    TimeUnit::Milliseconds => *count,
+                };
+                self.moment(ms).unwrap_or_else(|| field.show(value))
+            }
+            (Kind::Float | Kind::Decimal { .. }, _) if self.language.comma() => field.show(value).replace('.', ","),
+            _ => field.show(value),
+        }
+    }
+
+    /// A moment to the minute, in milliseconds since 1970.
+    pub fn moment(&self, ms: i64) -> Option<String> {
+        let moment = Timestamp::from_millisecond(ms).ok()?.to_zoned(self.zone.clone());
+        Some(moment.strftime("%Y-%m-%d %H:%M").to_string())
+    }
+
+    /// The time of day of a moment.
+    pub fn time(&self, ms: i64) -> Option<String> {
+        let moment = Timestamp::from_millisecond(ms).ok()?.to_zoned(self.zone.clone());
+        Some(moment.strftime("%H:%M").to_string())
+    }
+
+    /// The value that was written, if the field allows it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(&self, field: &Field, text: &str) -> Result<Value, Wrong> {
+        let text = text.trim();
+        let value = match field.kind {
+            Kind::Timestamp { .. } if !text.is_empty() => self.read_moment(field, text)?,
+            Kind::Float | Kind::Decimal { .. } => parse(field, &point(text))?,
+            Kind::Int => parse(field, &text.replace(['\u{202f}', '\u{a0}', ' '], ""))?,
+            Kind::Date => parse(field, &text.replace(['/', '.'], "-"))?,
+            _ => parse(field, text)?,
+        };
+        self.check(field, &value)?;
+        Ok(value)
+    }
+
+    fn read_moment(&self, field: &Field, text: &str) -> Result<Value, Wrong> {
+        let written = text.replace('T', " ");
+        let long = if written.contains(' ') { written } else { format!("{written} 00:00") };
+        let moment = ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"]
+            .iter()
+            .find_map(|form| DateTime::strptime(form, &long).ok())
+            .and_then(|moment| moment.to_zoned(self.zone.clone()).ok());
+        match moment {
+            Some(moment) => parse(field, &moment.timestamp().to_string()),
+            None => parse(field, text),
+        }
+    }
+
+    /// Whether the field allows a value.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, field: &Field, value: &Value) -> Result<(), Wrong> {
+        let bound = |bound: &Option<Value>| bound.as_ref().map(|bound| self.show(field, bound)).unwrap_or_default();
+        field.check(value).map_err(|problem| match problem {
+            FieldProblem::Required => Wrong::Required,
+            FieldProblem::NotAChoice => Wrong::NotAChoice,
+            FieldProblem::TooSmall => Wrong::TooSmall(bound(&field.min)),
+            FieldProblem::TooLarge => Wrong::TooGreat(bound(&field.max)),
+            FieldProblem::TooShort => Wrong::TooShort(field.min_length.unwrap_or_default()),
+            FieldProblem::TooLong => Wrong::TooLong(field.max_length.unwrap_or_default()),
+            problem @ FieldProblem::WrongKind => Wrong::Other(problem.to_string()),
+        })
+    }
+}
+
+/// Numbers are written with either decimal sign, and with or without gaps.
+fn point(text: &str) -> String {
+    let tight = text.replace(['\u{202f}', '\u{a0}', ' '], "");
+    if tight.contains('.') { tight } else { tight.replacen(',', ".", 1) }
+}
+
+fn parse(field: &Field, text: &str) -> Result<Value, Wrong> {
+    field.parse_text(text).map_err(|error| match error {
+        ValueError::NotAnInt(_) => Wrong::NotWhole,
+        ValueError::NotAFloat(_) | ValueError::NotADecimal(_) | ValueError::DecimalTooLarge(_) => Wrong::NotANumber,
+        ValueError::FinerThanScale { scale, .. } => Wrong::TooManyDecimals(scale),
+        ValueError::NotADate(_) => Wrong::NotADate("2024-05-31".to_owned()),
+        ValueError::NotATimestamp(_) | ValueError::FinerThanUnit { .. } => Wrong::NotATime("2024-05-31 14:30".to_owned()),
+        other => Wrong::Other(other.to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tombolo_client::protocol::schema::{CLINIC, Schema};
+
+    fn field(table: &str, name: &str) -> Field {
+        let schema = Schema::parse(CLINIC).unwrap();
+        schema.table_named(table).unwrap().field_named(name).unwrap().clone()
+    }
+
+    fn locale(language: Language) -> Locale {
+        Locale { language, zone: TimeZone::fixed(jiff::tz::offset(3)) }
+    }
+
+    #[test]
+    fn both_decimal_signs_are_understood_and_the_languages_own_is_shown() {
+        let weight = field("patients", "weight_kg");
+        for text in ["61.5", "61,5", " 61,5 "] {
+            let value = locale(Language::English).read(&weight, text).unwrap();
+            assert_eq!(locale(Language::English).show(&weight, &value), "61.5", "{text}");
+            assert_eq!(locale(Language::French).show(&weight, &value), "61,5", "{text}");
+        }
+        assert_eq!(locale(Language::English).read(&weight, "heavy"), Err(Wrong::NotANumber));
+    }
+
+    #[test]
+    fn a_day_may_be_written_with_other_separators_but_never_in_another_order() {
+        let born = field("patients", "birth_date");
+        let english = locale(Language::English);
+        assert_eq!(english.read(&born, "1990/05/31"), english.read(&born, "1990-05-31"));
+        assert!(english.read(&born, "1990-05-31").is_ok());
+        assert_eq!(english.read(&born, "31-05-1990"), Err(Wrong::NotADate("2024-05-31".into())));
+    }
+
+    #[test]
+    fn a_moment_is_shown_and_read_in_the_devices_own_time() {
+        let at = Field { kind: Kind::Timestamp { unit: TimeUnit::Seconds }, ..field("patients", "birth_date") };
+        let here = locale(Language::English);
+        let value = here.read(&at, "2024-05-31 14:30").unwrap();
+        assert_eq!(at.show(&value), at.show(&at.parse_text("2024-05-31T11:30:00Z").unwrap()));
+        assert_eq!(here.show(&at, &value), "2024-05-31 14:30");
+    }
+
+    #[test]
+    fn counts_have_their_digits_in_groups() {
+        assert_eq!(Language::English.count(1_234_567), "1,234,567");
+        assert_eq!(Language::English.count(999), "999");
+        assert_eq!(Language::French.count(10_000), "10\u{202f}000");
+    }
+}

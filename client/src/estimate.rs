@@ -33,8 +33,7 @@ impl Client {
         self.read(move |tables, schema| {
             let pending = view::pending(tables, schema)?;
             let wanted = |key: &RowKey| only.as_ref().is_none_or(|only| only.contains(key));
-            let ready: Vec<_> =
-                pending.iter().filter(|view| view.standing == Standing::Ready && wanted(&view.key)).collect();
+            let ready: Vec<_> = pending.iter().filter(|view| view.standing == Standing::Ready && wanted(&view.key)).collect();
             let base = tables.sync_state()?.witness.seq;
             let changes: Vec<WireChange> = ready
                 .iter()

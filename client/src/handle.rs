@@ -340,9 +340,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] when the store fails.
     pub fn titles(&self, keys: Vec<RowKey>) -> Result<Vec<String>, ClientError> {
-        self.read(move |tables, schema| {
-            keys.iter().map(|key| Ok(crate::listing::title(tables, schema, *key)?)).collect()
-        })
+        self.read(move |tables, schema| keys.iter().map(|key| Ok(crate::listing::title(tables, schema, *key)?)).collect())
     }
 
     /// What the reference fields of a row point at, each with its title.

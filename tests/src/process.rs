@@ -60,21 +60,18 @@ pub fn binaries() -> Result<&'static Binaries> {
 
 fn build() -> Result<Binaries> {
     let place = Place::of(&std::env::current_exe()?)?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-    let built = Command::new(cargo)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["build", "--quiet", "--bins", "-p", "tombolo-server", "-p", "tombolo-client", "--profile", &place.profile])
-        .arg("--target-dir")
-        .arg(&place.target)
-        .output()
-        .context("cargo did not start")?;
-    ensure!(built.status.success(), "the programs do not build:\n{}", String::from_utf8_lossy(&built.stderr));
-    let program = |name: &str| place.folder.join(format!("{name}{EXE_SUFFIX}"));
-    let binaries = Binaries { server: program("tombolo-server"), client: program("tombolo") };
-    for path in [&binaries.server, &binaries.client] {
-        ensure!(path.is_file(), "the build ended well, but there is no {}", path.display());
-    }
-    Ok(binaries)
+    place.build(&["tombolo-server", "tombolo-client"])?;
+    Ok(Binaries { server: place.program("tombolo-server")?, client: place.program("tombolo")? })
+}
+
+/// Builds the desktop application like the program that runs, and returns where it is.
+///
+/// # Errors
+/// When it does not build.
+pub fn desktop() -> Result<PathBuf> {
+    let place = Place::of(&std::env::current_exe()?)?;
+    place.build(&["tombolo-ui"])?;
+    place.program("tombolo-desktop")
 }
 
 /// Where and how a program was built.
@@ -88,6 +85,26 @@ struct Place {
 }
 
 impl Place {
+    fn build(&self, packages: &[&str]) -> Result<()> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+        let built = Command::new(cargo)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["build", "--quiet", "--bins", "--profile", &self.profile])
+            .args(packages.iter().flat_map(|package| ["-p", package]))
+            .arg("--target-dir")
+            .arg(&self.target)
+            .output()
+            .context("cargo did not start")?;
+        ensure!(built.status.success(), "the programs do not build:\n{}", String::from_utf8_lossy(&built.stderr));
+        Ok(())
+    }
+
+    fn program(&self, name: &str) -> Result<PathBuf> {
+        let path = self.folder.join(format!("{name}{EXE_SUFFIX}"));
+        ensure!(path.is_file(), "the build ended well, but there is no {}", path.display());
+        Ok(path)
+    }
+
     /// Reads it off the program's path: `TARGET/FOLDER/program`, and `TARGET/FOLDER/deps/program` for tests.
     fn of(program: &Path) -> Result<Self> {
         let parent = program.parent();

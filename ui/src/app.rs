@@ -246,12 +246,8 @@ impl App {
             };
             newest[kind] != Some(at)
         };
-        let wanted: Vec<Tell> = news
-            .into_iter()
-            .enumerate()
-            .filter(|(at, tell)| !outdated(*at, tell))
-            .map(|(_, tell)| tell)
-            .collect();
+        let wanted: Vec<Tell> =
+            news.into_iter().enumerate().filter(|(at, tell)| !outdated(*at, tell)).map(|(_, tell)| tell).collect();
         wanted.into_iter().for_each(|tell| self.hear(tell));
     }
 

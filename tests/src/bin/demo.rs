@@ -1,13 +1,18 @@
 //! `cargo demo`: a server on its embedded store, seeded clinic data, two devices, a conflict, in a temporary folder, with real
-//! sockets and files. The bytes and times of each step are shown.
+//! sockets and files. With a display it opens the desktop application twice, each window with a switch for its network; without
+//! one it plays the same story as text, with the bytes and times of each step.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 use tempfile::TempDir;
+use tombolo_client::paths::STORE_FILE;
 use tombolo_client::protocol::ids::RowKey;
 use tombolo_client::protocol::outbox::{Resolution, Write};
 use tombolo_client::protocol::schema::{CLINIC, Role};
@@ -15,6 +20,8 @@ use tombolo_client::url::ServerUrl;
 use tombolo_client::view::Query;
 use tombolo_client::{Client, LocalWrite, SyncDone, SyncOptions};
 use tombolo_server::net::{Config, Operator, RunningServer, Server};
+use tombolo_tests::process;
+use tombolo_tests::proxy::{Admission, Proxy};
 use tombolo_tests::workload::{gen_rows, write_csv};
 
 /// Plays the main story of Tombolo on this machine.
@@ -36,14 +43,15 @@ fn say(text: &str) {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    if !options.text {
-        say("The desktop application comes in a later version; here is the same story as text.\n");
+    let windows = !options.text && has_display();
+    if !options.text && !windows {
+        say("There is no display here, so that no window can be opened; here is the same story as text.\n");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let folder = TempDir::new()?;
     let server = runtime.block_on(Server::start(Config::local(folder.path().join("server"), CLINIC)))?;
-    let told =
-        Story { server: &server, operator: server.operator(), runtime: &runtime, folder: folder.path() }.play(options.rows);
+    let story = Story { server: &server, operator: server.operator(), runtime: &runtime, folder: folder.path() };
+    let told = if windows { story.show(options.rows) } else { story.play(options.rows) };
     runtime.block_on(server.shutdown());
     told
 }
@@ -82,6 +90,47 @@ impl Story<'_> {
         report("Brian, with his decisions", &sync(&brian)?);
         report("Amina", &sync(&amina)?);
         self.compare(&amina, &brian)
+    }
+
+    /// Two windows of two people; whoever started this plays the story.
+    fn show(&self, rows: usize) -> Result<()> {
+        self.seed(rows)?;
+        say("Building the desktop application. The first time takes some minutes.");
+        let desktop = process::desktop()?;
+        let mut windows = Vec::new();
+        // Each window has a way of its own to the server, that its switch cuts.
+        let mut ways = Vec::new();
+        for name in ["amina", "brian"] {
+            let proxy = Arc::new(Proxy::start(self.server.addr())?);
+            let store = self.folder.join(name);
+            let client = Client::open(&store.join(STORE_FILE))?;
+            let url: ServerUrl = format!("http://{}", proxy.addr()).parse()?;
+            client.login(&url, name, PASSWORD).with_context(|| format!("{name} cannot log in"))?;
+            report(&format!("{name}'s first sync"), &sync(&client)?);
+            drop(client);
+            let switch = switch(proxy.clone())?;
+            ways.push(proxy);
+            let window = std::process::Command::new(&desktop)
+                .arg("--store")
+                .arg(&store)
+                .arg("--data")
+                .arg(self.folder.join(format!("{name}-settings")))
+                .arg("--network")
+                .arg(switch.to_string())
+                .spawn()
+                .context("the desktop application did not start")?;
+            windows.push(window);
+        }
+        say("\nTwo windows are open: Amina's and Brian's, at one clinic. Try this:\n  \
+             1. Switch the network off in both (top right).\n  \
+             2. Open the same patient in both, press Edit, and write different notes. Save.\n  \
+             3. Switch the network on and press Sync in one, then in the other.\n  \
+             4. The second one asks: press Decide, choose, press Apply merge, and Sync.\n  \
+             5. Sync in the first one: both show the same.\nClose both windows to end the demo.");
+        for mut window in windows {
+            window.wait()?;
+        }
+        Ok(())
     }
 
     fn seed(&self, rows: usize) -> Result<()> {
@@ -151,6 +200,34 @@ impl Story<'_> {
         say(&format!("  {}", report.to_string().trim().replace('\n', "\n  ")));
         Ok(())
     }
+}
+
+/// Whether a window could appear. Other systems than these always have a display.
+fn has_display() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !cfg!(all(unix, not(target_os = "macos"))) || set("DISPLAY") || set("WAYLAND_DISPLAY")
+}
+
+/// Listens for a window's switch: `off` cuts its way to the server, `on` opens it.
+fn switch(proxy: Arc<Proxy>) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut line = String::new();
+            // A window that is closed in the middle of a word says nothing.
+            let _ = BufReader::new(stream).read_line(&mut line);
+            match line.trim() {
+                "off" => {
+                    proxy.set_admission(Admission::Refuse);
+                    proxy.cut_now();
+                }
+                "on" => proxy.set_admission(Admission::Forward),
+                _ => {}
+            }
+        }
+    });
+    Ok(address)
 }
 
 const PASSWORD: &str = "river stone 42";

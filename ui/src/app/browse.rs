@@ -93,7 +93,10 @@ impl App {
             self.show_form_fields(true);
         }
         if first {
-            self.select_table(0);
+            // Where people work, and not the list of sites that they work at.
+            let places = schema.scope_table;
+            let work = schema.tables.iter().position(|table| Some(table.tag) != places).unwrap_or_default();
+            self.select_table(int(work));
         } else {
             self.show_table_head();
         }
@@ -246,8 +249,7 @@ impl App {
             let state = self.state.borrow();
             let Some(listing) = state.listing.clone() else { return };
             let wanted = &state.wanted;
-            let filtered =
-                !wanted.text.trim().is_empty() || wanted.standings != Standings::All || !wanted.equal.is_empty();
+            let filtered = !wanted.text.trim().is_empty() || wanted.standings != Standings::All || !wanted.equal.is_empty();
             let places = listing.find(wanted);
             let of = listing.len();
             let selected = state.selected.filter(|key| Some(key.table) == state.table);

@@ -5,7 +5,7 @@ use super::{App, at, handler, handler1, handler2, int, model};
 use crate::desk::Ask;
 use crate::presenters::decision::{Decision, Line, Merge, Piece, Side, is_long, words};
 use crate::presenters::values::Locale;
-use crate::window::{self, Conflict, ConflictKind, ConflictLine, Shell, Words, WordPiece};
+use crate::window::{self, Conflict, ConflictKind, ConflictLine, Shell, WordPiece, Words};
 use slint::{Model, SharedString};
 use std::rc::Rc;
 use tombolo_client::protocol::ids::RowKey;

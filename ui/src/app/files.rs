@@ -25,7 +25,10 @@ impl App {
             app.ask(Ask::Export(PathBuf::from(folder.trim())));
         }));
         self.get::<Shell>().on_open_import(handler(self, |app| {
-            let (Some(table), label) = ({ app.state.borrow().table }, app.get::<crate::window::Browse>().get_table_title()) else { return };
+            let (Some(table), label) = ({ app.state.borrow().table }, app.get::<crate::window::Browse>().get_table_title())
+            else {
+                return;
+            };
             let _ = table;
             app.clear_import();
             app.get::<ImportWindow>().set_table(label);
@@ -53,7 +56,8 @@ impl App {
     pub(super) fn apply_settings(self: &Rc<Self>) {
         let chosen = self.state.borrow().settings.clone();
         // English is not translated to, so that there is nothing to select.
-        let _ = slint::select_bundled_translation(if chosen.language == Language::English { "" } else { chosen.language.code() });
+        let _ =
+            slint::select_bundled_translation(if chosen.language == Language::English { "" } else { chosen.language.code() });
         let theme = self.get::<Theme>();
         theme.set_mode([ThemeMode::System, ThemeMode::Light, ThemeMode::Dark][usize::from(chosen.theme.min(2))]);
         theme.set_scale(chosen.scale());
@@ -64,10 +68,12 @@ impl App {
         settings.set_text_size(i32::from(chosen.text_size));
         settings.set_conflict_default(i32::from(chosen.conflict_default));
         if settings.get_export_to().is_empty() {
-            let home = directories::UserDirs::new().map(|dirs| dirs.document_dir().unwrap_or(dirs.home_dir()).join("tombolo-export"));
+            let home =
+                directories::UserDirs::new().map(|dirs| dirs.document_dir().unwrap_or(dirs.home_dir()).join("tombolo-export"));
             settings.set_export_to(home.unwrap_or_else(|| PathBuf::from("tombolo-export")).display().to_string().into());
         }
-        self.get::<Shell>().set_mode([SyncMode::Manual, SyncMode::Automatic, SyncMode::Metered][usize::from(chosen.mode.min(2))]);
+        self.get::<Shell>()
+            .set_mode([SyncMode::Manual, SyncMode::Automatic, SyncMode::Metered][usize::from(chosen.mode.min(2))]);
     }
 
     fn settings_changed(self: &Rc<Self>) {
@@ -124,7 +130,8 @@ impl App {
                     Some(label) => SharedString::from(format!("{header}  →  {label}")),
                     None => header.into(),
                 });
-                let lines = |lines: Vec<String>| model(lines.into_iter().map(|text| ImportLine { text: text.into() }).collect());
+                let lines =
+                    |lines: Vec<String>| model(lines.into_iter().map(|text| ImportLine { text: text.into() }).collect());
                 import.set_columns(model(columns.collect()));
                 import.set_ready(preview.problems.is_empty() && preview.rows > 0);
                 import.set_problems(lines(preview.problems));

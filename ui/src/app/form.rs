@@ -101,9 +101,12 @@ impl App {
         self.show_form_fields(true);
         self.get::<Shell>().set_form_open(true);
         // The first field that can be typed in.
-        let first = self.state.borrow().form.as_ref().and_then(|form| {
-            form.fields.iter().position(|field| field.editor != Editor::Fixed)
-        });
+        let first = self
+            .state
+            .borrow()
+            .form
+            .as_ref()
+            .and_then(|form| form.fields.iter().position(|field| field.editor != Editor::Fixed));
         let weak = Rc::downgrade(self);
         slint::Timer::single_shot(std::time::Duration::ZERO, move || {
             if let (Some(app), Some(first)) = (weak.upgrade(), first) {
@@ -224,7 +227,9 @@ impl App {
     }
 
     fn choose(self: &Rc<Self>, index: usize) {
-        let (Some((id, title)), Some((line, _))) = (self.hits.id(index), self.state.borrow_mut().picking.take()) else { return };
+        let (Some((id, title)), Some((line, _))) = (self.hits.id(index), self.state.borrow_mut().picking.take()) else {
+            return;
+        };
         self.get::<Shell>().set_picker_open(false);
         self.change_form(line, |form| form.set_reference(line, Some((id, title))));
     }

@@ -4,8 +4,8 @@ use super::shown::{label, op, show};
 use super::{App, handler, handler1, model};
 use crate::desk::{Ask, Deed, Found, SignInFailed};
 use crate::window::{
-    ActivityLine, ChangeLine, Conn, History as HistoryWindow, HistoryLine, Report, Settings as SettingsWindow, Shell, SignIn, SyncMode,
-    Words,
+    ActivityLine, ChangeLine, Conn, History as HistoryWindow, HistoryLine, Report, Settings as SettingsWindow, Shell, SignIn,
+    SyncMode, Words,
 };
 use slint::SharedString;
 use std::collections::BTreeSet;

@@ -43,7 +43,10 @@ impl Default for RowModel {
 
 impl Default for HitModel {
     fn default() -> Self {
-        Self::new(|row| Hit { title: if row.title.is_empty() { "—".into() } else { row.title.into() }, subtitle: row.below.into() })
+        Self::new(|row| Hit {
+            title: if row.title.is_empty() { "—".into() } else { row.title.into() },
+            subtitle: row.below.into(),
+        })
     }
 }
 

@@ -176,7 +176,11 @@ impl App {
                 .map(|(view, _)| view.key)
                 .collect();
             for member in members {
-                if on { state.left_out.remove(&member) } else { state.left_out.insert(member) };
+                if on {
+                    state.left_out.remove(&member)
+                } else {
+                    state.left_out.insert(member)
+                };
             }
         }
         self.show_pending();

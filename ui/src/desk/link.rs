@@ -94,7 +94,8 @@ impl Worker {
                 worker.tell_status();
                 worker.tell(Tell::Synced(result));
                 worker.stale.status = true;
-                let nothing_left = worker.client.as_ref().and_then(|client| client.pending().ok()).is_some_and(|left| left.is_empty());
+                let nothing_left =
+                    worker.client.as_ref().and_then(|client| client.pending().ok()).is_some_and(|left| left.is_empty());
                 if sign_out && well && nothing_left {
                     worker.sign_out();
                 }
@@ -104,9 +105,10 @@ impl Worker {
 
     pub(super) fn history(&mut self, key: RowKey) {
         let file = histories_file(&self.file);
-        let online = self.client.as_ref().is_some_and(|client| {
-            matches!(client.connection(), Connection::Online | Connection::CatchingUp)
-        });
+        let online = self
+            .client
+            .as_ref()
+            .is_some_and(|client| matches!(client.connection(), Connection::Online | Connection::CatchingUp));
         self.beside(
             move |job| {
                 let asked = if online { job.client.history(key, HISTORY_LIMIT).ok() } else { None };

@@ -363,10 +363,7 @@ fn export_all(client: &Client, folder: &Path) -> Result<usize, String> {
         let failed = |error: std::io::Error| format!("{}: {error}", file.display());
         let rows = client.list(table.tag, Query::default()).map_err(|error| error.to_string())?;
         let out = BufWriter::new(File::create_new(&file).map_err(failed)?);
-        let values: Vec<_> = rows
-            .iter()
-            .map(|row| (row.key.id, move |field: FieldTag| row.value(field).clone()))
-            .collect();
+        let values: Vec<_> = rows.iter().map(|row| (row.key.id, move |field: FieldTag| row.value(field).clone())).collect();
         let rows = values.iter().map(|(id, value)| (*id, value as &dyn Fn(FieldTag) -> _));
         csv::export(table, rows, out).map_err(failed)?;
     }

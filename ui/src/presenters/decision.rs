@@ -152,7 +152,9 @@ impl Decision {
 
     /// Fields that still have to be decided, or whose typed value is wrong.
     pub fn undecided(&self) -> usize {
-        let open = |(at, line): &(usize, &Line)| (line.merge == Merge::Conflict && line.side == Side::None) || self.wrong(*at).is_some();
+        let open = |(at, line): &(usize, &Line)| {
+            (line.merge == Merge::Conflict && line.side == Side::None) || self.wrong(*at).is_some()
+        };
         self.lines.iter().enumerate().filter(open).count()
     }
 

@@ -183,9 +183,8 @@ impl Form {
     /// A form for a row that is there, as the person sees it. `titles` are those of the rows that it points at.
     pub fn edit(table: &Table, view: &RowView, titles: &[(FieldTag, String)], locale: Locale) -> Self {
         let title = |tag| titles.iter().find(|(of, _)| *of == tag).map(|(_, title)| title.clone()).unwrap_or_default();
-        let fields = table.fields.iter().map(|field| {
-            FormField::new(table, field, view.value(field.tag), title(field.tag), &locale)
-        });
+        let fields =
+            table.fields.iter().map(|field| FormField::new(table, field, view.value(field.tag), title(field.tag), &locale));
         let fields = fields.collect();
         Self { key: view.key, new: false, gone: false, fields, seen: Some(view.seen.clone()), locale }
     }
@@ -378,8 +377,9 @@ mod tests {
         let table = schema.table_named("patients").unwrap();
         let mut form = Form::create(table, id(), &[], locale());
         assert!(!form.dirty());
-        let required: Vec<usize> =
-            (0..form.fields.len()).filter(|at| form.fields[*at].field.required && form.fields[*at].field.default.is_none()).collect();
+        let required: Vec<usize> = (0..form.fields.len())
+            .filter(|at| form.fields[*at].field.required && form.fields[*at].field.default.is_none())
+            .collect();
         assert_eq!(form.faults(), required);
         assert!(!required.is_empty());
     }

@@ -1,0 +1,169 @@
+//! Everything can be reached and is named.
+
+use crate::stage::{Clinic, Person};
+use i_slint_backend_testing::{AccessibleRole, ElementQuery};
+use slint::platform::Key;
+use tombolo_ui::window::{Browse, Detail, Shell, SignIn};
+
+/// Elements that a person acts on and that have no name.
+fn nameless(person: &Person) -> Vec<String> {
+    use AccessibleRole as R;
+    let acting = |role| {
+        matches!(
+            role,
+            R::Button | R::TextInput | R::Combobox | R::RadioButton | R::RadioGroup | R::Checkbox | R::Switch | R::ListItem | R::Tab | R::List
+        )
+    };
+    ElementQuery::from_root(person.ui())
+        .match_predicate(move |element| {
+            element.accessible_role().is_some_and(acting) && element.accessible_label().is_none_or(|label| label.trim().is_empty())
+        })
+        .find_all()
+        .iter()
+        .map(|element| format!("{:?} {:?} {:?}", element.accessible_role(), element.id(), element.type_name()))
+        .collect()
+}
+
+/// Opens each thing that lies over the window, looks, and closes it.
+fn each_overlay(person: &Person, mut look: impl FnMut(&str, &Person)) {
+    type Switch = fn(&Shell<'_>, bool);
+    let overlays: [(&str, Switch); 10] = [
+        ("pending", |shell, on| shell.set_pending_open(on)),
+        ("form", |shell, on| shell.set_form_open(on)),
+        ("conflict", |shell, on| shell.set_conflict_open(on)),
+        ("history", |shell, on| shell.set_history_open(on)),
+        ("activity", |shell, on| shell.set_activity_open(on)),
+        ("report", |shell, on| shell.set_report_open(on)),
+        ("settings", |shell, on| shell.set_settings_open(on)),
+        ("shortcuts", |shell, on| shell.set_shortcuts_open(on)),
+        ("import", |shell, on| shell.set_import_open(on)),
+        ("sign out", |shell, on| shell.set_sign_out_open(on)),
+    ];
+    for (name, switch) in overlays {
+        if name == "form" {
+            person.control("e");
+        }
+        switch(&person.get::<Shell>(), true);
+        person.settle();
+        look(name, person);
+        switch(&person.get::<Shell>(), false);
+        person.settle();
+    }
+}
+
+#[test]
+fn every_control_has_a_name() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    assert_eq!(nameless(&amina), [""; 0]);
+    each_overlay(&amina, |name, me| assert_eq!(nameless(me), [""; 0], "in {name}"));
+    amina.get::<SignIn>().set_shown(true);
+    amina.settle();
+    assert_eq!(nameless(&amina), [""; 0], "in the sign-in");
+}
+
+#[test]
+fn tab_stays_in_what_lies_over_the_window_and_escape_leads_back_to_the_list() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    type Open = fn(&Shell<'_>) -> bool;
+    let overlays: [(&str, &str, Open); 4] = [
+        ("p", "pending", |shell| shell.get_pending_open()),
+        ("e", "form", |shell| shell.get_form_open()),
+        ("h", "history", |shell| shell.get_history_open()),
+        (",", "settings", |shell| shell.get_settings_open()),
+    ];
+    for (key, name, open) in overlays {
+        amina.control(key);
+        assert!(open(&amina.get::<Shell>()), "{name} opens by its key");
+        // Focus that left would take Escape with it.
+        for step in 0..60 {
+            amina.key(if step % 4 == 3 { Key::Backtab } else { Key::Tab });
+        }
+        amina.key(Key::Escape);
+        assert!(!open(&amina.get::<Shell>()), "focus left {name}");
+        let before = amina.get::<Browse>().get_selected();
+        amina.key(if before == 0 { Key::DownArrow } else { Key::UpArrow });
+        assert_ne!(amina.get::<Browse>().get_selected(), before, "after {name} the keyboard is dead");
+    }
+}
+
+#[test]
+fn the_window_is_usable_at_double_text_size_in_a_small_window() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.get::<tombolo_ui::window::Settings>().set_text_size(3);
+    amina.get::<tombolo_ui::window::Settings>().invoke_changed();
+    slint::ComponentHandle::window(amina.ui()).set_size(slint::PhysicalSize::new(1024, 700));
+    amina.settle();
+    let inside = |name: &str, me: &Person| {
+        for label in ["Sync now", "Settings"] {
+            if name.is_empty() {
+                let button = me.find(AccessibleRole::Button, label);
+                let (at, size) = (button.absolute_position(), button.size());
+                assert!(at.x >= 0.0 && at.x + size.width <= 1024.0, "{label} at {at:?}, {size:?}");
+            }
+        }
+        // What closes an overlay is always within the window.
+        let close = ElementQuery::from_root(me.ui()).match_accessible_role(AccessibleRole::Button);
+        let close = close.match_predicate(|element| element.accessible_label().is_some_and(|label| label.starts_with("Close")));
+        for button in close.find_all() {
+            let (at, size) = (button.absolute_position(), button.size());
+            let fits = at.x >= 0.0 && at.y >= 0.0 && at.x + size.width <= 1025.0 && at.y + size.height <= 701.0;
+            assert!(fits, "{name}: {:?} at {at:?}, {size:?}", button.accessible_label());
+        }
+    };
+    inside("", &amina);
+    each_overlay(&amina, inside);
+    assert!(amina.get::<Detail>().get_shown());
+}
+
+/// The relative luminance of a colour, and from two of them the contrast (WCAG 2).
+fn contrast(one: slint::Color, other: slint::Color) -> f32 {
+    let light = |color: slint::Color| {
+        let part = |value: u8| {
+            let value = f32::from(value) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * part(color.red()) + 0.7152 * part(color.green()) + 0.0722 * part(color.blue())
+    };
+    let (one, other) = (light(one), light(other));
+    (one.max(other) + 0.05) / (one.min(other) + 0.05)
+}
+
+#[test]
+fn texts_and_borders_have_enough_contrast_in_both_themes() {
+    let clinic = Clinic::open();
+    let amina = clinic.person_at(None, "amina");
+    let theme = amina.get::<tombolo_ui::window::Theme>();
+    for mode in [tombolo_ui::window::ThemeMode::Light, tombolo_ui::window::ThemeMode::Dark] {
+        theme.set_mode(mode);
+        amina.settle();
+        let surfaces = [theme.get_surface(), theme.get_surface_2(), theme.get_bg()];
+        for surface in surfaces {
+            for text in [theme.get_text(), theme.get_text_2(), theme.get_text_3(), theme.get_accent(), theme.get_danger(), theme.get_warn()] {
+                assert!(contrast(text, surface) >= 4.5, "{mode:?}: {text:?} on {surface:?}: {}", contrast(text, surface));
+            }
+            let border = theme.get_border_input();
+            assert!(contrast(border, surface) >= 3.0, "{mode:?}: {border:?} on {surface:?}");
+        }
+        let pairs = [
+            (theme.get_warn(), theme.get_warn_soft()),
+            (theme.get_danger(), theme.get_danger_soft()),
+            (theme.get_ok(), theme.get_ok_soft()),
+            (theme.get_info(), theme.get_info_soft()),
+            (theme.get_accent(), theme.get_accent_soft()),
+            (theme.get_text(), theme.get_accent_soft()),
+            (theme.get_text_2(), theme.get_accent_soft()),
+            (theme.get_on_accent(), theme.get_accent()),
+            (theme.get_on_toast(), theme.get_toast()),
+            (theme.get_text_2(), theme.get_surface_hover()),
+        ];
+        for (text, surface) in pairs {
+            assert!(contrast(text, surface) >= 4.5, "{mode:?}: {text:?} on {surface:?}: {}", contrast(text, surface));
+        }
+    }
+}

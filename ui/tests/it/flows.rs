@@ -1,0 +1,274 @@
+//! What one person does: signing in, finding, writing, discarding, importing, exporting.
+
+use crate::stage::{Clinic, PASSWORD, PATIENTS};
+use i_slint_backend_testing::AccessibleRole;
+use slint::Model;
+use slint::platform::{Key, PointerEventButton};
+use std::fs;
+use tombolo_ui::window::{Browse, Detail, Fault, Import, Report, Settings, Shell, SignIn, Words};
+
+#[test]
+fn signing_in_for_the_first_time_brings_everything() {
+    let clinic = Clinic::open();
+    let amina = clinic.person_at(None, "amina");
+    assert!(amina.get::<SignIn>().get_shown());
+    amina.find(AccessibleRole::TextInput, "Server address").mock_single_click(PointerEventButton::Left);
+    amina.write(&clinic.address());
+    amina.key(Key::Return);
+    amina.write("amina");
+    amina.key(Key::Return);
+    amina.write("wrong");
+    amina.key(Key::Return);
+    amina.until("a wrong password is said to be wrong", |me| me.get::<SignIn>().get_failure() == 1);
+    assert!(amina.has("The name or the password is wrong."));
+    amina.find(AccessibleRole::TextInput, "Password").mock_single_click(PointerEventButton::Left);
+    amina.rewrite(PASSWORD);
+    amina.key(Key::Return);
+    amina.until("the page is gone", |me| !me.get::<SignIn>().get_shown());
+    amina.ready();
+    assert_eq!(amina.get::<Shell>().get_user(), "amina");
+    // The next time it opens without asking anything, and without the server.
+    drop(amina);
+    let amina = clinic.person_at(None, "amina");
+    amina.ready();
+    assert!(!amina.get::<SignIn>().get_shown());
+}
+
+#[test]
+fn a_new_patient_is_made_by_keyboard_and_goes_to_the_server() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    amina.control("n");
+    amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
+    // Nothing is filled in yet: what has to be is said.
+    amina.control("s");
+    assert!(amina.get::<tombolo_ui::window::Form>().get_faults() > 0);
+    assert!(amina.has("Please fill in Name."));
+    amina.find(AccessibleRole::TextInput, "Name (required)").mock_single_click(PointerEventButton::Left);
+    amina.write("Zawadi Kamau");
+    amina.find(AccessibleRole::TextInput, "Weight (kg)").mock_single_click(PointerEventButton::Left);
+    amina.write("6x");
+    amina.key(Key::Tab);
+    let form = amina.get::<tombolo_ui::window::Form>();
+    let weight = form.get_fields().iter().find(|field| field.label == "Weight (kg)").unwrap();
+    assert_eq!(weight.wrong.fault, Fault::NotANumber, "said as the field is left");
+    amina.find(AccessibleRole::TextInput, "Weight (kg)").mock_single_click(PointerEventButton::Left);
+    amina.rewrite("61,5");
+    amina.click("Site (required): choose");
+    amina.until("the sites are offered", |me| me.has("Kilifi"));
+    amina.write("kil");
+    amina.key(Key::Return);
+    assert!(!amina.get::<Shell>().get_picker_open());
+    amina.control("s");
+    amina.until("it is saved", |me| !me.get::<Shell>().get_form_open());
+    amina.until("it is in the list", |me| me.get::<Browse>().get_total() == 5);
+    amina.until("and pending", |me| me.pending() == 1);
+    assert_eq!(amina.get::<Detail>().get_title(), "Zawadi Kamau");
+    amina.control("r");
+    amina.until("the sync is over", |me| me.get::<Shell>().get_report_open());
+    assert_eq!((amina.get::<Report>().get_failed(), amina.get::<Report>().get_pushed()), (false, 1));
+    amina.key(Key::Escape);
+    amina.until("nothing is pending", |me| me.pending() == 0);
+}
+
+#[test]
+fn a_form_with_unsaved_changes_does_not_close_by_itself() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.control("e");
+    amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
+    amina.key(Key::Escape);
+    assert!(!amina.get::<Shell>().get_form_open(), "nothing was typed");
+    amina.control("e");
+    amina.find(AccessibleRole::TextInput, "Phone").mock_single_click(PointerEventButton::Left);
+    amina.rewrite("5");
+    amina.key(Key::Escape);
+    assert!(amina.get::<Shell>().get_leave_open() && amina.get::<Shell>().get_form_open());
+    amina.click("Go on editing");
+    assert!(amina.get::<Shell>().get_form_open());
+    amina.key(Key::Escape);
+    amina.click("Leave without saving");
+    assert!(!amina.get::<Shell>().get_form_open());
+    assert_eq!(amina.pending(), 0);
+}
+
+#[test]
+fn the_list_is_searched_filtered_and_sorted() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    amina.control("k");
+    amina.write("LAMU");
+    assert_eq!((amina.get::<Browse>().get_total(), amina.get::<Browse>().get_of()), (1, 4));
+    assert_eq!(amina.get::<Browse>().get_rows().row_data(0).unwrap().title, PATIENTS[1]);
+    amina.click("Show all");
+    assert_eq!(amina.get::<Browse>().get_total(), 4);
+    amina.get::<Browse>().invoke_sort(0, true);
+    assert_eq!(amina.get::<Browse>().get_rows().row_data(0).unwrap().title, PATIENTS[3]);
+    amina.get::<Browse>().invoke_sort(0, false);
+    // By birth date: the first patient was born first.
+    let columns: Vec<_> = amina.get::<Browse>().get_columns().iter().collect();
+    let born = columns.iter().position(|column| column == "Date of birth" || column == "Birth date").unwrap();
+    amina.get::<Browse>().invoke_sort(i32::try_from(born).unwrap(), true);
+    amina.until("the youngest comes first", |me| {
+        me.get::<Browse>().get_rows().row_data(0).is_some_and(|row| row.title == PATIENTS[3])
+    });
+    amina.get::<Browse>().invoke_set_standing(1);
+    assert_eq!(amina.get::<Browse>().get_total(), 0);
+}
+
+#[test]
+fn a_discarded_change_can_be_brought_back() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(3);
+    amina.edit("Phone", "999");
+    amina.until("it is pending", |me| me.pending() == 1);
+    let line = || amina.get::<Detail>().get_lines().iter().find(|line| line.label == "Phone").unwrap();
+    amina.until("the field is marked", |_| line().pending);
+    assert_eq!((line().value.as_str(), line().base.as_str()), ("999", "+254700000003"));
+    amina.click("Discard this change of Phone");
+    amina.until("nothing is pending", |me| me.pending() == 0);
+    assert_eq!(line().value, "+254700000003");
+    amina.click("Undo");
+    amina.until("it is pending again", |me| me.pending() == 1);
+    assert_eq!(line().value, "999");
+}
+
+#[test]
+fn a_deletion_can_be_undone_until_it_is_pushed() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(3);
+    amina.edit("Phone", "999");
+    amina.click("Delete this entry");
+    amina.click("Delete");
+    amina.until("it is gone", |me| me.get::<Browse>().get_total() == 3);
+    amina.click("Undo");
+    amina.until("it is back", |me| me.get::<Browse>().get_total() == 4);
+    amina.choose(3);
+    let line = amina.get::<Detail>().get_lines().iter().find(|line| line.label == "Phone").unwrap();
+    assert_eq!(line.value, "999", "with what was pending");
+}
+
+#[test]
+fn a_reference_is_followed_and_one_comes_back() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.click("Site: Kilifi, open it");
+    amina.until("the site is shown", |me| me.get::<Detail>().get_title() == "Kilifi");
+    assert_eq!(amina.get::<Browse>().get_table_title(), "Sites");
+    amina.click("Back to where you were");
+    amina.until("the patient is shown", |me| me.get::<Detail>().get_title() == PATIENTS[0]);
+}
+
+#[test]
+fn the_history_of_a_row_is_shown_and_kept_for_later() {
+    let mut clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.edit("Phone", "321");
+    assert!(amina.sync());
+    amina.control("h");
+    let history = |me: &crate::stage::Person| me.get::<tombolo_ui::window::History>().get_lines();
+    amina.until("two steps are shown", |me| history(me).row_count() == 2);
+    let newest = history(&amina).row_data(0).unwrap();
+    assert_eq!(newest.who, "amina");
+    let change = newest.lines.iter().next().unwrap();
+    assert_eq!((change.before.as_str(), change.after.as_str()), ("+254700000000", "321"));
+    amina.key(Key::Escape);
+    clinic.close();
+    amina.until("the server is gone", |me| me.get::<Shell>().get_conn() == tombolo_ui::window::Conn::Unreachable);
+    amina.control("h");
+    amina.until("it is what was last seen", |me| me.get::<tombolo_ui::window::History>().get_offline());
+    assert_eq!(history(&amina).row_count(), 2);
+}
+
+#[test]
+fn a_file_is_looked_at_before_it_is_imported_and_everything_can_be_exported() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    let file = clinic.folder.path().join("new.csv");
+    fs::write(&file, "name,weight_kg,site\nNew One,sixty,Kilifi\n").unwrap();
+    amina.click("Import a CSV file");
+    amina.get::<Import>().set_file(file.display().to_string().into());
+    amina.click("Look at it");
+    amina.until("the problem is told", |me| me.get::<Import>().get_problems().row_count() == 1);
+    assert!(!amina.get::<Import>().get_ready());
+    fs::write(&file, "name,weight_kg,site\nNew One,60,Kilifi\nNew Two,,Kilifi\n").unwrap();
+    amina.click("Look at it");
+    amina.until("it is ready", |me| me.get::<Import>().get_ready());
+    assert_eq!(amina.get::<Import>().get_rows(), 2);
+    amina.click("Import");
+    amina.until("two more are listed", |me| me.get::<Browse>().get_total() == 6);
+    amina.until("and pending", |me| me.pending() == 2);
+    let out = clinic.folder.path().join("out");
+    amina.get::<Settings>().set_export_to(out.display().to_string().into());
+    amina.get::<Settings>().invoke_export();
+    amina.until("the files are written", |_| out.join("stock.csv").exists());
+    assert!(fs::read_to_string(out.join("patients.csv")).unwrap().contains("New Two"));
+    // A file that is there is not replaced.
+    amina.get::<Settings>().invoke_export();
+    amina.until("that is said", |me| me.get::<Settings>().get_exported().starts_with("That did not work"));
+}
+
+#[test]
+fn signing_out_with_pending_edits_asks_and_pushes_first() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.edit("Phone", "42");
+    amina.get::<Shell>().set_settings_open(true);
+    amina.settle();
+    amina.click("Sign out");
+    assert!(amina.get::<Shell>().get_sign_out_open());
+    amina.click("Push, then sign out");
+    amina.until("signed out", |me| me.get::<SignIn>().get_shown());
+    assert_eq!(amina.pending(), 0);
+    amina.click("Later");
+    amina.choose(0);
+    assert_eq!(amina.get::<Shell>().get_conn(), tombolo_ui::window::Conn::NeedsSignIn, "one can go on working");
+    amina.edit("Phone", "43");
+    amina.until("it is pending", |me| me.pending() == 1);
+}
+
+#[test]
+fn only_what_is_chosen_is_pushed() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.edit("Phone", "1");
+    amina.choose(1);
+    amina.edit("Phone", "2");
+    amina.until("two are pending", |me| me.pending() == 2);
+    amina.control("p");
+    let tick = format!("Push {}", PATIENTS[0]);
+    amina.until("both are shown", |me| me.has(&tick));
+    amina.find(AccessibleRole::Checkbox, &tick).invoke_accessible_default_action();
+    amina.settle();
+    amina.click("Push 1 selected");
+    amina.until("the sync is over", |me| me.get::<Shell>().get_report_open());
+    assert_eq!(amina.get::<Report>().get_pushed(), 1);
+    amina.key(Key::Escape);
+    amina.until("one is left", |me| me.pending() == 1);
+}
+
+#[test]
+fn words_are_said_in_the_language_that_was_chosen() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    let english = amina.get::<Words>().invoke_yes();
+    amina.get::<Settings>().set_language(1);
+    amina.get::<Settings>().invoke_changed();
+    amina.settle();
+    let french = amina.get::<Words>().invoke_yes();
+    assert_eq!((english.as_str(), french.as_str()), ("Yes", "Oui"));
+    amina.get::<Settings>().set_language(0);
+    amina.get::<Settings>().invoke_changed();
+    assert_eq!(amina.get::<Words>().invoke_yes(), "Yes");
+}

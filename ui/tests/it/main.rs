@@ -1,0 +1,9 @@
+//! The desktop application with a real store and a real server, without a window: elements are found by role and label, clicks
+//! and keys are real events, and the clock of animations is moved by hand.
+
+mod accessibility;
+mod flows;
+mod no_display;
+mod people;
+mod stage;
+mod trouble;

@@ -1,0 +1,153 @@
+//! Two people at one clinic: edits offline on both sides, conflicts, and what becomes of them.
+
+use crate::stage::{Clinic, PATIENTS, Person};
+use i_slint_backend_testing::AccessibleRole;
+use slint::platform::Key;
+use slint::{Model, SharedString};
+use tombolo_ui::window::{Browse, Conflict, Detail, Shell};
+
+fn value(person: &Person, label: &str) -> SharedString {
+    let lines = person.get::<Detail>().get_lines();
+    lines.iter().find(|line| line.label == label).unwrap_or_else(|| panic!("no field {label}")).value
+}
+
+/// Both write another note about the second patient; Amina syncs first, so that Brian is asked.
+fn clash(clinic: &Clinic) -> (Person, Person) {
+    let (amina, brian) = (clinic.person("amina"), clinic.person("brian"));
+    amina.ready().choose(1);
+    brian.ready().choose(1);
+    amina.edit("Phone", "111");
+    amina.edit("Notes", "Allergic to penicillin");
+    brian.edit("Notes", "Moved in with her sister");
+    assert!(amina.sync());
+    assert!(brian.sync());
+    brian.until("Brian is asked", |me| me.get::<Shell>().get_review() == 1);
+    (amina, brian)
+}
+
+/// Both show the same, and nothing waits.
+fn agree(amina: &Person, brian: &Person, at: i32) {
+    for person in [brian, amina, brian] {
+        assert!(person.sync());
+    }
+    for person in [amina, brian] {
+        person.until("nothing is pending", |me| me.pending() == 0);
+        person.choose(at);
+    }
+    let lines = |person: &Person| -> Vec<_> {
+        person.get::<Detail>().get_lines().iter().map(|line| (line.label, line.value)).collect()
+    };
+    assert_eq!(lines(amina), lines(brian));
+}
+
+#[test]
+fn a_conflict_is_decided_by_keyboard_and_both_end_equal() {
+    let clinic = Clinic::open();
+    let (amina, brian) = clash(&clinic);
+    brian.control("d");
+    brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    let conflict = brian.get::<Conflict>();
+    assert_eq!((conflict.get_title().as_str(), conflict.get_who().as_str()), (PATIENTS[1], "amina"));
+    assert_eq!(conflict.get_conflicts(), 1);
+    // The schema of the clinic chooses mine beforehand; the server's is one key away.
+    brian.find(AccessibleRole::RadioButton, "Notes: mine").mock_single_click(slint::platform::PointerEventButton::Left);
+    brian.settle();
+    brian.key(Key::RightArrow);
+    let server = brian.find(AccessibleRole::RadioButton, "Notes: server");
+    assert_eq!(server.accessible_checked(), Some(true));
+    brian.control(Key::Return);
+    brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    agree(&amina, &brian, 1);
+    assert_eq!(value(&brian, "Notes"), "Allergic to penicillin");
+    assert_eq!(value(&brian, "Phone"), "111", "what only Amina changed merged by itself");
+    clinic.sound();
+}
+
+#[test]
+fn another_value_can_be_typed_in_place_of_either() {
+    let clinic = Clinic::open();
+    let (amina, brian) = clash(&clinic);
+    brian.control("p");
+    brian.until("what is pending is shown", |me| me.has(&format!("Decide {}", PATIENTS[1])));
+    brian.click(&format!("Decide {}", PATIENTS[1]));
+    brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    brian.click("Another value for Notes");
+    brian.rewrite("Both");
+    brian.click("Apply merge");
+    brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    brian.key(Key::Escape);
+    agree(&amina, &brian, 1);
+    assert_eq!(value(&amina, "Notes"), "Both");
+}
+
+#[test]
+fn a_row_that_moves_while_it_is_decided_says_so_and_keeps_what_holds() {
+    let clinic = Clinic::open();
+    let (amina, brian) = clash(&clinic);
+    brian.control("d");
+    brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    amina.edit("Notes", "Allergic to aspirin, too");
+    assert!(amina.sync());
+    brian.until("Brian's dialog says that it moved", |me| me.get::<Conflict>().get_moved());
+    assert!(brian.get::<Shell>().get_conflict_open());
+    let notes = brian.get::<Conflict>().get_lines().iter().find(|line| line.label == "Notes").unwrap();
+    assert_eq!(notes.server, "Allergic to aspirin, too");
+    assert_eq!(notes.side, tombolo_ui::window::Side::None, "the choice was about another value");
+    brian.click("All server's");
+    brian.click("Apply merge");
+    brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    agree(&amina, &brian, 1);
+}
+
+#[test]
+fn a_deletion_against_an_edit_is_asked_in_plain_words() {
+    let clinic = Clinic::open();
+    let (amina, brian) = (clinic.person("amina"), clinic.person("brian"));
+    amina.ready().choose(2);
+    brian.ready().choose(2);
+    amina.edit("Phone", "333");
+    brian.key(Key::Delete);
+    if !brian.get::<Shell>().get_delete_open() {
+        brian.click("Delete this entry");
+    }
+    brian.click("Delete");
+    brian.until("it is gone from the list", |me| me.get::<Browse>().get_total() == 3);
+    assert!(amina.sync());
+    assert!(brian.sync());
+    brian.until("Brian is asked", |me| me.get::<Shell>().get_review() == 1);
+    brian.control("d");
+    brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    assert_eq!(brian.get::<Conflict>().get_kind(), tombolo_ui::window::ConflictKind::IDeleted);
+    brian.click("Keep it");
+    brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    brian.until("it is back in the list", |me| me.get::<Browse>().get_total() == 4);
+    agree(&amina, &brian, 2);
+    assert_eq!(value(&brian, "Phone"), "333");
+}
+
+#[test]
+fn a_form_over_a_row_that_others_delete_says_so_and_loses_nothing() {
+    let clinic = Clinic::open();
+    let (amina, brian) = (clinic.person("amina"), clinic.person("brian"));
+    amina.ready().choose(0);
+    brian.ready().choose(0);
+    brian.control("e");
+    brian.until("the form is open", |me| me.get::<Shell>().get_form_open());
+    brian.find(AccessibleRole::TextInput, "Phone").mock_single_click(slint::platform::PointerEventButton::Left);
+    brian.settle();
+    brian.rewrite("777");
+    amina.click("Delete this entry");
+    amina.click("Delete");
+    assert!(amina.sync());
+    brian.until("Brian's form says that it is gone", |me| me.get::<tombolo_ui::window::Form>().get_gone());
+    brian.control("s");
+    brian.until("it is saved all the same", |me| !me.get::<Shell>().get_form_open());
+    brian.until("and asked about", |me| me.get::<Shell>().get_review() == 1);
+    brian.control("d");
+    brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    assert_eq!(brian.get::<Conflict>().get_kind(), tombolo_ui::window::ConflictKind::TheyDeleted);
+    brian.click("Bring it back");
+    brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    agree(&amina, &brian, 0);
+    assert_eq!(value(&amina, "Phone"), "777");
+}

@@ -1,0 +1,238 @@
+//! A server and the windows of people who use it.
+
+use i_slint_backend_testing::{AccessibleRole, ElementHandle, ElementQuery, init_no_event_loop, mock_elapsed_time};
+use slint::platform::{Key, PointerEventButton, WindowEvent};
+use slint::{ComponentHandle, Global, SharedString};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tombolo_client::Client;
+use tombolo_client::paths::STORE_FILE;
+use tombolo_client::protocol::schema::{CLINIC, Role};
+use tombolo_client::url::ServerUrl;
+use tombolo_server::net::{Config, RunningServer, Server};
+use tombolo_ui::app::{App, Options};
+use tombolo_ui::window::{AppWindow, Browse, Report, Shell};
+
+pub const PASSWORD: &str = "river stone 42";
+/// Nothing takes longer than this, whatever else the machine does.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A clinic with its server.
+pub struct Clinic {
+    runtime: tokio::runtime::Runtime,
+    server: Option<RunningServer>,
+    pub folder: TempDir,
+}
+
+/// What the patients are called; in the order of the list.
+pub const PATIENTS: [&str; 4] = ["Achieng Otieno", "Baraka Mwangi", "Chep Koech", "Dalila Hassan"];
+
+impl Clinic {
+    pub fn open() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let server = runtime.block_on(Server::start(Config::local(folder.path().join("server"), CLINIC))).unwrap();
+        runtime.block_on(async {
+            let operator = server.operator();
+            operator.import_csv("sites", &[], b"name\nKilifi\n".to_vec()).await.unwrap();
+            let mut csv = "name,phone,village,birth_date,weight_kg,notes\n".to_owned();
+            for (at, name) in PATIENTS.iter().enumerate() {
+                csv += &format!(
+                    "{name},+25470000000{at},{},19{}0-05-31,6{at}.5,Comes every second Monday for her blood pressure\n",
+                    ["Mtwapa", "Lamu", "Watamu", "Gede"][at],
+                    4 + at
+                );
+            }
+            operator.import_csv("patients", &[("site", "Kilifi")], csv.into_bytes()).await.unwrap();
+            for name in ["amina", "brian"] {
+                operator.add_user(name, PASSWORD, Role::Editor, &["Kilifi"]).await.unwrap();
+            }
+        });
+        Self { runtime, server: Some(server), folder }
+    }
+
+    pub fn address(&self) -> String {
+        format!("http://{}", self.server.as_ref().unwrap().addr())
+    }
+
+    /// The server is gone.
+    pub fn close(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.runtime.block_on(server.shutdown());
+        }
+    }
+
+    pub fn folder_of(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Somebody whose device is signed in and has everything.
+    pub fn person(&self, name: &str) -> Person {
+        let store = self.folder_of(name);
+        let client = Client::open(&store.join(STORE_FILE)).unwrap();
+        let url: ServerUrl = self.address().parse().unwrap();
+        client.login(&url, name, PASSWORD).unwrap();
+        client.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
+        drop(client);
+        self.person_at(Some(store), name)
+    }
+
+    /// A window that begins with a store, or with nothing.
+    pub fn person_at(&self, store: Option<PathBuf>, name: &str) -> Person {
+        init_no_event_loop();
+        Person::of(self.options(store, name))
+    }
+
+    pub fn options(&self, store: Option<PathBuf>, name: &str) -> Options {
+        Options { store, data: Some(self.folder.path().join(format!("{name}-settings"))), network: None }
+    }
+
+    pub fn sound(&self) {
+        let report = self.runtime.block_on(self.server.as_ref().unwrap().operator().verify()).unwrap();
+        assert!(report.is_sound(), "{report}");
+    }
+}
+
+/// A window and who looks at it.
+pub struct Person {
+    pub app: Rc<App>,
+}
+
+impl Person {
+    pub fn of(options: Options) -> Self {
+        let app = App::new(options).unwrap();
+        app.window().show().unwrap();
+        app.window().window().set_size(slint::PhysicalSize::new(1280, 800));
+        Self { app }
+    }
+
+    pub fn ui(&self) -> &AppWindow {
+        self.app.window()
+    }
+
+    pub fn get<'a, G: Global<'a, AppWindow>>(&'a self) -> G {
+        self.ui().global::<G>()
+    }
+
+    /// News come in, and the handlers of changes run.
+    pub fn settle(&self) {
+        self.app.pump();
+        mock_elapsed_time(Duration::from_millis(400));
+    }
+
+    /// Waits until something is so.
+    #[track_caller]
+    pub fn until(&self, what: &str, is: impl Fn(&Self) -> bool) {
+        let begun = now();
+        loop {
+            self.app.pump();
+            mock_elapsed_time(Duration::from_millis(20));
+            if is(self) {
+                self.settle();
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "never: {what}; there is: {:#?}", self.labels());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until the patients are listed.
+    pub fn ready(&self) -> &Self {
+        self.until("all patients are listed", |me| me.get::<Browse>().get_total() == 4);
+        self
+    }
+
+    pub fn labels(&self) -> Vec<(AccessibleRole, SharedString)> {
+        ElementQuery::from_root(self.ui())
+            .match_predicate(|element| element.accessible_label().is_some())
+            .find_all()
+            .iter()
+            .filter_map(|element| Some((element.accessible_role()?, element.accessible_label()?)))
+            .collect()
+    }
+
+    /// The one element with a role and a label. Standard widgets are made of several with one label.
+    #[track_caller]
+    pub fn find(&self, role: AccessibleRole, label: &str) -> ElementHandle {
+        let wanted = label.to_owned();
+        ElementQuery::from_root(self.ui())
+            .match_accessible_role(role)
+            .match_predicate(move |element| element.accessible_label().as_deref() == Some(wanted.as_str()))
+            .find_first()
+            .unwrap_or_else(|| panic!("no {role:?} {label:?}; there is: {:#?}", self.labels()))
+    }
+
+    pub fn has(&self, label: &str) -> bool {
+        ElementHandle::find_by_accessible_label(self.ui(), label).next().is_some()
+    }
+
+    /// A real click in the middle: it fails where something covers the element.
+    #[track_caller]
+    pub fn click(&self, label: &str) {
+        self.find(AccessibleRole::Button, label).mock_single_click(PointerEventButton::Left);
+        self.settle();
+    }
+
+    pub fn key(&self, key: impl Into<SharedString>) {
+        let text = key.into();
+        self.ui().window().dispatch_event(WindowEvent::KeyPressed { text: text.clone() });
+        self.ui().window().dispatch_event(WindowEvent::KeyReleased { text });
+        self.settle();
+    }
+
+    pub fn control(&self, key: impl Into<SharedString>) {
+        self.ui().window().dispatch_event(WindowEvent::KeyPressed { text: Key::Control.into() });
+        self.key(key);
+        self.ui().window().dispatch_event(WindowEvent::KeyReleased { text: Key::Control.into() });
+    }
+
+    pub fn write(&self, text: &str) {
+        text.chars().for_each(|c| self.key(SharedString::from(c)));
+    }
+
+    /// Empties the field that has the focus and types.
+    pub fn rewrite(&self, text: &str) {
+        self.control("a");
+        self.write(text);
+    }
+
+    /// Chooses a patient in the list.
+    pub fn choose(&self, at: i32) {
+        self.get::<Browse>().invoke_select_row(at);
+        let detail = |me: &Self| me.get::<tombolo_ui::window::Detail>().get_title() == PATIENTS[usize::try_from(at).unwrap()];
+        self.until("the patient is shown", detail);
+    }
+
+    /// Edits a field of the patient that is shown, by the form, and saves.
+    pub fn edit(&self, label: &str, text: &str) {
+        self.control("e");
+        self.until("the form is open", |me| me.get::<Shell>().get_form_open());
+        self.find(AccessibleRole::TextInput, label).mock_single_click(PointerEventButton::Left);
+        self.settle();
+        self.rewrite(text);
+        self.control("s");
+        self.until("it is saved", |me| !me.get::<Shell>().get_form_open());
+    }
+
+    /// Presses Sync and waits for the report, which it closes. Returns whether it went well.
+    pub fn sync(&self) -> bool {
+        self.control("r");
+        self.until("the sync is over", |me| me.get::<Shell>().get_report_open());
+        let well = !self.get::<Report>().get_failed();
+        self.key(Key::Escape);
+        assert!(!self.get::<Shell>().get_report_open(), "Escape closes the report");
+        well
+    }
+
+    pub fn pending(&self) -> i32 {
+        self.settle();
+        self.get::<Shell>().get_pending()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests wait")]
+fn now() -> Instant {
+    Instant::now()
+}

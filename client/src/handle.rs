@@ -49,14 +49,21 @@ struct Inner {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
+impl Inner {
+    fn close(&self) {
         // It may have ended already; it lets go of the store when it ends.
         let _ = self.commands.send(Command::Stop);
-        if let Some(thread) = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
             // A thread that ended by a defect has let go of it too.
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -515,6 +522,11 @@ impl Client {
     /// What another thread needs to stop this client, or its sync.
     pub fn canceller(&self) -> Canceller {
         Canceller { commands: self.inner.commands.clone() }
+    }
+
+    /// [`Client::stop`], and waits until the store is free, whoever else has a handle.
+    pub fn close(&self) {
+        self.inner.close();
     }
 
     /// Ends the link and the engine. Other handles, subscriptions and whoever waits for something hear of it; what was saved is

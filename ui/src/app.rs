@@ -108,8 +108,8 @@ struct State {
     connection: Connection,
     syncing: bool,
     last_sync_ms: i64,
-    /// A report opens when the sync ends.
-    report: bool,
+    /// The sync that is under way is the last one before signing out.
+    signing_out: bool,
     next_toast: i32,
     account: Option<tombolo_client::store::Account>,
     network_off: bool,

@@ -185,7 +185,7 @@ impl Worker {
             }
         }
         if let Some(client) = self.client.take() {
-            client.stop();
+            client.close();
         }
     }
 

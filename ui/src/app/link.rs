@@ -266,7 +266,7 @@ impl App {
         {
             let mut state = self.state.borrow_mut();
             state.syncing = true;
-            state.report = true;
+            state.signing_out = sign_out;
         }
         let shell = self.get::<Shell>();
         shell.set_progress(-1);
@@ -286,10 +286,10 @@ impl App {
     }
 
     pub(super) fn synced(self: &Rc<Self>, result: Result<SyncDone, SyncError>) {
-        let (connection, language, at) = {
+        let (connection, language, at, signing_out) = {
             let mut state = self.state.borrow_mut();
             state.syncing = false;
-            state.report = false;
+            let signing_out = std::mem::take(&mut state.signing_out);
             if let Ok(done) = &result {
                 let bytes = done.bytes_up + done.bytes_down;
                 // Short syncs say more about round trips than about the link.
@@ -297,10 +297,13 @@ impl App {
                     state.settings.rate = rate;
                 }
             }
-            (state.connection.clone(), state.settings.language, state.locale().moment(state.last_sync_ms))
+            (state.connection.clone(), state.settings.language, state.locale().moment(state.last_sync_ms), signing_out)
         };
         self.connection(connection);
         let shell = self.get::<Shell>();
+        if signing_out && result.is_ok() && shell.get_pending() == 0 {
+            return;
+        }
         let report = self.get::<Report>();
         report.set_waiting(shell.get_pending());
         report.set_at(at.unwrap_or_default().into());

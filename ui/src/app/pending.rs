@@ -46,6 +46,11 @@ impl App {
             app.sync(only, false);
         }));
         let shell = self.get::<Shell>();
+        shell.on_pending_shown(handler1(self, |app, shown| {
+            // A dialog goes on looking at what is pending.
+            let decides = app.state.borrow().decision.is_some();
+            app.ask(Ask::PendingShown(shown || decides));
+        }));
         shell.on_undo(handler1(self, |app, id: i32| {
             app.dismiss(id);
             if let Ok(id) = u64::try_from(id) {

@@ -13,7 +13,7 @@ use tombolo_client::protocol::schema::{CLINIC, Role};
 use tombolo_client::url::ServerUrl;
 use tombolo_server::net::{Config, RunningServer, Server};
 use tombolo_ui::app::{App, Options};
-use tombolo_ui::window::{AppWindow, Browse, Report, Shell};
+use tombolo_ui::window::{AppWindow, Browse, Report, Shell, Theme};
 
 pub const PASSWORD: &str = "river stone 42";
 /// Nothing takes longer than this, whatever else the machine does.
@@ -81,7 +81,6 @@ impl Clinic {
 
     /// A window that begins with a store, or with nothing.
     pub fn person_at(&self, store: Option<PathBuf>, name: &str) -> Person {
-        init_no_event_loop();
         Person::of(self.options(store, name))
     }
 
@@ -102,7 +101,10 @@ pub struct Person {
 
 impl Person {
     pub fn of(options: Options) -> Self {
+        thread_local!(static PLATFORM: () = init_no_event_loop());
+        PLATFORM.with(|()| ());
         let app = App::new(options).unwrap();
+        app.window().global::<Theme>().set_motion(false);
         app.window().show().unwrap();
         app.window().window().set_size(slint::PhysicalSize::new(1280, 800));
         Self { app }

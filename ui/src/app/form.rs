@@ -160,10 +160,10 @@ impl App {
     }
 
     fn save(self: &Rc<Self>) {
-        let (faults, write) = {
+        let (faults, writes) = {
             let mut state = self.state.borrow_mut();
             let Some(form) = &mut state.form else { return };
-            (form.faults(), form.write())
+            (form.faults(), form.writes())
         };
         let window = self.get::<window::Form>();
         window.set_faults(int(faults.len()));
@@ -173,10 +173,11 @@ impl App {
             window.set_focus_field(int(*first));
             return;
         }
-        match write {
-            Some(write) => self.ask(Ask::Write { writes: vec![write], done: Done::Saved }),
+        if writes.is_empty() {
             // Nothing was changed.
-            None => self.close_form(),
+            self.close_form();
+        } else {
+            self.ask(Ask::Write { writes, done: Done::Saved });
         }
     }
 

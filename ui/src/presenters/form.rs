@@ -246,17 +246,25 @@ impl Form {
         self.fields.iter().enumerate().filter(wrong).map(|(at, _)| at).collect()
     }
 
-    /// What is to be written: nothing where nothing was changed, or something is wrong.
-    pub fn write(&self) -> Option<LocalWrite> {
+    /// What is to be written, in one transaction: nothing where nothing was changed, or something is wrong. A row that was
+    /// deleted meanwhile is brought back first: the person was told of it.
+    pub fn writes(&self) -> Vec<LocalWrite> {
         let mut values = BTreeMap::new();
         for field in self.fields.iter().filter(|field| self.new || field.dirty(&self.locale)) {
-            values.insert(field.field.tag, field.value(&self.locale).ok()?);
+            let Ok(value) = field.value(&self.locale) else { return Vec::new() };
+            values.insert(field.field.tag, value);
         }
+        let write = |write, seen| LocalWrite { key: self.key, write, seen };
         if self.new {
             values.retain(|_, value| !value.is_null());
-            return Some(LocalWrite { key: self.key, write: Write::Create(values), seen: None });
+            vec![write(Write::Create(values), None)]
+        } else if values.is_empty() {
+            Vec::new()
+        } else if self.gone {
+            vec![write(Write::Restore, None), write(Write::Update(values), None)]
+        } else {
+            vec![write(Write::Update(values), self.seen.clone())]
         }
-        (!values.is_empty()).then(|| LocalWrite { key: self.key, write: Write::Update(values), seen: self.seen.clone() })
     }
 
     /// The tables changed: fields that came appear, those that went disappear, and what was typed stays.
@@ -345,17 +353,17 @@ mod tests {
     fn only_what_was_changed_is_written() {
         let schema = schema();
         let mut form = edited(&schema);
-        assert_eq!(form.write(), None);
+        assert_eq!(form.writes(), []);
         let weight = at(&form, "weight_kg");
         form.type_in(weight, "62");
-        let written = form.write().unwrap();
+        let written = form.writes().remove(0);
         let Write::Update(values) = written.write else { panic!("an update") };
         assert_eq!(values.keys().copied().collect::<Vec<_>>(), [form.fields[weight].field.tag]);
         assert!(written.seen.is_some(), "the base is what the person saw");
         // Typed back, it is as it was.
         form.type_in(weight, "61,5");
         assert!(!form.dirty());
-        assert_eq!(form.write(), None);
+        assert_eq!(form.writes(), []);
     }
 
     #[test]
@@ -368,7 +376,7 @@ mod tests {
         form.leave(weight);
         assert_eq!(form.fields[weight].wrong(&locale()), Some(Wrong::NotANumber));
         assert_eq!(form.faults(), [weight]);
-        assert_eq!(form.write(), None);
+        assert_eq!(form.writes(), []);
     }
 
     #[test]
@@ -397,7 +405,8 @@ mod tests {
         assert_eq!(form.fields[name].text(&locale()), "Rosa");
         form.row_changed(None);
         assert!(form.gone);
-        assert!(form.write().is_some(), "what was typed can still be saved");
+        let writes: Vec<Write> = form.writes().into_iter().map(|write| write.write).collect();
+        assert!(matches!(writes.as_slice(), [Write::Restore, Write::Update(_)]), "it comes back with what was typed");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod accessibility;
 mod flows;
+mod golden;
 mod no_display;
 mod people;
 mod stage;

@@ -2,14 +2,15 @@
 
 use i_slint_backend_testing::{AccessibleRole, ElementHandle, ElementQuery, init_no_event_loop, mock_elapsed_time};
 use slint::platform::{Key, PointerEventButton, WindowEvent};
-use slint::{ComponentHandle, Global, SharedString};
+use slint::{ComponentHandle, Global, Model, SharedString};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tombolo_client::Client;
+use tombolo_client::table::{Fields, Find};
 use tombolo_client::paths::STORE_FILE;
-use tombolo_client::protocol::schema::{CLINIC, Role};
+use tombolo_client::protocol::schema::{CLINIC, Plain, Role};
 use tombolo_client::url::ServerUrl;
 use tombolo_server::net::{Config, RunningServer, Server};
 use tombolo_ui::app::{App, Options};
@@ -68,15 +69,61 @@ impl Clinic {
         self.folder.path().join(name)
     }
 
-    /// Somebody whose device is signed in and has everything.
-    pub fn person(&self, name: &str) -> Person {
-        let store = self.folder_of(name);
-        let client = Client::open(&store.join(STORE_FILE)).unwrap();
+    /// A device that is signed in and has everything.
+    pub fn client(&self, name: &str) -> Client {
+        let client = Client::open(&self.folder_of(name).join(STORE_FILE)).unwrap();
         let url: ServerUrl = self.address().parse().unwrap();
         client.login(&url, name, PASSWORD).unwrap();
         client.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
-        drop(client);
-        self.person_at(Some(store), name)
+        client
+    }
+
+    /// The folder of such a device.
+    pub fn signed_in(&self, name: &str) -> PathBuf {
+        drop(self.client(name));
+        self.folder_of(name)
+    }
+
+    /// Somebody with such a device.
+    pub fn person(&self, name: &str) -> Person {
+        self.person_at(Some(self.signed_in(name)), name)
+    }
+
+    /// Brian and whoever looks at the window write another note about the second patient; Brian was first.
+    pub fn clash(&self, app: &Rc<App>) {
+        let brian = self.client("brian");
+        let patients = brian.table::<Fields>("patients").unwrap();
+        let second = || Find::all().equal("name", Plain::Text(PATIENTS[1].into()));
+        let mut row = patients.query(second()).unwrap().remove(0);
+        row.value.insert("notes".into(), Plain::Text("Comes every second Friday for her blood pressure and her sugar".into()));
+        patients.update(&row).unwrap();
+        // The window edits what it saw before that.
+        let shell = app.window().global::<Shell>();
+        app.window().global::<Browse>().invoke_select_row(1);
+        let tick = || {
+            app.pump();
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let wait = |is: &dyn Fn() -> bool| {
+            let begun = now();
+            while !is() {
+                assert!(begun.elapsed() < PATIENCE, "never");
+                tick();
+            }
+        };
+        wait(&|| app.window().global::<tombolo_ui::window::Detail>().get_title() == PATIENTS[1]);
+        app.window().global::<Browse>().invoke_edit_record();
+        let form = app.window().global::<tombolo_ui::window::Form>();
+        let at = form.get_fields().iter().position(|field| field.label == "Notes").unwrap();
+        form.invoke_edit_text(i32::try_from(at).unwrap(), "Comes every first Monday for her blood pressure".into());
+        let phone = form.get_fields().iter().position(|field| field.label == "Phone").unwrap();
+        form.invoke_edit_text(i32::try_from(phone).unwrap(), "+254711222333".into());
+        form.invoke_save();
+        wait(&|| shell.get_pending() == 1);
+        brian.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
+        shell.invoke_sync();
+        wait(&|| shell.get_report_open());
+        shell.set_report_open(false);
     }
 
     /// A window that begins with a store, or with nothing.
@@ -100,10 +147,15 @@ pub struct Person {
 }
 
 impl Person {
+    /// A window on the platform of this thread, as it is.
+    pub fn undressed(options: Options) -> Self {
+        Self { app: App::new(options).unwrap() }
+    }
+
     pub fn of(options: Options) -> Self {
         thread_local!(static PLATFORM: () = init_no_event_loop());
         PLATFORM.with(|()| ());
-        let app = App::new(options).unwrap();
+        let Self { app } = Self::undressed(options);
         app.window().global::<Theme>().set_motion(false);
         app.window().show().unwrap();
         app.window().window().set_size(slint::PhysicalSize::new(1280, 800));

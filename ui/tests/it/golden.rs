@@ -1,0 +1,185 @@
+//! What the window looks like, pixel by pixel, drawn by the software renderer with the fonts that are built in.
+//! `UPDATE_GOLDEN=1` writes the pictures anew; each new one is to be looked at.
+
+use crate::stage::{Clinic, Person};
+use slint::platform::software_renderer::{MinimalSoftwareWindow, RepaintBufferType};
+use slint::platform::{Platform, WindowAdapter, WindowEvent};
+use slint::{ComponentHandle, PhysicalSize, PlatformError};
+use std::cell::Cell;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+use tombolo_ui::window::{Conflict, Settings, Shell, Theme, ThemeMode};
+
+/// Differences of a channel that come from rounding.
+const TOLERANCE: u8 = 12;
+/// The share of pixels that may differ by more.
+const SHARE: f64 = 0.002;
+
+/// A platform that draws into memory, with a clock that is moved by hand.
+struct Drawn {
+    window: Rc<MinimalSoftwareWindow>,
+    now: Rc<Cell<Duration>>,
+}
+
+impl Platform for Drawn {
+    fn create_window_adapter(&self) -> Result<Rc<dyn WindowAdapter>, PlatformError> {
+        Ok(self.window.clone())
+    }
+
+    fn duration_since_start(&self) -> Duration {
+        self.now.get()
+    }
+}
+
+struct Picture {
+    person: Person,
+    now: Rc<Cell<Duration>>,
+    scale: f32,
+}
+
+impl Picture {
+    fn of(clinic: &Clinic, scale: f32, theme: ThemeMode) -> Self {
+        let window = MinimalSoftwareWindow::new(RepaintBufferType::NewBuffer);
+        let now = Rc::new(Cell::new(Duration::ZERO));
+        slint::platform::set_platform(Box::new(Drawn { window: window.clone(), now: now.clone() })).unwrap();
+        window.dispatch_event(WindowEvent::ScaleFactorChanged { scale_factor: scale });
+        let store = clinic.signed_in("amina");
+        let person = Person::undressed(clinic.options(Some(store), "amina"));
+        person.get::<Theme>().set_motion(false);
+        person.get::<Theme>().set_mode(theme);
+        person.ui().show().unwrap();
+        let picture = Self { person, now, scale };
+        picture.resize();
+        picture.until(|me| me.get::<tombolo_ui::window::Browse>().get_total() == 4);
+        picture.until(|me| me.get::<Shell>().get_conn() == tombolo_ui::window::Conn::Online);
+        picture
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a window's size is small and positive")]
+    fn resize(&self) {
+        self.person.ui().window().set_size(PhysicalSize::new((1280.0 * self.scale) as u32, (800.0 * self.scale) as u32));
+    }
+
+    fn tick(&self) {
+        self.person.app.pump();
+        self.now.set(self.now.get() + Duration::from_millis(50));
+        slint::platform::update_timers_and_animations();
+    }
+
+    fn until(&self, is: impl Fn(&Person) -> bool) {
+        for _ in 0..6000 {
+            self.tick();
+            if is(&self.person) {
+                (0..10).for_each(|_| self.tick());
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("never");
+    }
+
+    /// What differs from one run to the next is set to something that does not.
+    fn still(&self) {
+        (0..20).for_each(|_| self.tick());
+        self.person.get::<Shell>().set_last_sync("2026-11-27 09:30".into());
+        self.person.get::<Conflict>().set_when("2026-11-27 09:30".into());
+        self.person.get::<Settings>().set_place("/home/amina/tombolo/clinic".into());
+        self.person.get::<Settings>().set_export_to("/home/amina/Documents/tombolo-export".into());
+        self.person.get::<Shell>().set_server("https://clinic.example".into());
+        (0..5).for_each(|_| self.tick());
+    }
+
+    fn compare(&self, name: &str) {
+        self.still();
+        let drawn = self.person.ui().window().take_snapshot().unwrap();
+        let drawn = image::RgbaImage::from_raw(drawn.width(), drawn.height(), drawn.as_bytes().to_vec()).unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.png"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            return drawn.save(&path).unwrap();
+        }
+        let wanted = image::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).to_rgba8();
+        assert_eq!(wanted.dimensions(), drawn.dimensions(), "{name}");
+        let differs = |(one, other): &(&image::Rgba<u8>, &image::Rgba<u8>)| (0..3).any(|at| one.0[at].abs_diff(other.0[at]) > TOLERANCE);
+        let bad = wanted.pixels().zip(drawn.pixels()).filter(differs).count();
+        let share = bad as f64 / f64::from(wanted.width() * wanted.height());
+        if share > SHARE {
+            let actual = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.png"));
+            drawn.save(&actual).unwrap();
+            panic!("{name}: {:.3} % of the pixels differ; see {}", share * 100.0, actual.display());
+        }
+    }
+
+    fn choose(&self, at: i32) {
+        self.person.get::<tombolo_ui::window::Browse>().invoke_select_row(at);
+        self.until(|me| me.get::<tombolo_ui::window::Detail>().get_shown());
+    }
+
+    fn conflict(&self, clinic: &Clinic) {
+        clinic.clash(&self.person.app);
+        self.until(|me| me.get::<Shell>().get_review() == 1);
+        self.person.get::<Conflict>().invoke_next();
+        self.until(|me| me.get::<Shell>().get_conflict_open());
+    }
+}
+
+fn list(name: &str, scale: f32, theme: ThemeMode) {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, scale, theme);
+    picture.choose(1);
+    picture.compare(name);
+}
+
+#[test]
+fn the_list_in_light() {
+    list("list-light", 1.0, ThemeMode::Light);
+}
+
+#[test]
+fn the_list_in_dark() {
+    list("list-dark", 1.0, ThemeMode::Dark);
+}
+
+#[test]
+fn the_list_at_double_resolution() {
+    list("list-light-2x", 2.0, ThemeMode::Light);
+}
+
+#[test]
+fn the_form_in_french() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    picture.choose(1);
+    picture.person.get::<Settings>().set_language(1);
+    picture.person.get::<Settings>().invoke_changed();
+    picture.person.get::<Theme>().set_mode(ThemeMode::Light);
+    picture.until(|me| me.get::<tombolo_ui::window::Detail>().get_shown());
+    picture.person.get::<tombolo_ui::window::Browse>().invoke_edit_record();
+    picture.until(|me| me.get::<Shell>().get_form_open());
+    picture.compare("form-french");
+}
+
+#[test]
+fn the_conflict_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    picture.conflict(&clinic);
+    picture.compare("conflict-light");
+}
+
+#[test]
+fn the_conflict_in_dark_at_double_resolution() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 2.0, ThemeMode::Dark);
+    picture.conflict(&clinic);
+    picture.compare("conflict-dark-2x");
+}
+
+#[test]
+fn the_settings_in_dark() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Dark);
+    picture.person.get::<Shell>().set_settings_open(true);
+    picture.compare("settings-dark");
+}

@@ -88,7 +88,7 @@ impl App {
             }
             (stays.is_none(), state.form.is_some())
         };
-        self.get::<Shell>().set_workspace(schema.name.as_str().into());
+        self.get::<Shell>().set_workspace(capitalised(&schema.name).into());
         if form {
             self.show_form_fields(true);
         }
@@ -415,6 +415,12 @@ impl App {
             self.ask(Ask::Write { writes: vec![write], done: Done::Deleted });
         }
     }
+}
+
+/// A name as it stands at the beginning of a line.
+fn capitalised(name: &str) -> String {
+    let mut chars = name.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 fn shown_table(state: &super::State) -> Option<&Table> {

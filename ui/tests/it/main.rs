@@ -4,6 +4,7 @@
 mod accessibility;
 mod flows;
 mod golden;
+mod languages;
 mod no_display;
 mod people;
 mod stage;

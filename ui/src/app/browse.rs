@@ -156,7 +156,7 @@ impl App {
     }
 
     /// Title, columns and filters of the table.
-    fn show_table_head(self: &Rc<Self>) {
+    pub(super) fn show_table_head(self: &Rc<Self>) {
         let words = self.get::<Words>();
         let by_title = words.invoke_by_title();
         let (title, columns) = {

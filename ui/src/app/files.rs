@@ -88,6 +88,7 @@ impl App {
         }
         self.apply_settings();
         self.keep_settings();
+        self.show_table_head();
         // What Rust made of values is made again in the new language.
         self.ask(Ask::Retry);
     }

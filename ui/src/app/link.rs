@@ -18,7 +18,7 @@ use tombolo_client::protocol::ids::RowKey;
 use tombolo_client::protocol::message::History;
 use tombolo_client::store::Account;
 use tombolo_client::url::ServerUrl;
-use tombolo_client::{Connection, SyncDone, SyncError, SyncProgress};
+use tombolo_client::{Connection, Mode, SyncDone, SyncError, SyncProgress};
 
 impl App {
     pub(super) fn bind_link(self: &Rc<Self>) {
@@ -164,6 +164,10 @@ impl App {
                 }
                 self.keep_settings();
                 self.account(Some(account));
+                // Where nothing comes by itself, the first rows are fetched now.
+                if self.state.borrow().settings.client_mode() == Mode::Metered {
+                    self.sync(None, false);
+                }
                 return;
             }
             Err(SignInFailed::Wrong) => (1, String::new()),

@@ -11,12 +11,22 @@ fn nameless(person: &Person) -> Vec<String> {
     let acting = |role| {
         matches!(
             role,
-            R::Button | R::TextInput | R::Combobox | R::RadioButton | R::RadioGroup | R::Checkbox | R::Switch | R::ListItem | R::Tab | R::List
+            R::Button
+                | R::TextInput
+                | R::Combobox
+                | R::RadioButton
+                | R::RadioGroup
+                | R::Checkbox
+                | R::Switch
+                | R::ListItem
+                | R::Tab
+                | R::List
         )
     };
     ElementQuery::from_root(person.ui())
         .match_predicate(move |element| {
-            element.accessible_role().is_some_and(acting) && element.accessible_label().is_none_or(|label| label.trim().is_empty())
+            element.accessible_role().is_some_and(acting)
+                && element.accessible_label().is_none_or(|label| label.trim().is_empty())
         })
         .find_all()
         .iter()
@@ -77,7 +87,7 @@ fn tab_stays_in_what_lies_over_the_window_and_escape_leads_back_to_the_list() {
     ];
     for (key, name, open) in overlays {
         amina.control(key);
-        assert!(open(&amina.get::<Shell>()), "{name} opens by its key");
+        amina.until(name, |me| open(&me.get::<Shell>()));
         // Focus that left would take Escape with it.
         for step in 0..60 {
             amina.key(if step % 4 == 3 { Key::Backtab } else { Key::Tab });
@@ -144,7 +154,14 @@ fn texts_and_borders_have_enough_contrast_in_both_themes() {
         amina.settle();
         let surfaces = [theme.get_surface(), theme.get_surface_2(), theme.get_bg()];
         for surface in surfaces {
-            for text in [theme.get_text(), theme.get_text_2(), theme.get_text_3(), theme.get_accent(), theme.get_danger(), theme.get_warn()] {
+            for text in [
+                theme.get_text(),
+                theme.get_text_2(),
+                theme.get_text_3(),
+                theme.get_accent(),
+                theme.get_danger(),
+                theme.get_warn(),
+            ] {
                 assert!(contrast(text, surface) >= 4.5, "{mode:?}: {text:?} on {surface:?}: {}", contrast(text, surface));
             }
             let border = theme.get_border_input();

@@ -4,12 +4,12 @@
 use crate::stage::{Clinic, Person};
 use slint::platform::software_renderer::{MinimalSoftwareWindow, RepaintBufferType};
 use slint::platform::{Platform, WindowAdapter, WindowEvent};
-use slint::{ComponentHandle, PhysicalSize, PlatformError};
+use slint::{ComponentHandle, Model, PhysicalSize, PlatformError};
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
-use tombolo_ui::window::{Conflict, Settings, Shell, Theme, ThemeMode};
+use tombolo_ui::window::{Conflict, Pending, Settings, Shell, Theme, ThemeMode};
 
 /// Differences of a channel that come from rounding.
 const TOLERANCE: u8 = 12;
@@ -86,6 +86,8 @@ impl Picture {
         self.person.get::<Conflict>().set_when("2026-11-27 09:30".into());
         self.person.get::<Settings>().set_place("/home/amina/tombolo/clinic".into());
         self.person.get::<Settings>().set_export_to("/home/amina/Documents/tombolo-export".into());
+        // Messages go away by themselves; how many are left depends on the machine.
+        self.person.get::<Shell>().set_toasts(slint::ModelRc::default());
         self.person.get::<Shell>().set_server("https://clinic.example".into());
         (0..5).for_each(|_| self.tick());
     }
@@ -94,14 +96,20 @@ impl Picture {
         self.still();
         let drawn = self.person.ui().window().take_snapshot().unwrap();
         let drawn = image::RgbaImage::from_raw(drawn.width(), drawn.height(), drawn.as_bytes().to_vec()).unwrap();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.png"));
+        let file = format!("{name}.png");
+        // `ui/pictures` wants them somewhere else.
+        if let Some(folder) = std::env::var_os("TOMBOLO_PICTURES") {
+            return drawn.save(Path::new(&folder).join(file)).unwrap();
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             return drawn.save(&path).unwrap();
         }
         let wanted = image::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).to_rgba8();
         assert_eq!(wanted.dimensions(), drawn.dimensions(), "{name}");
-        let differs = |(one, other): &(&image::Rgba<u8>, &image::Rgba<u8>)| (0..3).any(|at| one.0[at].abs_diff(other.0[at]) > TOLERANCE);
+        let differs =
+            |(one, other): &(&image::Rgba<u8>, &image::Rgba<u8>)| (0..3).any(|at| one.0[at].abs_diff(other.0[at]) > TOLERANCE);
         let bad = wanted.pixels().zip(drawn.pixels()).filter(differs).count();
         let share = bad as f64 / f64::from(wanted.width() * wanted.height());
         if share > SHARE {
@@ -114,6 +122,20 @@ impl Picture {
     fn choose(&self, at: i32) {
         self.person.get::<tombolo_ui::window::Browse>().invoke_select_row(at);
         self.until(|me| me.get::<tombolo_ui::window::Detail>().get_shown());
+    }
+
+    /// Changes a field of a patient, through the form.
+    fn edit(&self, at: i32, label: &str, text: &str) {
+        self.choose(at);
+        self.until(|me| {
+            me.get::<tombolo_ui::window::Detail>().get_title() == crate::stage::PATIENTS[usize::try_from(at).unwrap()]
+        });
+        self.person.get::<tombolo_ui::window::Browse>().invoke_edit_record();
+        let form = self.person.get::<tombolo_ui::window::Form>();
+        let field = form.get_fields().iter().position(|field| field.label == label).unwrap();
+        form.invoke_edit_text(i32::try_from(field).unwrap(), text.into());
+        form.invoke_save();
+        self.until(|me| !me.get::<Shell>().get_form_open() && me.get::<Shell>().get_pending() == 2);
     }
 
     fn conflict(&self, clinic: &Clinic) {
@@ -182,4 +204,23 @@ fn the_settings_in_dark() {
     let picture = Picture::of(&clinic, 1.0, ThemeMode::Dark);
     picture.person.get::<Shell>().set_settings_open(true);
     picture.compare("settings-dark");
+}
+
+#[test]
+fn what_is_pending_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    clinic.clash(&picture.person.app);
+    picture.until(|me| me.get::<Shell>().get_review() == 1);
+    picture.edit(2, "Phone", "+254722000111");
+    picture.person.get::<Shell>().set_pending_open(true);
+    picture.until(|me| me.get::<Pending>().get_ready().row_count() == 1);
+    for cards in [picture.person.get::<Pending>().get_review(), picture.person.get::<Pending>().get_ready()] {
+        for at in 0..cards.row_count() {
+            let mut card = cards.row_data(at).unwrap();
+            card.when = "2026-11-27 09:30".into();
+            cards.set_row_data(at, card);
+        }
+    }
+    picture.compare("pending-light");
 }

@@ -28,7 +28,8 @@ fn messages_in(folder: &Path, found: &mut Vec<Message>) {
             let text = fs::read_to_string(&path).unwrap();
             for call in text.split("@tr(").skip(1) {
                 let (one, rest) = literal(call.trim_start().strip_prefix('"').unwrap());
-                let many = rest.trim_start().strip_prefix('|').map(|rest| literal(rest.trim_start().strip_prefix('"').unwrap()).0);
+                let many =
+                    rest.trim_start().strip_prefix('|').map(|rest| literal(rest.trim_start().strip_prefix('"').unwrap()).0);
                 found.push((one, many));
             }
         }
@@ -70,9 +71,9 @@ fn every_message_is_translated_with_the_same_places_and_none_is_left_over() {
         for (one, many) in &messages {
             let forms = translations.get(one).unwrap_or_else(|| panic!("{language}: no translation of {one:?}"));
             assert_eq!(forms.len(), if many.is_some() { 2 } else { 1 }, "{language}: forms of {one:?}");
-            for form in forms {
-                assert!(!form.trim().is_empty(), "{language}: {one:?} is empty");
-                assert_eq!(places(form), places(one), "{language}: {one:?}");
+            for (form, message) in forms.iter().zip(std::iter::once(one).chain(many)) {
+                assert!(!form.trim().is_empty(), "{language}: {message:?} is empty");
+                assert_eq!(places(form), places(message), "{language}: {message:?}");
             }
         }
         let unused: Vec<&String> = translations.keys().filter(|id| !messages.iter().any(|(one, _)| one == *id)).collect();

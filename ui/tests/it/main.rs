@@ -7,5 +7,6 @@ mod golden;
 mod languages;
 mod no_display;
 mod people;
+mod screen;
 mod stage;
 mod trouble;

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tombolo_client::Client;
-use tombolo_client::table::{Fields, Find};
 use tombolo_client::paths::STORE_FILE;
 use tombolo_client::protocol::schema::{CLINIC, Plain, Role};
+use tombolo_client::table::{Fields, Find};
 use tombolo_client::url::ServerUrl;
 use tombolo_server::net::{Config, RunningServer, Server};
 use tombolo_ui::app::{App, Options};
@@ -133,6 +133,12 @@ impl Clinic {
 
     pub fn options(&self, store: Option<PathBuf>, name: &str) -> Options {
         Options { store, data: Some(self.folder.path().join(format!("{name}-settings"))), network: None }
+    }
+
+    /// The patients as the server has them, as CSV.
+    pub fn patients(&self) -> String {
+        let operator = self.server.as_ref().unwrap().operator();
+        String::from_utf8(self.runtime.block_on(operator.export_csv("patients")).unwrap()).unwrap()
     }
 
     pub fn sound(&self) {

@@ -1,0 +1,177 @@
+//! One story in real windows with a real server, by keyboard alone: two people sign in, edit the same note offline, sync, and
+//! the second one decides. Needs a display and `xdotool`; `.ci/run` brings both.
+
+use crate::stage::{Clinic, PASSWORD, PATIENTS};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+use tombolo_client::Client;
+use tombolo_client::paths::{STORE_FILE, store_folder};
+use tombolo_client::protocol::schema::Plain;
+use tombolo_client::table::{Fields, Find};
+
+/// What a person needs to see what happened, with much to spare on a busy machine.
+const LOOK: Duration = Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn xdotool(arguments: &[&str]) -> String {
+    let output = Command::new("xdotool").args(arguments).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests wait")]
+fn until<T>(what: &str, mut get: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(got) = get() {
+            return got;
+        }
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A window in a process of its own.
+struct Window {
+    process: Child,
+    id: String,
+    data: PathBuf,
+}
+
+impl Window {
+    fn open(clinic: &Clinic, name: &str) -> Self {
+        let data = clinic.folder.path().join(format!("{name}-home"));
+        fs::create_dir_all(&data).unwrap();
+        // Metered: it connects only to sync, so that everything in between is offline.
+        fs::write(data.join("desktop.json"), r#"{"mode": 2}"#).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_tombolo-desktop"))
+            .arg("--data")
+            .arg(&data)
+            .env("SLINT_BACKEND", "winit-software")
+            .spawn()
+            .unwrap();
+        let pid = process.id().to_string();
+        let id = until("the window is there", || {
+            let found = xdotool(&["search", "--onlyvisible", "--pid", &pid]);
+            found.lines().last().map(str::to_owned).filter(|id| !id.is_empty())
+        });
+        let window = Self { process, id, data };
+        std::thread::sleep(LOOK);
+        window
+    }
+
+    fn activate(&self) {
+        xdotool(&["windowactivate", "--sync", &self.id]);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        for key in keys {
+            xdotool(&["key", "--clearmodifiers", key]);
+            std::thread::sleep(Duration::from_millis(150));
+        }
+    }
+
+    fn write(&self, text: &str) {
+        xdotool(&["type", "--delay", "30", text]);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+
+    fn sign_in(&self, clinic: &Clinic, name: &str) {
+        self.activate();
+        self.write(&clinic.address());
+        self.keys(&["Return"]);
+        self.write(name);
+        self.keys(&["Return"]);
+        self.write(PASSWORD);
+        self.keys(&["Return"]);
+        until("signed in", || self.title().contains(name).then_some(()));
+        // The first rows come, and the report about them is closed.
+        std::thread::sleep(2 * LOOK);
+        self.keys(&["Escape"]);
+        std::thread::sleep(LOOK);
+    }
+
+    fn title(&self) -> String {
+        xdotool(&["getwindowname", &self.id])
+    }
+
+    /// Writes a note about the second patient.
+    fn note(&self, text: &str) {
+        self.activate();
+        self.keys(&["ctrl+k", "Down", "Down", "Down"]);
+        std::thread::sleep(LOOK);
+        self.keys(&["ctrl+e"]);
+        std::thread::sleep(LOOK);
+        // Name, phone, village, date of birth, sex, notes.
+        self.keys(&["Tab", "Tab", "Tab", "Tab", "Tab", "ctrl+a"]);
+        self.write(text);
+        self.keys(&["ctrl+s"]);
+        std::thread::sleep(LOOK);
+    }
+
+    fn sync(&self) {
+        self.activate();
+        self.keys(&["ctrl+r"]);
+        std::thread::sleep(2 * LOOK);
+        self.keys(&["Escape"]);
+        std::thread::sleep(LOOK);
+    }
+
+    /// Closes the window as a person does, and opens its store.
+    fn close(mut self, clinic: &Clinic, name: &str) -> Client {
+        self.activate();
+        self.keys(&["alt+F4"]);
+        let ended = until("the program has ended", || self.process.try_wait().unwrap());
+        assert!(ended.success(), "{ended}");
+        let url = clinic.address().parse().unwrap();
+        Client::open(&store_folder(&self.data, &url, name).join(STORE_FILE)).unwrap()
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // It has ended where all went well.
+        let _ = self.process.kill();
+    }
+}
+
+fn notes(client: &Client) -> Plain {
+    let rows =
+        client.table::<Fields>("patients").unwrap().query(Find::all().equal("name", Plain::Text(PATIENTS[1].into()))).unwrap();
+    rows[0].value["notes"].clone()
+}
+
+#[test]
+fn two_people_in_real_windows_end_equal_by_keyboard_alone() {
+    let has = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if !has("DISPLAY") || Command::new("xdotool").arg("version").output().is_err() {
+        eprintln!("skipped: this story needs an X display and xdotool");
+        return;
+    }
+    let clinic = Clinic::open();
+    let amina = Window::open(&clinic, "amina");
+    amina.sign_in(&clinic, "amina");
+    let brian = Window::open(&clinic, "brian");
+    brian.sign_in(&clinic, "brian");
+    amina.note("from amina");
+    brian.note("from brian");
+    amina.sync();
+    until("Amina's note is at the server", || clinic.patients().contains("from amina").then_some(()));
+    brian.sync();
+    assert!(!clinic.patients().contains("from brian"), "Brian is asked first");
+    brian.keys(&["ctrl+d"]);
+    std::thread::sleep(LOOK);
+    // Behind the close button: all mine, all the server's, and the one field in conflict. He keeps his own.
+    brian.keys(&["Tab", "Tab", "Tab", "Right", "Left", "ctrl+Return"]);
+    std::thread::sleep(LOOK);
+    brian.sync();
+    until("Brian's decision is at the server", || clinic.patients().contains("from brian").then_some(()));
+    amina.sync();
+    let (amina, brian) = (amina.close(&clinic, "amina"), brian.close(&clinic, "brian"));
+    assert_eq!(notes(&amina), Plain::Text("from brian".into()));
+    assert_eq!(notes(&amina), notes(&brian));
+    assert!(amina.pending().unwrap().is_empty() && brian.pending().unwrap().is_empty());
+    clinic.sound();
+}

@@ -196,8 +196,6 @@ impl App {
                     label: field.label.as_str().into(),
                     choices: model(texts.collect()),
                     choice: choice.map_or(0, |choice| int(choice + 1)),
-                    reference: false,
-                    text: "".into(),
                 });
                 offered.push(Offered { field: field.tag, values: choices.into_iter().map(|(_, value)| value).collect() });
                 if offered.len() == FILTERS_MAX {
@@ -375,11 +373,9 @@ impl App {
                 let edit = edit.filter(|edit| edit.base_value.as_ref() != Some(&edit.value));
                 let base = edit.and_then(|edit| edit.base_value.as_ref());
                 DetailLine {
-                    tag: int(field.tag.0),
                     label: field.label.as_str().into(),
                     value: show(field.tag, &value),
                     reference: field.reference.is_some(),
-                    flag: field.kind == Kind::Bool,
                     pending: edit.is_some(),
                     base: match base {
                         Some(base) if field.reference.is_none() => show(field.tag, base),

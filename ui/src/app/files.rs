@@ -25,11 +25,7 @@ impl App {
             app.ask(Ask::Export(PathBuf::from(folder.trim())));
         }));
         self.get::<Shell>().on_open_import(handler(self, |app| {
-            let (Some(table), label) = ({ app.state.borrow().table }, app.get::<crate::window::Browse>().get_table_title())
-            else {
-                return;
-            };
-            let _ = table;
+            let label = app.get::<crate::window::Browse>().get_table_title();
             app.clear_import();
             app.get::<ImportWindow>().set_table(label);
             app.get::<Shell>().set_import_open(true);

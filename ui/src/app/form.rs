@@ -4,7 +4,7 @@ use super::{App, at, handler, handler1, handler2, int, model};
 use crate::desk::{Ask, Done};
 use crate::presenters::form::{Editor, Form, FormField};
 use crate::presenters::values::{Language, Locale, Wrong as Fault};
-use crate::window::{self, Browse, FieldKind, FieldVm, Picker, Shell, Words, Wrong};
+use crate::window::{self, Browse, FieldKind, FieldVm, Picker, Shell, Wrong};
 use slint::{Model, SharedString};
 use std::rc::Rc;
 use tombolo_client::listing::{Listing, Wanted};
@@ -58,7 +58,6 @@ impl App {
             let mut state = self.state.borrow_mut();
             let table = state.table.and_then(|table| state.schema.as_ref()?.table(table).cloned());
             let Some(table) = table else { return };
-            // A scope that there is only one of needs no choosing.
             let form = Form::create(&table, new_row_id(), &[], state.locale());
             state.form = Some(form);
         }
@@ -118,7 +117,6 @@ impl App {
     /// Puts the form's fields into the window: anew when the form opens or its fields change, else only those that differ, so that
     /// whoever types keeps their place.
     pub(super) fn show_form_fields(self: &Rc<Self>, anew: bool) {
-        let words = self.get::<Words>();
         let any = SharedString::from("—");
         let (fields, gone): (Vec<FieldVm>, bool) = {
             let state = self.state.borrow();
@@ -126,7 +124,6 @@ impl App {
             (form.fields.iter().map(|field| field_vm(field, form.locale(), &any)).collect(), form.gone)
         };
         self.get::<window::Form>().set_gone(gone);
-        drop(words);
         if anew || fields.len() != self.fields.row_count() {
             self.fields.set_vec(fields);
             return;

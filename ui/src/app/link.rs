@@ -14,6 +14,7 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 use tombolo_client::paths::store_folder;
+use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::RowKey;
 use tombolo_client::protocol::message::History;
 use tombolo_client::store::Account;
@@ -384,7 +385,7 @@ impl App {
                         version: entry.version.0.to_string().into(),
                         op: op(entry.op),
                         merged: false,
-                        decided: !lost.is_empty(),
+                        decided: entry.op == Op::Decide || !lost.is_empty(),
                         lines: model(changes.collect()),
                         lost: model(lost),
                     };
@@ -408,7 +409,7 @@ impl App {
             let lines = deeds.into_iter().map(|(who, from, to, changes)| {
                 let (from, until) = (locale.moment(from).unwrap_or_default(), locale.time(to).unwrap_or_default());
                 let when = if from.ends_with(&until) { from } else { format!("{from}\u{2013}{until}") };
-                ActivityLine { who: who.into(), device: "".into(), when: when.into(), changes: super::int(changes) }
+                ActivityLine { who: who.into(), when: when.into(), changes: super::int(changes) }
             });
             lines.collect()
         };

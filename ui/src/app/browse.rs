@@ -329,7 +329,7 @@ impl App {
                 return;
             }
             if let Some(form) = state.form.as_mut().filter(|form| form.key == news.key) {
-                form.row_changed(news.view.as_ref());
+                form.refresh(news.view.as_ref(), &news.references);
             }
             state.row = Some(news);
             std::mem::take(&mut state.edit_wanted)

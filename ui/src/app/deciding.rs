@@ -106,7 +106,8 @@ impl App {
             let when = decision.author.as_ref().and_then(|(_, at_ms)| locale.moment(*at_ms)).unwrap_or_default();
             let who = decision.author.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
             let left = state.conflicts.iter().filter(|(view, _)| view.key != decision.key).count();
-            let counts = (count(Merge::Conflict), count(Merge::FromMine), count(Merge::Unchanged));
+            let merged = count(Merge::FromMine) + count(Merge::FromServer);
+            let counts = (count(Merge::Conflict), merged, count(Merge::Unchanged));
             (lines, counts, when, who, left, int(decision.undecided()), kind_of(decision.kind))
         };
         let (lines, counts, when, who, left, undecided, kind) = shown;
@@ -223,7 +224,7 @@ fn line_vm(decision: &Decision, at: usize, locale: &Locale, flags: (&SharedStrin
         server,
         other: other.as_str().into(),
         side: match side {
-            Side::None if *merge == Merge::Unchanged => window::Side::Server,
+            Side::None if matches!(merge, Merge::FromServer | Merge::Unchanged) => window::Side::Server,
             Side::None => window::Side::None,
             Side::Mine => window::Side::Mine,
             Side::Server => window::Side::Server,
@@ -232,6 +233,7 @@ fn line_vm(decision: &Decision, at: usize, locale: &Locale, flags: (&SharedStrin
         merge: match merge {
             Merge::Conflict => window::Merge::Conflict,
             Merge::FromMine => window::Merge::FromMine,
+            Merge::FromServer => window::Merge::FromServer,
             Merge::Unchanged => window::Merge::Unchanged,
         },
         group: group.as_str().into(),

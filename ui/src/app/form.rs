@@ -296,7 +296,8 @@ pub(super) fn wrong(wrong: Option<Fault>) -> Wrong {
         Some(Fault::TooGreat(most)) => (F::TooGreat, most),
         Some(Fault::TooManyDecimals(most)) => (F::TooManyDecimals, most.to_string()),
         Some(Fault::NotAChoice) => (F::NotAChoice, String::new()),
-        Some(Fault::Other(why)) => (F::Other, why),
+        Some(Fault::UnknownReference) => (F::UnknownReference, String::new()),
+        Some(Fault::Unfit) => (F::Other, String::new()),
     };
     Wrong { fault, a: a.into() }
 }

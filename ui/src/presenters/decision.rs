@@ -3,6 +3,7 @@
 use super::values::{Locale, Wrong};
 use similar::{ChangeTag, TextDiff};
 use std::collections::BTreeMap;
+use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, RowKey};
 use tombolo_client::protocol::outbox::{Choice, ConflictKind, Resolution};
 use tombolo_client::protocol::row::Row;
@@ -34,7 +35,9 @@ pub enum Merge {
     Conflict,
     /// Only the person changed it.
     FromMine,
-    /// The person did not touch it.
+    /// Only others changed it since the person saw the row.
+    FromServer,
+    /// Nobody changed it; or the server's row is another row, with which it has nothing to do.
     Unchanged,
 }
 
@@ -53,7 +56,7 @@ pub struct Line {
     pub merge: Merge,
     /// The side that is chosen.
     pub side: Side,
-    /// What was typed for [`Side::Other`].
+    /// What was typed for [`Side::Other`]; kept where that choice had to be dropped.
     pub other: String,
     /// The other members of its group, for people.
     pub group: String,
@@ -73,27 +76,43 @@ pub struct Decision {
     /// Who changed the server's side, and when.
     pub author: Option<(String, i64)>,
     units: BTreeMap<FieldTag, Vec<FieldTag>>,
+    /// The side that is chosen for the row as such.
+    row: Side,
+    /// The change makes a new row.
+    new: bool,
+    dropped: Vec<FieldTag>,
     locale: Locale,
 }
 
 impl Decision {
     /// The decision of a conflict. `default` is the side that is chosen beforehand where the schema says nothing.
+    ///
+    /// In a duplicate nothing is chosen beforehand: there, mine takes the value from a row that nobody looked at.
     pub fn new(schema: &Schema, view: &ConflictView, default: Side, locale: Locale) -> Option<Self> {
         let table = schema.table(view.key.table)?;
-        let mut decision = Self {
-            key: view.key,
-            kind: view.conflict.kind,
-            lines: table.fields.iter().map(|field| line(table, field, view)).collect(),
-            server: view.server.clone(),
-            author: view.author.as_ref().map(|author| (author.name.clone(), author.at_ms)),
-            units: table.fields.iter().map(|field| (field.tag, table.unit(&field.tag).to_vec())).collect(),
-            locale,
-        };
+        let duplicate = view.conflict.kind == ConflictKind::Unique;
+        let shown = |field: &&Field| !duplicate || is_touched(view, field.tag);
         let beforehand = match table.preselect {
+            _ if duplicate => Side::None,
             Preselect::Mine => Side::Mine,
             Preselect::Server => Side::Server,
             Preselect::Nothing => default,
         };
+        let mut decision = Self {
+            key: view.key,
+            kind: view.conflict.kind,
+            lines: table.fields.iter().filter(shown).map(|field| line(table, field, view)).collect(),
+            server: view.server.clone(),
+            author: view.author.as_ref().map(|author| (author.name.clone(), author.at_ms)),
+            units: table.fields.iter().map(|field| (field.tag, table.unit(&field.tag).to_vec())).collect(),
+            row: Side::None,
+            new: view.mine.op == Op::Create,
+            dropped: Vec::new(),
+            locale,
+        };
+        if decision.about_row() {
+            decision.row = beforehand;
+        }
         for line in decision.lines.iter_mut().filter(|line| line.merge == Merge::Conflict) {
             line.side = beforehand;
         }
@@ -105,53 +124,95 @@ impl Decision {
         matches!(self.kind, ConflictKind::DeleteUpdate | ConflictKind::UpdateDelete)
     }
 
+    /// Whether a field can be decided: in a duplicate only the one that is taken.
+    fn can_choose(&self, line: &Line) -> bool {
+        self.kind != ConflictKind::Unique || line.merge == Merge::Conflict
+    }
+
     /// Chooses a side for a field, and for the members of its group.
     pub fn choose(&mut self, at: usize, side: Side) {
-        let Some(line) = self.lines.get(at) else { return };
-        let unit = self.units.get(&line.field.tag).cloned().unwrap_or_default();
+        let Some(line) = self.lines.get(at).filter(|line| self.can_choose(line)) else { return };
         let tag = line.field.tag;
+        let unit = self.units.get(&tag).cloned().unwrap_or_default();
+        self.row = Side::None;
         for line in self.lines.iter_mut().filter(|line| unit.contains(&line.field.tag)) {
-            // A typed value may stand beside either side of its group.
-            if side == Side::Other && line.field.tag != tag {
-                if line.side == Side::None {
+            if side == Side::Other {
+                if line.field.tag == tag && line.side != Side::Other {
+                    let beginning = if line.side == Side::Server { &line.server } else { &line.mine };
+                    line.other = self.locale.show(&line.field, beginning);
+                    line.side = side;
+                } else if line.field.tag != tag && line.side == Side::None && line.merge == Merge::Conflict {
+                    // A typed value may stand beside either side of its group.
                     line.side = Side::Mine;
                 }
                 continue;
             }
-            if side == Side::Other && line.side != Side::Other {
-                let beginning = if line.side == Side::Server { &line.server } else { &line.mine };
-                line.other = self.locale.show(&line.field, beginning);
-            }
-            line.side = side;
+            // There is no value of mine where I changed nothing: the server's stays.
+            let is_mine = matches!(line.merge, Merge::Conflict | Merge::FromMine);
+            line.side = if is_mine { side } else { Side::None };
         }
     }
 
     /// Types another value.
     pub fn type_in(&mut self, at: usize, text: &str) {
-        if let Some(line) = self.lines.get_mut(at) {
-            line.side = Side::Other;
+        self.choose(at, Side::Other);
+        if let Some(line) = self.lines.get_mut(at).filter(|line| line.side == Side::Other) {
             line.other = text.to_owned();
         }
     }
 
-    /// One side for all fields in conflict.
-    pub fn choose_all(&mut self, side: Side) {
-        for line in self.lines.iter_mut().filter(|line| line.merge == Merge::Conflict) {
-            line.side = side;
-        }
+    /// Another value that is not typed: a choice, yes or no, a row.
+    pub fn choose_value(&mut self, at: usize, value: &Value) {
+        let text = self.lines.get(at).map(|line| self.locale.show(&line.field, value)).unwrap_or_default();
+        self.type_in(at, &text);
     }
 
-    /// What is wrong with a typed value.
+    /// One side for all fields in conflict. All mine also takes back what was overruled.
+    pub fn choose_all(&mut self, side: Side) {
+        self.row = Side::None;
+        let wanted = |line: &&mut Line| match line.merge {
+            Merge::Conflict => true,
+            Merge::FromMine => side == Side::Mine,
+            Merge::FromServer | Merge::Unchanged => false,
+        };
+        self.lines.iter_mut().filter(wanted).for_each(|line| line.side = side);
+    }
+
+    /// Answers the question about the row as such. In a duplicate, the server's side gives up the change, a new row with it.
+    pub fn decide_row(&mut self, side: Side) {
+        self.row = side;
+    }
+
+    /// What is wrong with a typed value, or with leaving a value that the row must have to the other row.
     pub fn wrong(&self, at: usize) -> Option<Wrong> {
         let line = self.lines.get(at)?;
-        if line.side != Side::Other {
-            return None;
+        match line.side {
+            Side::Other => self.other_value(line).err(),
+            Side::Server if self.kind == ConflictKind::Unique && self.new && line.field.required => Some(Wrong::Required),
+            Side::Mine if self.is_left_empty(line) && line.field.required => Some(Wrong::Required),
+            _ => None,
         }
-        self.locale.read(&line.field, &line.other).err()
     }
 
-    /// Fields that still have to be decided, or whose typed value is wrong.
+    /// Whether my new row left empty what the other one filled in: there is no edit of mine to choose, only its emptiness.
+    fn is_left_empty(&self, line: &Line) -> bool {
+        self.kind == ConflictKind::CreateCreate && line.merge == Merge::Conflict && line.mine.is_null()
+    }
+
+    /// The typed value; one that was not edited is the one that typing began with, and not only what is shown of it.
+    fn other_value(&self, line: &Line) -> Result<Value, Wrong> {
+        let same = [&line.mine, &line.server].into_iter().find(|value| self.locale.show(&line.field, value) == line.other);
+        match same {
+            Some(value) => self.locale.check(&line.field, value).map(|()| value.clone()),
+            None => self.locale.read(&line.field, &line.other),
+        }
+    }
+
+    /// What still has to be decided: fields without a choice or with a wrong value, or the question about the row.
     pub fn undecided(&self) -> usize {
+        if self.about_row() || self.row != Side::None {
+            return usize::from(!matches!(self.row, Side::Mine | Side::Server));
+        }
         let open = |(at, line): &(usize, &Line)| {
             (line.merge == Merge::Conflict && line.side == Side::None) || self.wrong(*at).is_some()
         };
@@ -163,14 +224,16 @@ impl Decision {
         if self.undecided() > 0 {
             return None;
         }
-        if self.about_row() {
-            let mine = self.lines.iter().all(|line| line.side != Side::Server);
-            return Some(if mine { Resolution::AllMine } else { Resolution::AllServer });
+        match self.row {
+            Side::Mine => return Some(Resolution::AllMine),
+            Side::Server => return Some(Resolution::AllServer),
+            Side::None | Side::Other => {}
         }
         let mut choices = BTreeMap::new();
         for line in &self.lines {
             let choice = match (line.merge, line.side) {
-                (_, Side::Other) => Choice::Value(self.locale.read(&line.field, &line.other).ok()?),
+                (_, Side::Other) => Choice::Value(self.other_value(line).ok()?),
+                (Merge::Conflict, Side::Mine) if self.is_left_empty(line) => Choice::Value(Value::Null),
                 (Merge::Conflict, Side::Mine) => Choice::Mine,
                 (Merge::Conflict | Merge::FromMine, Side::Server) => Choice::Server,
                 // What merged by itself is named only where it was overruled.
@@ -181,52 +244,82 @@ impl Decision {
         Some(Resolution::Fields(choices))
     }
 
-    /// Answers the question about the row as such.
-    pub fn decide_row(&mut self, side: Side) {
-        self.lines.iter_mut().for_each(|line| line.side = side);
-    }
-
     /// The row moved while it was being decided. Choices of fields that are as they were are kept; returns how many others have
     /// to be made again.
     pub fn moved(&mut self, schema: &Schema, view: &ConflictView) -> usize {
         let Some(mut fresh) = Self::new(schema, view, Side::None, self.locale.clone()) else { return 0 };
-        let mut dropped = 0;
+        let same_question = self.kind == fresh.kind;
+        let mut all_same = same_question && self.lines.len() == fresh.lines.len();
+        let mut dropped = Vec::new();
         for line in &mut fresh.lines {
-            let Some(before) = self.lines.iter().find(|before| before.field.tag == line.field.tag) else { continue };
-            if (&before.mine, &before.server) == (&line.mine, &line.server) {
+            let Some(before) = self.lines.iter().find(|before| before.field.tag == line.field.tag) else {
+                all_same = false;
+                continue;
+            };
+            let same = (&before.mine, &before.server) == (&line.mine, &line.server);
+            all_same &= same;
+            line.other.clone_from(&before.other);
+            if same && same_question && before.merge == line.merge {
                 line.side = before.side;
-                line.other.clone_from(&before.other);
-                if line.merge == Merge::Conflict && before.merge != Merge::Conflict {
-                    line.side = Side::None;
-                }
-            } else if before.merge == Merge::Conflict && before.side != Side::None {
-                dropped += 1;
-                line.side = if line.merge == Merge::Conflict { Side::None } else { line.side };
+            } else if before.side != by_itself(before.merge) {
+                dropped.push(line.field.tag);
+                line.side = by_itself(line.merge);
             }
         }
+        let row_dropped = self.row != Side::None && !all_same;
+        // Another question is not answered beforehand while somebody looks at the one before.
+        fresh.row = if all_same { self.row } else { Side::None };
+        let count = dropped.len() + usize::from(row_dropped);
+        fresh.dropped = dropped;
         *self = fresh;
-        dropped
+        count
     }
+
+    /// The fields whose choices were dropped when the row moved last.
+    pub fn dropped(&self) -> &[FieldTag] {
+        &self.dropped
+    }
+}
+
+/// The side of a field that nobody chose.
+fn by_itself(merge: Merge) -> Side {
+    if merge == Merge::FromMine { Side::Mine } else { Side::None }
+}
+
+fn is_touched(view: &ConflictView, field: FieldTag) -> bool {
+    view.mine.fields.contains_key(&field) || view.conflict.fields.contains(&field)
 }
 
 fn line(table: &Table, field: &Field, view: &ConflictView) -> Line {
     let edit = view.mine.fields.get(&field.tag);
     let server = view.server.as_ref().map(|row| row.value(field.tag).clone()).unwrap_or_default();
-    let conflict = view.conflict.fields.contains(&field.tag);
+    let stamp = view.server.as_ref().map(|row| row.stamp(field.tag)).unwrap_or_default();
+    let merged = matches!(view.conflict.kind, ConflictKind::UpdateUpdate | ConflictKind::CreateCreate);
+    // The server's row is another one there.
+    let duplicate = view.conflict.kind == ConflictKind::Unique;
     let merge = match edit {
-        _ if conflict => Merge::Conflict,
-        Some(edit) if edit.value != server => Merge::FromMine,
+        _ if view.conflict.fields.contains(&field.tag) => Merge::Conflict,
+        Some(edit) if !duplicate && edit.value != server => Merge::FromMine,
+        None if merged && stamp > view.mine.row_base => Merge::FromServer,
         _ => Merge::Unchanged,
     };
     let unit = table.unit(&field.tag);
     let others = unit.iter().filter(|tag| **tag != field.tag).filter_map(|tag| Some(table.field(*tag)?.label.clone()));
     Line {
         field: field.clone(),
-        base: edit.map_or_else(|| Some(server.clone()), |edit| edit.base_value.clone()),
-        mine: edit.map_or_else(|| server.clone(), |edit| edit.value.clone()),
+        base: match edit {
+            Some(edit) => edit.base_value.clone(),
+            None if merge == Merge::Unchanged && !duplicate => Some(server.clone()),
+            None => None,
+        },
+        mine: match edit {
+            Some(edit) => edit.value.clone(),
+            None if duplicate || merge == Merge::Conflict => Value::Null,
+            None => server.clone(),
+        },
         server,
         merge,
-        side: if merge == Merge::FromMine { Side::Mine } else { Side::None },
+        side: by_itself(merge),
         other: String::new(),
         group: others.collect::<Vec<_>>().join(", "),
     }
@@ -272,11 +365,10 @@ mod tests {
     use super::*;
     use crate::presenters::values::Language;
     use jiff::tz::TimeZone;
-    use tombolo_client::protocol::change::Op;
     use tombolo_client::protocol::ids::{RowId, RowNo, Seq, Version};
-    use tombolo_client::protocol::outbox::{Conflict, Edit, Entry, Pending, resolve};
+    use tombolo_client::protocol::outbox::{self, Conflict, Edit, Entry, Pending, Review, resolve};
     use tombolo_client::protocol::row::{Life, Row, Stamped};
-    use tombolo_client::protocol::schema::CLINIC;
+    use tombolo_client::protocol::schema::{CLINIC, Kind, TimeUnit};
 
     fn locale() -> Locale {
         Locale { language: Language::English, zone: TimeZone::UTC }
@@ -404,5 +496,268 @@ mod tests {
                 (Piece::Same, "tablets a day".to_owned())
             ]
         );
+    }
+
+    fn of_row(schema: &Schema, kind: ConflictKind) -> ConflictView {
+        ConflictView { conflict: Conflict { kind, fields: Vec::new() }, ..clash(schema) }
+    }
+
+    /// A new patient whose phone another one has.
+    fn duplicate(schema: &Schema) -> ConflictView {
+        let mut view = clash(schema);
+        let other = RowId(uuid::Uuid::from_u128(6));
+        let phone = view.conflict.fields[0];
+        let value = |text: &str| Edit { value: Value::text(text), base_value: None, base: Seq(0) };
+        view.mine.op = Op::Create;
+        view.mine.fields = view.mine.fields.keys().map(|tag| (*tag, value("222"))).collect();
+        view.mine.review = Some(Review::Clash { field: phone, with: Some(other) });
+        view.conflict.kind = ConflictKind::Unique;
+        view.server.as_mut().unwrap().key.id = other;
+        view
+    }
+
+    #[test]
+    fn a_question_about_the_row_is_not_answered_by_nobody() {
+        let schema = schema();
+        for kind in [ConflictKind::DeleteUpdate, ConflictKind::UpdateDelete] {
+            let mut decision = Decision::new(&schema, &of_row(&schema, kind), Side::None, locale()).unwrap();
+            assert_eq!((decision.undecided(), decision.resolution()), (1, None), "{kind:?}");
+            decision.decide_row(Side::Mine);
+            assert_eq!((decision.undecided(), decision.resolution()), (0, Some(Resolution::AllMine)), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_schema_says_which_side_is_chosen_beforehand() {
+        let mut schema = schema();
+        let view = clash(&schema);
+        let table = schema.tables.iter().position(|table| table.tag == view.key.table).unwrap();
+        for (preselect, default, side) in [
+            (Preselect::Mine, Side::Server, Side::Mine),
+            (Preselect::Server, Side::None, Side::Server),
+            (Preselect::Nothing, Side::None, Side::None),
+            (Preselect::Nothing, Side::Server, Side::Server),
+        ] {
+            schema.tables[table].preselect = preselect;
+            let decision = Decision::new(&schema, &view, default, locale()).unwrap();
+            assert_eq!(decision.lines[at(&decision, "phone")].side, side, "{preselect:?}");
+            let row = Decision::new(&schema, &of_row(&schema, ConflictKind::DeleteUpdate), default, locale()).unwrap();
+            let expected = match side {
+                Side::Mine => Some(Resolution::AllMine),
+                Side::Server => Some(Resolution::AllServer),
+                _ => None,
+            };
+            assert_eq!(row.resolution(), expected, "{preselect:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_deleted_meanwhile_is_not_brought_back_by_choices_about_its_fields() {
+        let mut schema = schema();
+        schema.tables.iter_mut().for_each(|table| table.preselect = Preselect::Mine);
+        let mut decision = Decision::new(&schema, &clash(&schema), Side::None, locale()).unwrap();
+        let (phone, village) = (at(&decision, "phone"), at(&decision, "village"));
+        decision.choose(phone, Side::Mine);
+        decision.choose(village, Side::Server);
+        let mut gone = of_row(&schema, ConflictKind::UpdateDelete);
+        gone.server.as_mut().unwrap().life = Life::Deleted;
+        assert_eq!(decision.moved(&schema, &gone), 2, "it is another question now");
+        assert_eq!((decision.undecided(), decision.resolution()), (1, None));
+        decision.decide_row(Side::Server);
+        // The tombstone moved once more.
+        gone.server.as_mut().unwrap().seq = Seq(20);
+        assert_eq!(decision.moved(&schema, &gone), 0, "what is shown is the same");
+        let phone = gone.conflict.fields.first().copied().unwrap_or(FieldTag(2));
+        let stamped = Stamped { value: Value::text("999"), stamp: Seq(21) };
+        gone.server.as_mut().unwrap().fields.insert(phone, stamped);
+        assert_eq!(decision.moved(&schema, &gone), 1);
+        assert_eq!(decision.resolution(), None);
+    }
+
+    #[test]
+    fn choices_that_do_not_hold_any_more_are_named_also_where_nothing_clashes() {
+        let schema = schema();
+        let view = clash(&schema);
+        let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        let (phone, village, name) = (at(&decision, "phone"), at(&decision, "village"), at(&decision, "name"));
+        decision.choose(phone, Side::Mine);
+        decision.choose(village, Side::Server);
+        decision.type_in(name, "Rosa");
+        let mut moved = view.clone();
+        for (line, value) in [(village, "Voi"), (name, "Rose-Marie")] {
+            let stamped = Stamped { value: Value::text(value), stamp: Seq(12) };
+            moved.server.as_mut().unwrap().fields.insert(decision.lines[line].field.tag, stamped);
+        }
+        moved.conflict.fields.push(decision.lines[village].field.tag);
+        assert_eq!(decision.moved(&schema, &moved), 2);
+        assert_eq!(decision.dropped(), [decision.lines[name].field.tag, decision.lines[village].field.tag]);
+        assert_eq!(decision.lines[phone].side, Side::Mine);
+        assert_eq!((decision.lines[name].side, decision.lines[name].other.as_str()), (Side::None, "Rosa"), "the text is kept");
+        assert_eq!(decision.lines[village].side, Side::None);
+        assert_eq!(decision.undecided(), 1);
+    }
+
+    #[test]
+    fn a_duplicate_is_about_its_field_and_never_decided_beforehand() {
+        let mut schema = schema();
+        schema.tables.iter_mut().for_each(|table| table.preselect = Preselect::Mine);
+        let view = duplicate(&schema);
+        let mut decision = Decision::new(&schema, &view, Side::Mine, locale()).unwrap();
+        let (phone, village) = (at(&decision, "phone"), at(&decision, "village"));
+        assert_eq!(decision.undecided(), 1, "mine would take the value from a row that nobody looked at");
+        assert_eq!(decision.lines[village].merge, Merge::Unchanged, "the other row is another one");
+        assert!(!decision.lines.iter().any(|line| line.field.name == "name"), "of a field not in the change nothing is known");
+        decision.choose(village, Side::Server);
+        decision.type_in(village, "Voi");
+        decision.type_in(phone, "333");
+        let Some(Resolution::Fields(choices)) = decision.resolution() else { panic!("by field") };
+        assert_eq!(choices.len(), 1, "the other row's fields are not to be chosen");
+        let values = applied(&schema, &view, &decision.resolution().unwrap());
+        assert_eq!((&values["phone"], &values["village"]), (&Value::text("333"), &Value::text("222")));
+    }
+
+    #[test]
+    fn a_new_row_is_given_up_only_where_that_is_said() {
+        let mut schema = schema();
+        let view = duplicate(&schema);
+        let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        let phone = at(&decision, "phone");
+        decision.choose_all(Side::Server);
+        let left = applied(&schema, &view, &decision.resolution().unwrap());
+        assert_eq!(left.len(), 1, "the row stays, without the value");
+        decision.decide_row(Side::Server);
+        assert_eq!(decision.resolution(), Some(Resolution::AllServer));
+        assert_eq!(applied(&schema, &view, &Resolution::AllServer).len(), 0);
+        decision.choose(phone, Side::Mine);
+        assert!(matches!(decision.resolution(), Some(Resolution::Fields(_))), "said otherwise after that");
+        decision.decide_row(Side::Server);
+        decision.choose_all(Side::Server);
+        assert!(matches!(decision.resolution(), Some(Resolution::Fields(_))), "said otherwise after that");
+        // Where the row must have a value, it cannot be left to the other row.
+        for table in &mut schema.tables {
+            table.fields.iter_mut().for_each(|field| field.required = true);
+        }
+        let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        decision.choose(phone, Side::Server);
+        assert_eq!((decision.wrong(phone), decision.resolution()), (Some(Wrong::Required), None));
+    }
+
+    #[test]
+    fn what_came_from_the_server_is_shown_and_can_be_overruled() {
+        let schema = schema();
+        let mut view = clash(&schema);
+        let table = schema.table(view.key.table).unwrap();
+        let notes = table.field_named("notes").unwrap().tag;
+        view.server.as_mut().unwrap().fields.insert(notes, Stamped { value: Value::text("allergic"), stamp: Seq(9) });
+        let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        let (name, phone, notes) = (at(&decision, "name"), at(&decision, "phone"), at(&decision, "notes"));
+        assert_eq!((decision.lines[notes].merge, &decision.lines[notes].base), (Merge::FromServer, &None));
+        assert_eq!(decision.lines[name].merge, Merge::Unchanged, "not newer than what the person saw");
+        let whole = ConflictView { conflict: of_row(&schema, ConflictKind::DeleteUpdate).conflict, ..view.clone() };
+        let whole = Decision::new(&schema, &whole, Side::None, locale()).unwrap();
+        assert_eq!(whole.lines[notes].merge, Merge::Unchanged, "nothing is merged where the row is the question");
+        decision.choose(phone, Side::Server);
+        decision.choose(notes, Side::Mine);
+        assert_eq!(decision.lines[notes].side, Side::None, "there is no value of mine");
+        assert_eq!(applied(&schema, &view, &decision.resolution().unwrap()).get("notes"), None);
+        decision.type_in(notes, "not allergic");
+        assert_eq!(applied(&schema, &view, &decision.resolution().unwrap())["notes"], Value::text("not allergic"));
+    }
+
+    #[test]
+    fn another_value_that_was_not_edited_is_the_one_it_began_with() {
+        let mut schema = schema();
+        let mut view = clash(&schema);
+        let table = schema.tables.iter_mut().find(|table| table.tag == view.key.table).unwrap();
+        let field = table.fields.iter_mut().find(|field| field.name == "phone").unwrap();
+        field.kind = Kind::Timestamp { unit: TimeUnit::Seconds };
+        let tag = field.tag;
+        let mine = view.mine.fields.get_mut(&tag).unwrap();
+        (mine.value, mine.base_value) = (Value::Timestamp(1_717_165_815), Some(Value::Null));
+        view.server.as_mut().unwrap().fields.insert(tag, Stamped { value: Value::Timestamp(7), stamp: Seq(9) });
+        let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        let phone = at(&decision, "phone");
+        decision.choose(phone, Side::Other);
+        assert_eq!(decision.lines[phone].other, "2024-05-31 14:30");
+        assert_eq!(applied(&schema, &view, &decision.resolution().unwrap())["phone"], Value::Timestamp(1_717_165_815));
+    }
+
+    #[test]
+    fn all_mine_takes_back_what_was_overruled() {
+        let schema = schema();
+        let view = clash(&schema);
+        let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        let village = at(&decision, "village");
+        decision.choose(village, Side::Server);
+        decision.choose_all(Side::Mine);
+        let values = applied(&schema, &view, &decision.resolution().unwrap());
+        assert_eq!((&values["phone"], &values["village"]), (&Value::text("111"), &Value::text("Kilifi")));
+        decision.choose_all(Side::Server);
+        let values = applied(&schema, &view, &decision.resolution().unwrap());
+        assert_eq!(
+            (values.get("phone"), &values["village"]),
+            (None, &Value::text("Kilifi")),
+            "what does not clash is not given up"
+        );
+    }
+
+    #[test]
+    fn a_group_is_decided_together_and_a_typed_value_stands_beside_a_side() {
+        let schema = schema();
+        let table = schema.table_named("medications").unwrap();
+        let (dose, unit) = (table.field_named("dose").unwrap().tag, table.field_named("unit").unwrap().tag);
+        let mut view = clash(&schema);
+        view.key.table = table.tag;
+        let edit = |value: Value, base: Value| Edit { value, base_value: Some(base), base: Seq(2) };
+        view.mine.fields = BTreeMap::from([
+            (dose, edit(Value::Decimal(10_000), Value::Decimal(5_000))),
+            (unit, edit(Value::text("mg"), Value::text("mg"))),
+        ]);
+        let stamped = |value, seq| Stamped { value, stamp: Seq(seq) };
+        view.server.as_mut().unwrap().fields =
+            BTreeMap::from([(dose, stamped(Value::Decimal(5_000), 2)), (unit, stamped(Value::text("g"), 9))]);
+        view.conflict = outbox::conflict(table, &view.mine, view.server.as_ref()).unwrap();
+        let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        let (dose, unit) = (at(&decision, "dose"), at(&decision, "unit"));
+        assert_eq!((decision.undecided(), decision.lines[dose].group.as_str()), (2, "Unit"));
+        let mut typed = decision.clone();
+        typed.type_in(dose, "7");
+        assert_eq!((typed.undecided(), typed.lines[unit].side), (0, Side::Mine), "the rest of the group is mine then");
+        decision.choose(unit, Side::Mine);
+        assert_eq!(decision.undecided(), 0);
+        let values = applied(&schema, &view, &decision.resolution().unwrap());
+        assert_eq!((&values["dose"], &values["unit"]), (&Value::Decimal(10_000), &Value::text("mg")));
+        decision.choose(dose, Side::Server);
+        assert_eq!(applied(&schema, &view, &decision.resolution().unwrap()).len(), 0);
+        decision.type_in(dose, "0,01");
+        let values = applied(&schema, &view, &decision.resolution().unwrap());
+        assert_eq!((&values["dose"], &values["unit"]), (&Value::Decimal(10), &Value::text("g")));
+        // A choice of another kind than text is given as it is.
+        decision.choose_value(unit, &Value::text("µg"));
+        assert_eq!(applied(&schema, &view, &decision.resolution().unwrap())["unit"], Value::text("µg"));
+    }
+
+    #[test]
+    fn mine_is_empty_where_my_new_row_left_it_empty() {
+        let mut schema = schema();
+        let mut view = clash(&schema);
+        let table = schema.table(view.key.table).unwrap();
+        (view.mine.op, view.mine.row_base) = (Op::Create, Seq(0));
+        let name = table.field_named("name").unwrap().tag;
+        view.mine.fields = BTreeMap::from([(name, Edit { value: Value::text("Rose"), base_value: None, base: Seq(0) })]);
+        view.conflict = outbox::conflict(table, &view.mine, view.server.as_ref()).unwrap();
+        assert_eq!(view.conflict.kind, ConflictKind::CreateCreate);
+        let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        let (phone, village) = (at(&decision, "phone"), at(&decision, "village"));
+        decision.choose(phone, Side::Mine);
+        decision.choose(village, Side::Server);
+        assert_eq!(decision.lines[phone].mine, Value::Null);
+        let values = applied(&schema, &view, &decision.resolution().unwrap());
+        assert_eq!((values.get("phone"), values.get("village")), (Some(&Value::Null), None), "as it is shown");
+        let table = schema.tables.iter_mut().find(|table| table.tag == view.key.table).unwrap();
+        table.fields.iter_mut().for_each(|field| field.required = true);
+        let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        decision.choose(phone, Side::Mine);
+        assert_eq!(decision.wrong(phone), Some(Wrong::Required));
     }
 }

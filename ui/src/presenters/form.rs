@@ -4,7 +4,7 @@
 //! somebody else changed meanwhile is asked about, and never overwritten in silence.
 
 use super::values::{Locale, Wrong};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tombolo_client::LocalWrite;
 use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
 use tombolo_client::protocol::outbox::{Seen, Write};
@@ -55,7 +55,7 @@ pub struct FormField {
     pub title: String,
     /// It was left once, so that what is wrong is said.
     left: bool,
-    /// What it became by somebody else while the form was open.
+    /// What it became by somebody else while the form was open: taken over where nothing was typed, told of where something was.
     pub news: Option<Value>,
     /// The other members of its group, for people.
     pub group: String,
@@ -64,8 +64,6 @@ pub struct FormField {
 impl FormField {
     fn new(table: &Table, field: &Field, value: &Value, title: String, locale: &Locale) -> Self {
         let editor = editor_of(field);
-        let unit = table.unit(&field.tag);
-        let others = unit.iter().filter(|tag| **tag != field.tag).filter_map(|tag| Some(table.field(*tag)?.label.clone()));
         Self {
             field: field.clone(),
             editor,
@@ -74,8 +72,30 @@ impl FormField {
             title,
             left: false,
             news: None,
-            group: others.collect::<Vec<_>>().join(", "),
+            group: group_of(table, field),
         }
+    }
+
+    /// The field as the schema has it now, with what stands in it.
+    fn under(self, table: &Table, field: &Field, locale: &Locale) -> Self {
+        let editor = editor_of(field);
+        let typed = matches!(editor, Editor::Line | Editor::Lines | Editor::Number | Editor::Date | Editor::Moment);
+        let input = match self.input {
+            Input::Value(value) if typed => input_of(field, editor, &value, locale),
+            // Only texts are typed here and chosen there.
+            Input::Text(text) if !typed && text.is_empty() => Input::Value(Value::Null),
+            Input::Text(text) if !typed => Input::Value(Value::text(&text)),
+            same => same,
+        };
+        Self { field: field.clone(), editor, input, group: group_of(table, field), ..self }
+    }
+
+    /// Takes over what it is now, as if the form had been opened with it.
+    fn take(&mut self, now: &Value, title: Option<String>, locale: &Locale) {
+        self.input = input_of(&self.field, self.editor, now, locale);
+        self.original = now.clone();
+        self.title = title.unwrap_or_default();
+        self.left = false;
     }
 
     /// What stands in it, as text.
@@ -109,18 +129,32 @@ impl FormField {
     /// What is wrong with it.
     pub fn value(&self, locale: &Locale) -> Result<Value, Wrong> {
         match &self.input {
+            // What is shown may be less than what is there: seconds of a moment, space around a text.
+            Input::Text(_) if self.untouched(locale) => {
+                locale.check(&self.field, &self.original).map(|()| self.original.clone())
+            }
             Input::Text(text) => locale.read(&self.field, text),
             Input::Value(value) if self.editor == Editor::Fixed => Ok(value.clone()),
             Input::Value(value) => locale.check(&self.field, value).map(|()| value.clone()),
         }
     }
 
+    fn untouched(&self, locale: &Locale) -> bool {
+        self.input == input_of(&self.field, self.editor, &self.original, locale)
+    }
+
     /// Whether something else stands in it than at first.
     pub fn dirty(&self, locale: &Locale) -> bool {
-        match self.value(locale) {
-            Ok(value) => value != self.original,
-            // What cannot be read is not what was there.
-            Err(_) => self.input != input_of(&self.field, self.editor, &self.original, locale),
+        // What cannot be read is not what was there.
+        !self.untouched(locale) && self.value(locale).map_or(true, |value| value != self.original)
+    }
+
+    /// Remembers what it became by somebody else.
+    fn tell(&mut self, now: &Value) {
+        if *now != self.original {
+            self.news = Some(now.clone());
+        } else if self.news.as_ref() != Some(now) {
+            self.news = None;
         }
     }
 
@@ -128,6 +162,12 @@ impl FormField {
     pub fn wrong(&self, locale: &Locale) -> Option<Wrong> {
         if self.left { self.value(locale).err() } else { None }
     }
+}
+
+/// The labels of the fields that are decided together with this one.
+fn group_of(table: &Table, field: &Field) -> String {
+    let others = table.unit(&field.tag).iter().filter(|tag| **tag != field.tag);
+    others.filter_map(|tag| Some(table.field(*tag)?.label.as_str())).collect::<Vec<_>>().join(", ")
 }
 
 fn editor_of(field: &Field) -> Editor {
@@ -164,7 +204,28 @@ pub struct Form {
     /// Its fields, in the order of the schema.
     pub fields: Vec<FormField>,
     seen: Option<Seen>,
+    /// The fields that are decided together, for each field.
+    units: BTreeMap<FieldTag, Vec<FieldTag>>,
     locale: Locale,
+}
+
+fn units_of(table: &Table) -> BTreeMap<FieldTag, Vec<FieldTag>> {
+    table.fields.iter().map(|field| (field.tag, table.unit(&field.tag).to_vec())).collect()
+}
+
+/// What the person sees after a refresh: all of `now` where nothing was typed; else of the fields that are taken over what they
+/// are now, and of the others, and of the row as such, no more than before.
+fn seen_now(before: Option<&Seen>, now: &Seen, nothing_typed: bool, taken: &impl Fn(&FieldTag) -> bool) -> Option<Seen> {
+    if nothing_typed {
+        return Some(now.clone());
+    }
+    let before = before?;
+    let mut values = before.values.clone()?;
+    let newer = now.values.as_ref()?;
+    values.retain(|field, _| !taken(field));
+    values.extend(newer.iter().filter(|(field, _)| taken(field)).map(|(field, value)| (*field, value.clone())));
+    let seq = before.seq.min(now.seq);
+    Some(Seen { seq, values: Some(values), ..before.clone() })
 }
 
 impl Form {
@@ -177,7 +238,7 @@ impl Form {
             FormField::new(table, field, &value, title, &locale)
         });
         let key = RowKey { table: table.tag, id };
-        Self { key, new: true, gone: false, fields: fields.collect(), seen: None, locale }
+        Self { key, new: true, gone: false, fields: fields.collect(), seen: None, units: units_of(table), locale }
     }
 
     /// A form for a row that is there, as the person sees it. `titles` are those of the rows that it points at.
@@ -186,7 +247,7 @@ impl Form {
         let fields =
             table.fields.iter().map(|field| FormField::new(table, field, view.value(field.tag), title(field.tag), &locale));
         let fields = fields.collect();
-        Self { key: view.key, new: false, gone: false, fields, seen: Some(view.seen.clone()), locale }
+        Self { key: view.key, new: false, gone: false, fields, seen: Some(view.seen.clone()), units: units_of(table), locale }
     }
 
     /// What stands in a field was typed anew.
@@ -267,34 +328,56 @@ impl Form {
         }
     }
 
-    /// The tables changed: fields that came appear, those that went disappear, and what was typed stays.
-    pub fn schema_changed(&mut self, schema: &Schema) {
+    /// The tables changed: fields that came appear, those that went disappear, and what was typed stays. Returns the labels of
+    /// fields that went with something typed in them.
+    pub fn schema_changed(&mut self, schema: &Schema) -> Vec<String> {
         let Some(table) = schema.table(self.key.table) else {
             self.gone = true;
-            return;
+            return Vec::new();
         };
         let mut old = std::mem::take(&mut self.fields);
         for field in &table.fields {
             let before = old.iter().position(|before| before.field.tag == field.tag).map(|at| old.remove(at));
             self.fields.push(match before {
-                Some(before) if editor_of(field) == before.editor => FormField { field: field.clone(), ..before },
-                before => {
-                    let value = before.map_or(Value::Null, |before| before.original);
+                Some(before) => before.under(table, field, &self.locale),
+                None => {
+                    let value = field.default.clone().filter(|_| self.new).unwrap_or_default();
                     FormField::new(table, field, &value, String::new(), &self.locale)
                 }
             });
         }
+        self.units = units_of(table);
+        old.into_iter().filter(|field| field.dirty(&self.locale)).map(|field| field.field.label).collect()
     }
 
-    /// The row changed, or was deleted, while the form was open: the person is told, and nothing that was typed is touched.
-    pub fn row_changed(&mut self, view: Option<&RowView>) {
+    /// The row changed, or was deleted, while the form was open. Nothing that was typed is touched; fields in whose group nothing
+    /// was typed show what they are now. `titles` are those of the rows that it points at now.
+    ///
+    /// The base of what was typed stays what the person saw when they typed it, so that what others changed there is asked about
+    /// (O2). The base of what is shown anew is what is shown.
+    pub fn refresh(&mut self, view: Option<&RowView>, titles: &[(FieldTag, String)]) {
         if self.new {
             return;
         }
         self.gone = view.is_none();
+        let Some(view) = view else { return };
+        let typed: BTreeSet<FieldTag> =
+            self.fields.iter().filter(|field| field.dirty(&self.locale)).map(|field| field.field.tag).collect();
+        let taken = |tag: &FieldTag| !self.units.get(tag).into_iter().flatten().any(|member| typed.contains(member));
+        // Without the values that were shown there is only one base for all fields.
+        let Some(seen) = seen_now(self.seen.as_ref(), &view.seen, typed.is_empty(), &taken) else {
+            self.fields.iter_mut().for_each(|field| field.tell(view.value(field.field.tag)));
+            return;
+        };
+        self.seen = Some(seen);
         for field in &mut self.fields {
-            let now = view.map(|view| view.value(field.field.tag));
-            field.news = now.filter(|now| **now != field.original).cloned();
+            let now = view.value(field.field.tag);
+            let take = *now != field.original && taken(&field.field.tag);
+            field.tell(now);
+            if take {
+                let title = titles.iter().find(|(tag, _)| *tag == field.field.tag).map(|(_, title)| title.clone());
+                field.take(now, title, &self.locale);
+            }
         }
     }
 
@@ -309,7 +392,9 @@ mod tests {
     use super::*;
     use crate::presenters::values::Language;
     use jiff::tz::TimeZone;
-    use tombolo_client::protocol::ids::Version;
+    use tombolo_client::protocol::ids::{RowNo, Seq, Version};
+    use tombolo_client::protocol::outbox::{self, Entry};
+    use tombolo_client::protocol::row::{Life, Row, Stamped};
     use tombolo_client::protocol::schema::CLINIC;
     use tombolo_client::view::RowStanding;
 
@@ -400,10 +485,10 @@ mod tests {
         form.type_in(name, "Rosa");
         let mut moved = rose(&schema);
         moved.values.insert(form.fields[name].field.tag, Value::text("Rose-Marie"));
-        form.row_changed(Some(&moved));
+        form.refresh(Some(&moved), &[]);
         assert_eq!(form.fields[name].news, Some(Value::text("Rose-Marie")));
         assert_eq!(form.fields[name].text(&locale()), "Rosa");
-        form.row_changed(None);
+        form.refresh(None, &[]);
         assert!(form.gone);
         let writes: Vec<Write> = form.writes().into_iter().map(|write| write.write).collect();
         assert!(matches!(writes.as_slice(), [Write::Restore, Write::Update(_)]), "it comes back with what was typed");
@@ -424,5 +509,213 @@ mod tests {
         form.schema_changed(&after);
         assert_eq!(form.fields.len(), count + 1);
         assert_eq!(form.fields[at(&form, "name")].text(&locale()), "Rosa");
+    }
+
+    #[test]
+    fn a_row_that_is_only_looked_at_is_not_changed() {
+        let mut schema = schema();
+        let tag = schema.table_named("patients").unwrap().tag;
+        let table = schema.tables.iter_mut().find(|table| table.tag == tag).unwrap();
+        let moment = Kind::Timestamp { unit: tombolo_client::protocol::schema::TimeUnit::Milliseconds };
+        table.fields.push(Field { tag: FieldTag(998), name: "seen_at".into(), kind: moment, ..table.fields[1].clone() });
+        let mut row = rose(&schema);
+        let table = schema.table_named("patients").unwrap();
+        // Finer than what is shown; with space around it; empty, which is not the same as nothing.
+        row.values.insert(FieldTag(998), Value::Timestamp(1_717_165_815_250));
+        row.values.insert(table.field_named("village").unwrap().tag, Value::text(" Lamu "));
+        row.values.insert(table.field_named("phone").unwrap().tag, Value::text(""));
+        let mut form = Form::edit(table, &row, &[], locale());
+        assert!(!form.dirty());
+        assert_eq!(form.writes(), []);
+        let name = at(&form, "name");
+        form.type_in(name, "Rosa");
+        let Write::Update(values) = form.writes().remove(0).write else { panic!("an update") };
+        assert_eq!(values.len(), 1, "the others keep what they had, to the millisecond");
+    }
+
+    #[test]
+    fn what_was_typed_survives_a_field_that_is_edited_in_another_way() {
+        let before = schema();
+        let mut form = edited(&before);
+        let (name, village, sex) = (at(&form, "name"), at(&form, "village"), at(&form, "sex"));
+        form.type_in(name, "Rosa");
+        form.type_in(village, "Kilifi");
+        form.set_choice(sex, Some(1));
+        let mut after = schema();
+        let table = after.tables.iter_mut().find(|table| table.name == "patients").unwrap();
+        table.fields[name].multiline = true;
+        table.fields[village].choices = vec!["Lamu".into(), "Kilifi".into()];
+        table.fields[sex].choices = Vec::new();
+        form.schema_changed(&after);
+        assert_eq!((form.fields[name].editor, form.fields[name].text(&locale())), (Editor::Lines, "Rosa".to_owned()));
+        assert_eq!((form.fields[village].editor, form.fields[village].choice()), (Editor::Choice, Some(1)));
+        assert_eq!((form.fields[sex].editor, form.fields[sex].text(&locale())), (Editor::Line, "M".to_owned()));
+        let Write::Update(values) = form.writes().remove(0).write else { panic!("an update") };
+        assert_eq!(values.len(), 3);
+    }
+
+    #[test]
+    fn a_field_that_comes_into_a_form_for_a_new_row_has_its_default() {
+        let schema = schema();
+        let table = schema.table_named("patients").unwrap();
+        let mut form = Form::create(table, id(), &[], locale());
+        let mut after = schema.clone();
+        let table = after.tables.iter_mut().find(|table| table.name == "patients").unwrap();
+        let blood =
+            Field { default: Some(Value::text("0")), tag: FieldTag(999), name: "blood".into(), ..table.fields[1].clone() };
+        table.fields.push(blood);
+        form.schema_changed(&after);
+        assert_eq!(form.fields[at(&form, "blood")].text(&locale()), "0");
+    }
+
+    /// A row at the server, and what a person sees of it.
+    fn shown(schema: &Schema, table: &str, seq: u64, values: &[(&str, &str, u64)]) -> (Row, RowView) {
+        let table = schema.table_named(table).unwrap();
+        let key = RowKey { table: table.tag, id: id() };
+        let fields: BTreeMap<FieldTag, Stamped> = values
+            .iter()
+            .map(|(name, text, stamp)| {
+                let field = table.field_named(name).unwrap();
+                (field.tag, Stamped { value: field.parse_text(text).unwrap(), stamp: Seq(*stamp) })
+            })
+            .collect();
+        let (no, version) = (RowNo(1), Version(seq));
+        let row = Row { key, no, seq: Seq(seq), ordinal: 0, version, since: Seq(1), life: Life::Live, fields };
+        let values = row.fields.iter().map(|(tag, stamped)| (*tag, stamped.value.clone())).collect();
+        let seen = Seen::of(0, Some(&row), None);
+        (row, RowView { key, version, seen, standing: RowStanding::Clean, values })
+    }
+
+    /// What the outbox asks after the form was saved on the server's row: the fields in conflict.
+    fn asked(schema: &Schema, form: &Form, row: &Row) -> Vec<String> {
+        let table = schema.table(row.key.table).unwrap();
+        let mut entry = Entry::new(row.key, Seq(1));
+        let local = form.writes().remove(0);
+        outbox::write(table, &mut entry, Some(row), local.write, local.seen.as_ref(), None, 1).unwrap();
+        let conflict = outbox::conflict(table, &entry.next.unwrap(), Some(row));
+        let fields = conflict.map(|conflict| conflict.fields).unwrap_or_default();
+        fields.iter().map(|tag| table.field(*tag).unwrap().name.clone()).collect()
+    }
+
+    #[test]
+    fn a_field_nobody_typed_in_shows_what_it_is_now_and_its_base_is_what_is_shown() {
+        let schema = schema();
+        let (_, first) = shown(&schema, "patients", 2, &[("name", "Rose", 2), ("phone", "111", 2), ("village", "Lamu", 2)]);
+        let mut form = Form::edit(schema.table_named("patients").unwrap(), &first, &[], locale());
+        let (name, phone, village) = (at(&form, "name"), at(&form, "phone"), at(&form, "village"));
+        form.type_in(name, "Rosa");
+        let (moved, second) =
+            shown(&schema, "patients", 9, &[("name", "Rose-Marie", 9), ("phone", "222", 9), ("village", "Lamu", 2)]);
+        form.refresh(Some(&second), &[]);
+        assert_eq!((form.fields[phone].text(&locale()), form.fields[phone].dirty(&locale())), ("222".to_owned(), false));
+        assert_eq!(form.fields[phone].news, Some(Value::text("222")), "it is marked");
+        assert_eq!(form.fields[village].news, None);
+        assert_eq!(
+            (form.fields[name].text(&locale()), &form.fields[name].news),
+            ("Rosa".to_owned(), &Some(Value::text("Rose-Marie")))
+        );
+        // Told again of the same, the marks stay.
+        form.refresh(Some(&second), &[]);
+        assert_eq!(form.fields[phone].news, Some(Value::text("222")));
+        assert_eq!(form.writes().len(), 1);
+        // What was seen is not asked about; what was not seen is.
+        form.type_in(phone, "333");
+        assert_eq!(asked(&schema, &form, &moved), ["name"]);
+        // It moves once more, and this time nobody is told before saving.
+        let (again, _) =
+            shown(&schema, "patients", 12, &[("name", "Rose-Marie", 9), ("phone", "444", 12), ("village", "Lamu", 2)]);
+        assert_eq!(asked(&schema, &form, &again), ["name", "phone"]);
+    }
+
+    #[test]
+    fn a_dose_is_never_saved_with_a_unit_that_came_after_it_was_typed() {
+        let schema = schema();
+        let (_, first) = shown(&schema, "medications", 2, &[("name", "A", 2), ("dose", "5.000", 2), ("unit", "mg", 2)]);
+        let mut form = Form::edit(schema.table_named("medications").unwrap(), &first, &[], locale());
+        let (dose, unit) = (at(&form, "dose"), at(&form, "unit"));
+        form.type_in(dose, "10");
+        let (moved, second) = shown(&schema, "medications", 9, &[("name", "A", 2), ("dose", "5.000", 2), ("unit", "g", 9)]);
+        form.refresh(Some(&second), &[]);
+        assert_eq!(form.fields[unit].choice(), Some(0), "mg, as it was when the dose was typed");
+        assert_eq!(form.fields[unit].news, Some(Value::text("g")));
+        assert_eq!(asked(&schema, &form, &moved), ["dose", "unit"]);
+    }
+
+    #[test]
+    fn a_form_in_which_nothing_was_typed_is_as_if_it_were_opened_now() {
+        let schema = schema();
+        let (_, first) = shown(&schema, "stock", 2, &[("item", "ORS", 2), ("count", "40", 2)]);
+        let (moved, second) = shown(&schema, "stock", 9, &[("item", "ORS", 2), ("count", "35", 9)]);
+        let mut form = Form::edit(schema.table_named("stock").unwrap(), &first, &[], locale());
+        let count = at(&form, "count");
+        let mut early = form.clone();
+        early.type_in(count, "39");
+        early.refresh(Some(&second), &[]);
+        assert_eq!(asked(&schema, &early, &moved), ["count"], "counted on 40");
+        form.refresh(Some(&second), &[]);
+        form.type_in(count, "34");
+        assert_eq!(asked(&schema, &form, &moved), [""; 0], "counted on 35, in a table where any change asks");
+        // In a strict table the row as such is the base, also where another field was typed.
+        let mut other = Form::edit(schema.table_named("stock").unwrap(), &first, &[], locale());
+        let item = at(&other, "item");
+        other.type_in(item, "ORS 1 l");
+        other.refresh(Some(&second), &[]);
+        assert_eq!(asked(&schema, &other, &moved), ["item"]);
+    }
+
+    #[test]
+    fn a_reference_that_moved_brings_its_title() {
+        let schema = schema();
+        let mut form = edited(&schema);
+        let site = at(&form, "site");
+        let mut moved = rose(&schema);
+        let tag = form.fields[site].field.tag;
+        moved.values.insert(tag, Value::Uuid([8; 16]));
+        form.refresh(Some(&moved), &[(tag, "Kilifi".to_owned())]);
+        assert_eq!(form.fields[site].text(&locale()), "Kilifi");
+        assert!(!form.dirty());
+    }
+
+    #[test]
+    fn a_typed_field_that_goes_with_the_schema_is_named() {
+        let before = schema();
+        let mut form = edited(&before);
+        let village = at(&form, "village");
+        form.type_in(village, "Kilifi");
+        let mut after = schema();
+        let table = after.tables.iter_mut().find(|table| table.name == "patients").unwrap();
+        table.fields.retain(|field| field.name != "village" && field.name != "notes");
+        assert_eq!(form.schema_changed(&after), ["Village"], "the other one had nothing typed in it");
+        assert_eq!(form.writes(), []);
+    }
+
+    #[test]
+    fn a_field_that_others_emptied_is_seen_as_empty() {
+        let schema = schema();
+        let (_, first) = shown(&schema, "patients", 2, &[("name", "Rose", 2), ("phone", "111", 2)]);
+        let mut form = Form::edit(schema.table_named("patients").unwrap(), &first, &[], locale());
+        let (name, phone) = (at(&form, "name"), at(&form, "phone"));
+        form.type_in(name, "Rosa");
+        let (mut moved, mut second) = shown(&schema, "patients", 9, &[("name", "Rose", 2)]);
+        moved.fields.insert(form.fields[phone].field.tag, Stamped { value: Value::Null, stamp: Seq(9) });
+        second.values.insert(form.fields[phone].field.tag, Value::Null);
+        form.refresh(Some(&second), &[]);
+        form.type_in(phone, "333");
+        assert_eq!(asked(&schema, &form, &moved), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_given_to_a_new_row_is_written_as_it_was_given_and_nobody_else_changes_it() {
+        let schema = schema();
+        let table = schema.table_named("patients").unwrap();
+        let village = table.field_named("village").unwrap().tag;
+        let mut form = Form::create(table, id(), &[(village, Value::text(" Lamu "), String::new())], locale());
+        let (name, site) = (at(&form, "name"), at(&form, "site"));
+        form.type_in(name, "Rose");
+        form.set_reference(site, Some((id(), "Lamu".into())));
+        form.refresh(None, &[]);
+        assert!(!form.gone);
+        let Write::Create(values) = form.writes().remove(0).write else { panic!("a create") };
+        assert_eq!(values.get(&village), Some(&Value::text(" Lamu ")));
     }
 }

@@ -1,13 +1,17 @@
 //! Values as people read and write them.
 //!
 //! Days are written year-month-day in every language: in a clinic's records nobody may have to guess which number is the month.
-//! Numbers have the language's decimal sign; both are understood. Moments are shown in the device's own time.
+//! Numbers have the language's decimal sign; both are understood, but for a number that could be two numbers: `1,234` is a
+//! thousand to some and a fraction to others, and is asked for again. Moments are shown in the device's own time.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use tombolo_client::protocol::schema::{Field, FieldProblem, Kind, TimeUnit, ValueError};
 use tombolo_client::protocol::value::Value;
+
+/// A moment as it is written.
+const TIME_EXAMPLE: &str = "2024-05-31 14:30";
 
 /// A language of the window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -106,8 +110,10 @@ pub enum Wrong {
     TooManyDecimals(u8),
     /// None of the choices.
     NotAChoice,
-    /// Anything else, in words.
-    Other(String),
+    /// Not the id of a row.
+    UnknownReference,
+    /// A value that the field cannot hold for another reason.
+    Unfit,
 }
 
 /// How values are shown and read.
@@ -155,8 +161,8 @@ impl Locale {
         let text = text.trim();
         let value = match field.kind {
             Kind::Timestamp { .. } if !text.is_empty() => self.read_moment(field, text)?,
-            Kind::Float | Kind::Decimal { .. } => parse(field, &point(text))?,
-            Kind::Int => parse(field, &text.replace(['\u{202f}', '\u{a0}', ' '], ""))?,
+            Kind::Float | Kind::Decimal { .. } => parse(field, &self.plain_number(text, false).ok_or(Wrong::NotANumber)?)?,
+            Kind::Int => parse(field, &self.plain_number(text, true).ok_or(Wrong::NotWhole)?)?,
             Kind::Date => parse(field, &text.replace(['/', '.'], "-"))?,
             _ => parse(field, text)?,
         };
@@ -165,15 +171,43 @@ impl Locale {
     }
 
     fn read_moment(&self, field: &Field, text: &str) -> Result<Value, Wrong> {
-        let written = text.replace('T', " ");
-        let long = if written.contains(' ') { written } else { format!("{written} 00:00") };
-        let moment = ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"]
+        let (day, clock) = text.split_once(['T', 't', ' ']).unwrap_or((text, "00:00"));
+        let day = day.replace(['/', '.'], "-");
+        if clock.contains(['Z', 'z', '+', '-']) {
+            return parse(field, &format!("{day} {clock}"));
+        }
+        let local = format!("{day} {}", clock.trim());
+        let moment = ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f"]
             .iter()
-            .find_map(|form| DateTime::strptime(form, &long).ok())
+            .find_map(|form| DateTime::strptime(form, &local).ok())
             .and_then(|moment| moment.to_zoned(self.zone.clone()).ok());
         match moment {
             Some(moment) => parse(field, &moment.timestamp().to_string()),
-            None => parse(field, text),
+            None => Err(Wrong::NotATime(TIME_EXAMPLE.to_owned())),
+        }
+    }
+
+    /// A number as the protocol reads it: a point before the fraction, and no groups. `None` where it is no number, or could be
+    /// two.
+    fn plain_number(&self, text: &str, whole: bool) -> Option<String> {
+        let tight = text.replace(['\u{202f}', '\u{a0}', ' '], "");
+        let own = if self.language.comma() { ',' } else { '.' };
+        let signs: Vec<char> = tight.chars().filter(|sign| matches!(sign, '.' | ',')).collect();
+        let groups = |text: &str, sign: char| grouped(text, sign).then(|| text.replace(sign, ""));
+        match signs.as_slice() {
+            [] => Some(tight),
+            [sign] if *sign == own => Some(tight.replace(own, ".")),
+            [sign] => match (groups(&tight, *sign), whole) {
+                (Some(_), false) => None,
+                (Some(plain), true) => Some(plain),
+                (None, _) => Some(tight.replace(*sign, ".")),
+            },
+            // Another sign behind those of the groups begins the fraction.
+            [first @ .., last] if !first.contains(last) => {
+                let (before, fraction) = tight.split_once(*last)?;
+                Some(format!("{}.{fraction}", groups(before, first[0])?))
+            }
+            [sign, ..] => groups(&tight, *sign),
         }
     }
 
@@ -190,15 +224,17 @@ impl Locale {
             FieldProblem::TooLarge => Wrong::TooGreat(bound(&field.max)),
             FieldProblem::TooShort => Wrong::TooShort(field.min_length.unwrap_or_default()),
             FieldProblem::TooLong => Wrong::TooLong(field.max_length.unwrap_or_default()),
-            problem @ FieldProblem::WrongKind => Wrong::Other(problem.to_string()),
+            FieldProblem::WrongKind => Wrong::Unfit,
         })
     }
 }
 
-/// Numbers are written with either decimal sign, and with or without gaps.
-fn point(text: &str) -> String {
-    let tight = text.replace(['\u{202f}', '\u{a0}', ' '], "");
-    if tight.contains('.') { tight } else { tight.replacen(',', ".", 1) }
+/// Whether the digits stand in groups of three, as thousands do.
+fn grouped(text: &str, sign: char) -> bool {
+    let mut groups = text.strip_prefix(['-', '+']).unwrap_or(text).split(sign);
+    let digits = |group: &str| group.bytes().all(|byte| byte.is_ascii_digit());
+    let first = groups.next().is_some_and(|first| (1..=3).contains(&first.len()) && digits(first) && !first.starts_with('0'));
+    first && groups.all(|group| group.len() == 3 && digits(group))
 }
 
 fn parse(field: &Field, text: &str) -> Result<Value, Wrong> {
@@ -207,8 +243,10 @@ fn parse(field: &Field, text: &str) -> Result<Value, Wrong> {
         ValueError::NotAFloat(_) | ValueError::NotADecimal(_) | ValueError::DecimalTooLarge(_) => Wrong::NotANumber,
         ValueError::FinerThanScale { scale, .. } => Wrong::TooManyDecimals(scale),
         ValueError::NotADate(_) => Wrong::NotADate("2024-05-31".to_owned()),
-        ValueError::NotATimestamp(_) | ValueError::FinerThanUnit { .. } => Wrong::NotATime("2024-05-31 14:30".to_owned()),
-        other => Wrong::Other(other.to_string()),
+        ValueError::NotATimestamp(_) | ValueError::FinerThanUnit { .. } => Wrong::NotATime(TIME_EXAMPLE.to_owned()),
+        ValueError::NotABool(_) => Wrong::NotAChoice,
+        ValueError::NotAUuid(_) => Wrong::UnknownReference,
+        _ => Wrong::Unfit,
     })
 }
 
@@ -260,5 +298,61 @@ mod tests {
         assert_eq!(Language::English.count(1_234_567), "1,234,567");
         assert_eq!(Language::English.count(999), "999");
         assert_eq!(Language::French.count(10_000), "10\u{202f}000");
+    }
+
+    #[test]
+    fn a_number_that_could_be_two_numbers_is_refused_and_never_guessed() {
+        let weight = field("patients", "weight_kg");
+        let (english, french) = (locale(Language::English), locale(Language::French));
+        assert_eq!(english.read(&weight, "1,234"), Err(Wrong::NotANumber), "thousands to some, a fraction to others");
+        assert_eq!(french.read(&weight, "1.234"), Err(Wrong::NotANumber));
+        assert_eq!(english.read(&weight, "1.234"), Ok(Value::Float(1.234)));
+        assert_eq!(french.read(&weight, "1,234"), Ok(Value::Float(1.234)));
+        assert_eq!(english.read(&weight, "0,234"), Ok(Value::Float(0.234)), "no thousands begin with zero");
+    }
+
+    #[test]
+    fn digits_in_groups_are_read() {
+        let money = Field { kind: Kind::Decimal { scale: 2 }, min: None, max: None, ..field("patients", "weight_kg") };
+        for (language, text) in [
+            (Language::English, "1,234.50"),
+            (Language::Spanish, "1.234,50"),
+            (Language::French, "1\u{202f}234,50"),
+            (Language::Swahili, "1 234.5"),
+        ] {
+            assert_eq!(locale(language).read(&money, text), Ok(Value::Decimal(123_450)), "{text}");
+        }
+        assert_eq!(locale(Language::English).read(&money, "-1,234,567.5"), Ok(Value::Decimal(-123_456_750)));
+        assert_eq!(locale(Language::English).read(&money, "1,234,567"), Ok(Value::Decimal(123_456_700)));
+        for text in ["12,34.5", "1,23,456.5", "1.2.3", "1,2,3", "1.234,567.8", "--1,234.5"] {
+            assert_eq!(locale(Language::English).read(&money, text), Err(Wrong::NotANumber), "{text}");
+        }
+        let count = field("stock", "count");
+        assert_eq!(locale(Language::English).read(&count, "1,234"), Ok(Value::Int(1234)), "a whole number has no fraction");
+        assert_eq!(locale(Language::Spanish).read(&count, "1.234"), Ok(Value::Int(1234)));
+        assert_eq!(locale(Language::English).read(&count, "1.5"), Err(Wrong::NotWhole));
+    }
+
+    #[test]
+    fn a_moment_without_offset_is_never_read_in_another_zone() {
+        let at = Field { kind: Kind::Timestamp { unit: TimeUnit::Milliseconds }, min: None, ..field("patients", "birth_date") };
+        let here = locale(Language::English);
+        let expected = here.read(&at, "2024-05-31T11:30:15.250Z").unwrap();
+        for text in
+            ["2024-05-31 14:30:15.25", "2024-05-31T14:30:15.250", "2024/05/31 14:30:15.25", "2024-05-31 12:30:15.25+01:00"]
+        {
+            assert_eq!(here.read(&at, text), Ok(expected.clone()), "{text}");
+        }
+        assert_eq!(here.read(&at, "2024-05-31"), here.read(&at, "2024-05-30T21:00:00Z"));
+        assert!(matches!(here.read(&at, "2024-05-31 25:00"), Err(Wrong::NotATime(_))));
+    }
+
+    #[test]
+    fn what_is_wrong_is_never_a_sentence() {
+        let here = locale(Language::English);
+        assert_eq!(here.read(&field("patients", "site"), "nobody"), Err(Wrong::UnknownReference));
+        let yes_no = Field { kind: Kind::Bool, ..field("patients", "phone") };
+        assert_eq!(here.read(&yes_no, "maybe"), Err(Wrong::NotAChoice));
+        assert_eq!(here.check(&field("patients", "name"), &Value::Int(1)), Err(Wrong::Unfit));
     }
 }

@@ -350,6 +350,14 @@ impl Client {
         self.read(move |tables, schema| keys.iter().map(|key| Ok(crate::listing::title(tables, schema, *key)?)).collect())
     }
 
+    /// What a row is called, see [`Client::titles`].
+    ///
+    /// # Errors
+    /// [`ClientError`] when the store fails.
+    pub fn title_of(&self, key: RowKey) -> Result<String, ClientError> {
+        self.read(move |tables, schema| Ok(crate::listing::title(tables, schema, key)?))
+    }
+
     /// What the reference fields of a row point at, each with its title.
     ///
     /// # Errors

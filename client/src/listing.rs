@@ -1,18 +1,22 @@
 //! The rows of one table as a list shows them, kept in memory: searched at each key stroke, and scrolled without a disk.
 //!
 //! A [`Lister`] belongs to a thread that may wait; it reads rows in short steps, so that the engine's thread is never held up
-//! for long, and makes [`Listing`]s: immutable snapshots with a generation, cheap to clone and to hand to another thread. Rows
-//! that change between two steps are told by the client's notices, and come with the next [`Lister::refresh`].
+//! for long, and makes [`Listing`]s: immutable snapshots with a generation, cheap to clone and to hand to another thread. The
+//! store may change between two steps: what changed is told by the client's notices, and comes with the next
+//! [`Lister::refresh`]. So subscribe first, then build the list.
 //!
 //! # What a list shows
-//! The title is the schema's; the line below it has the first fields that are neither the title nor long. A reference shows
-//! the title of the row that it points at. Everything shown, and the beginning of every other text, can be searched, without
-//! regard to case and accents.
+//! The title has the fields that the schema names as title: without any, the first text. The line below it has the first
+//! three fields with a value that are not in the title and are neither long texts, yes-or-no fields, bytes nor bare ids. A
+//! reference shows the title of the row that it points at. Everything shown, and the first 120 characters of every other
+//! text, can be searched, without regard to case and accents.
 
 use crate::error::ClientError;
 use crate::handle::Client;
+use crate::local::LocalError;
 use crate::store::{ReadTables, StoreError};
 use crate::view::{self, RowStanding, RowView};
+use memchr::memmem::Finder;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,10 +31,17 @@ const STEP: usize = 512;
 /// Rows in a piece of the list; a change copies one piece. A row's place is a piece's number and its place in the piece.
 const PIECE_BITS: u32 = 10;
 const PIECE_MAX: usize = 1 << PIECE_BITS;
+/// Between the title and the other searched text of a row. It sorts before everything that a folded text can have, so that a
+/// title comes before those that begin with it.
+const TITLE_END: char = '\t';
+/// The sort key of a row without a value: behind all others.
+const NO_VALUE: [u8; 1] = [1];
 /// Characters of a text that are searched.
 const SEARCHED_MAX: usize = 120;
 /// Fields in the line below the title.
 const BELOW_MAX: usize = 3;
+/// Between two fields in the line below the title.
+const BETWEEN: &str = " \u{b7} ";
 
 /// In which order rows are listed. Rows without a value come last; rows that are equal are ordered by title.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -127,9 +138,9 @@ struct Item {
 struct Piece {
     items: Vec<Item>,
     shown: String,
-    /// The searched text of each row, and a line end; it begins with the title.
+    /// The searched text of each row, and a line end; it begins with the title and [`TITLE_END`].
     folded: String,
-    /// What rows are sorted by; empty for the title.
+    /// What rows are sorted by before their titles.
     keys: Vec<u8>,
     /// The numbers of the facets, a line for each row.
     facets: Vec<u32>,
@@ -160,6 +171,17 @@ impl Piece {
 
     fn key(&self, at: usize) -> &[u8] {
         &self.keys[self.start(at).2..self.items[at].key_end as usize]
+    }
+
+    fn of<'a>(rows: impl IntoIterator<Item = &'a Made>) -> Self {
+        let mut piece = Self::default();
+        rows.into_iter().for_each(|row| piece.push(row));
+        piece.items.shrink_to_fit();
+        piece.shown.shrink_to_fit();
+        piece.folded.shrink_to_fit();
+        piece.keys.shrink_to_fit();
+        piece.facets.shrink_to_fit();
+        piece
     }
 
     fn push(&mut self, row: &Made) {
@@ -253,9 +275,21 @@ impl Listing {
         self.pieces[piece].listed(at)
     }
 
+    /// The place of a row in this very snapshot; `None` where it is not in it.
+    pub fn position(&self, id: RowId) -> Option<u32> {
+        let after = self.pieces.partition_point(|piece| piece.items.first().is_some_and(|first| first.id <= id));
+        let number = after.checked_sub(1)?;
+        let at = self.pieces[number].items.binary_search_by_key(&id, |item| item.id).ok()?;
+        Some(place(number, at))
+    }
+
     /// The places of the rows that are wanted, in their order.
     pub fn find(&self, wanted: &Wanted) -> Vec<u32> {
-        let words: Vec<String> = fold(&wanted.text).split_whitespace().map(str::to_owned).collect();
+        let text = fold(&wanted.text);
+        // The longest word is the rarest.
+        let mut words: Vec<&str> = text.split_whitespace().collect();
+        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        let words: Vec<Finder<'_>> = words.into_iter().map(Finder::new).collect();
         let mut numbers = Vec::with_capacity(wanted.equal.len());
         for (field, value) in &wanted.equal {
             let column = self.facets.iter().position(|facet| facet == field);
@@ -279,24 +313,30 @@ impl Listing {
             self.order.iter().copied().filter(is_found).collect()
         };
         if wanted.descending {
-            places.reverse();
+            let with_value = places.partition_point(|place| self.key(*place) != NO_VALUE);
+            places[..with_value].reverse();
         }
         places
     }
 
-    fn found_in(&self, piece: &Piece, words: &[String], numbers: &[(usize, u32)], standings: Standings) -> Vec<bool> {
+    fn key(&self, place: u32) -> &[u8] {
+        let (piece, at) = split(place);
+        self.pieces[piece].key(at)
+    }
+
+    fn found_in(&self, piece: &Piece, words: &[Finder<'_>], numbers: &[(usize, u32)], standings: Standings) -> Vec<bool> {
         let mut found = vec![words.is_empty(); piece.items.len()];
         if let Some((first, others)) = words.split_first() {
             // One pass over the whole text; a hit leads to its row. No word has a line end in it.
             let mut at = 0;
             let mut from = 0;
-            while let Some(hit) = piece.folded[from..].find(first.as_str()) {
+            while let Some(hit) = first.find(&piece.folded.as_bytes()[from..]) {
                 let hit = from + hit;
                 while piece.items[at].folded_end as usize <= hit {
                     at += 1;
                 }
-                let text = piece.folded(at);
-                found[at] = others.iter().all(|word| text.contains(word.as_str()));
+                let text = piece.folded(at).as_bytes();
+                found[at] = others.iter().all(|word| word.find(text).is_some());
                 from = piece.items[at].folded_end as usize;
                 at += 1;
                 if at == piece.items.len() {
@@ -314,6 +354,10 @@ impl Listing {
     }
 }
 
+fn place(piece: usize, at: usize) -> u32 {
+    (end(piece) << PIECE_BITS) | end(at)
+}
+
 fn split(place: u32) -> (usize, usize) {
     ((place >> PIECE_BITS) as usize, (place & (PIECE_MAX as u32 - 1)) as usize)
 }
@@ -324,13 +368,13 @@ pub fn fold(text: &str) -> String {
     folded.map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
-/// Keeps the list of a table up to date.
+/// Keeps the list of a table up to date. Whatever fails leaves it as it was.
 pub struct Lister {
     table: TableTag,
     order: Order,
     listing: Listing,
     /// What rows that are referred to are called.
-    titles: Arc<BTreeMap<RowKey, String>>,
+    titles: BTreeMap<RowKey, String>,
 }
 
 impl Lister {
@@ -339,6 +383,12 @@ impl Lister {
     /// # Errors
     /// [`ClientError`] when the store fails, or there is no such table.
     pub fn new(client: &Client, table: TableTag, order: Order) -> Result<Self, ClientError> {
+        let mut lister = Self::empty(table, order);
+        lister.read_all(client)?;
+        Ok(lister)
+    }
+
+    fn empty(table: TableTag, order: Order) -> Self {
         let listing = Listing {
             generation: 0,
             pieces: Arc::default(),
@@ -346,9 +396,7 @@ impl Lister {
             numbers: Arc::default(),
             facets: Arc::default(),
         };
-        let mut lister = Self { table, order, listing, titles: Arc::default() };
-        lister.rebuild(client)?;
-        Ok(lister)
+        Self { table, order, listing, titles: BTreeMap::new() }
     }
 
     /// The table.
@@ -366,11 +414,7 @@ impl Lister {
     /// # Errors
     /// [`ClientError`] when the store fails.
     pub fn set_order(&mut self, client: &Client, order: Order) -> Result<(), ClientError> {
-        if order == self.order {
-            return Ok(());
-        }
-        self.order = order;
-        self.rebuild(client)
+        if order == self.order { Ok(()) } else { self.become_new(client, order) }
     }
 
     /// Reads everything again.
@@ -378,113 +422,187 @@ impl Lister {
     /// # Errors
     /// [`ClientError`] when the store fails, or the table is not there any more.
     pub fn rebuild(&mut self, client: &Client) -> Result<(), ClientError> {
+        self.become_new(client, self.order)
+    }
+
+    fn become_new(&mut self, client: &Client, order: Order) -> Result<(), ClientError> {
+        let mut new = Self::empty(self.table, order);
+        new.listing.generation = self.listing.generation;
+        new.read_all(client)?;
+        *self = new;
+        Ok(())
+    }
+
+    fn read_all(&mut self, client: &Client) -> Result<(), ClientError> {
         let schema = client.schema()?;
-        let Some(table) = schema.table(self.table) else {
-            return Err(crate::local::LocalError::UnknownTable.into());
-        };
-        self.titles = Arc::default();
+        let table = schema.table(self.table).ok_or(LocalError::UnknownTable)?;
         self.listing.facets = Arc::new(table.fields.iter().filter(|field| is_facet(field)).map(|field| field.tag).collect());
-        self.listing.numbers = Arc::default();
         let mut pieces: Vec<Arc<Piece>> = Vec::new();
         let mut after = None;
         loop {
-            let (views, titles) = self.read_step(client, after)?;
-            self.titles = titles;
+            let views = self.read_step(client, after)?;
             let Some(last) = views.last() else { break };
             after = Some(last.key.id);
-            for view in &views {
-                let made = self.make(table, view);
-                match pieces.last_mut().filter(|piece| piece.items.len() < PIECE_MAX / 2) {
-                    Some(piece) => Arc::make_mut(piece).push(&made),
-                    None => {
-                        let mut piece = Piece::default();
-                        piece.push(&made);
-                        pieces.push(Arc::new(piece));
-                    }
-                }
-            }
+            self.learn(client, table, &views)?;
+            let rows: Vec<Made> = views.iter().map(|view| self.make(table, view)).collect();
+            // Half full, so that what comes between does not split it at once.
+            pieces.extend(rows.chunks(PIECE_MAX / 2).map(|rows| Arc::new(Piece::of(rows))));
         }
         self.listing.pieces = Arc::new(pieces);
         self.sort();
         Ok(())
     }
 
-    /// Reads rows that changed. Returns whether this list shows anything else now.
+    /// Reads rows that changed; of other tables those matter that rows of this list refer to. Returns whether anything was read
+    /// again, so that there is a new snapshot.
     ///
     /// # Errors
-    /// [`ClientError`] when the store fails.
+    /// [`ClientError`] when the store fails, or the table is not there any more: the same rows may be tried again.
     pub fn refresh(&mut self, client: &Client, changed: &[RowKey]) -> Result<bool, ClientError> {
-        if changed.iter().any(|key| self.titles.contains_key(key)) {
-            self.rebuild(client)?;
-            return Ok(true);
-        }
-        let ids: BTreeSet<RowId> = changed.iter().filter(|key| key.table == self.table).map(|key| key.id).collect();
+        let renamed = self.read_renamed(client, changed)?;
+        let mut ids: BTreeSet<RowId> = changed.iter().filter(|key| key.table == self.table).map(|key| key.id).collect();
+        ids.extend(self.referrers(renamed.iter().map(|(key, _)| *key)));
+        // Without its new titles, what was read under them is not kept either.
+        let old: Vec<(RowKey, String)> =
+            renamed.into_iter().filter_map(|(key, title)| Some((key, self.titles.insert(key, title)?))).collect();
         if ids.is_empty() {
             return Ok(false);
         }
-        let schema = client.schema()?;
-        let Some(table) = schema.table(self.table) else {
-            return Err(crate::local::LocalError::UnknownTable.into());
-        };
         let ids: Vec<RowId> = ids.into_iter().collect();
-        let mut fresh: BTreeMap<RowId, Option<Made>> = BTreeMap::new();
+        match self.read_again(client, &ids) {
+            Ok(fresh) => {
+                self.replace(fresh);
+                self.sort();
+                Ok(true)
+            }
+            Err(error) => {
+                self.titles.extend(old);
+                Err(error)
+            }
+        }
+    }
+
+    fn read_again(&mut self, client: &Client, ids: &[RowId]) -> Result<BTreeMap<RowId, Option<Made>>, ClientError> {
+        let schema = client.schema()?;
+        let table = schema.table(self.table).ok_or(LocalError::UnknownTable)?;
+        let mut fresh: BTreeMap<RowId, Option<Made>> = ids.iter().map(|id| (*id, None)).collect();
         for step in ids.chunks(STEP) {
-            let (views, titles) = self.read_rows(client, step)?;
-            self.titles = titles;
-            fresh.extend(step.iter().map(|id| (*id, None)));
+            let views = self.read_rows(client, step)?;
+            self.learn(client, table, &views)?;
             for view in &views {
                 fresh.insert(view.key.id, Some(self.make(table, view)));
             }
         }
-        self.replace(fresh);
-        self.sort();
-        Ok(true)
+        Ok(fresh)
     }
 
-    fn read_step(&self, client: &Client, after: Option<RowId>) -> Result<Step, ClientError> {
-        let (tag, titles) = (self.table, self.titles.clone());
+    /// Of the rows that changed those that this list shows in its references, where they are called something else now.
+    fn read_renamed(&self, client: &Client, changed: &[RowKey]) -> Result<Vec<(RowKey, String)>, ClientError> {
+        let shown: Vec<RowKey> = changed.iter().filter(|key| self.titles.contains_key(key)).copied().collect();
+        let mut renamed = Vec::new();
+        for step in shown.chunks(STEP) {
+            let titles = client.titles(step.to_vec())?;
+            let differs = |(key, title): &(RowKey, String)| self.titles.get(key) != Some(title);
+            renamed.extend(step.iter().copied().zip(titles).filter(differs));
+        }
+        Ok(renamed)
+    }
+
+    /// The listed rows that refer to any of these.
+    fn referrers(&self, keys: impl Iterator<Item = RowKey>) -> Vec<RowId> {
+        let facets = &self.listing.facets;
+        // Which of the tables a field refers to does not matter: an id names one row.
+        let numbers: BTreeSet<(usize, u32)> = keys
+            .flat_map(|key| {
+                let number = move |(column, field): (usize, &FieldTag)| {
+                    let number = self.listing.numbers.get(&(*field, Facet::Uuid(*key.id.bytes())))?;
+                    Some((column, *number))
+                };
+                facets.iter().enumerate().filter_map(number).collect::<Vec<_>>()
+            })
+            .collect();
+        if numbers.is_empty() {
+            return Vec::new();
+        }
+        let mut ids = Vec::new();
+        for piece in self.listing.pieces.iter() {
+            for (item, row) in piece.items.iter().zip(piece.facets.chunks(facets.len())) {
+                if row.iter().enumerate().any(|(column, number)| numbers.contains(&(column, *number))) {
+                    ids.push(item.id);
+                }
+            }
+        }
+        ids
+    }
+
+    fn read_step(&self, client: &Client, after: Option<RowId>) -> Result<Vec<RowView>, ClientError> {
+        let tag = self.table;
         client.read(move |tables, schema| {
-            let Some(table) = schema.table(tag) else { return Ok((Vec::new(), titles)) };
-            let views = view::some(tables, table, after, STEP)?;
-            let titles = with_titles(tables, schema, table, &views, titles)?;
-            Ok((views, titles))
+            let table = schema.table(tag).ok_or(LocalError::UnknownTable)?;
+            Ok(view::some(tables, table, after, STEP)?)
         })
     }
 
-    fn read_rows(&self, client: &Client, ids: &[RowId]) -> Result<Step, ClientError> {
-        let (tag, titles, ids) = (self.table, self.titles.clone(), ids.to_vec());
+    fn read_rows(&self, client: &Client, ids: &[RowId]) -> Result<Vec<RowView>, ClientError> {
+        let (tag, ids) = (self.table, ids.to_vec());
         client.read(move |tables, schema| {
-            let Some(table) = schema.table(tag) else { return Ok((Vec::new(), titles)) };
             let mut views = Vec::with_capacity(ids.len());
             for id in ids {
                 views.extend(view::get(tables, schema, RowKey { table: tag, id })?);
             }
-            let titles = with_titles(tables, schema, table, &views, titles)?;
-            Ok((views, titles))
+            Ok(views)
         })
+    }
+
+    /// Reads what the rows are called that these refer to, where that is not known.
+    fn learn(&mut self, client: &Client, table: &Table, views: &[RowView]) -> Result<(), ClientError> {
+        let unknown: BTreeSet<RowKey> = views
+            .iter()
+            .flat_map(|view| references(table, view).map(|(_, key)| key))
+            .filter(|key| !self.titles.contains_key(key))
+            .collect();
+        let unknown: Vec<RowKey> = unknown.into_iter().collect();
+        for step in unknown.chunks(STEP) {
+            self.titles.extend(step.iter().copied().zip(client.titles(step.to_vec())?));
+        }
+        Ok(())
     }
 
     fn make(&mut self, table: &Table, view: &RowView) -> Made {
         let title = self.text_of(table, &table.title, view);
-        let below: Vec<FieldTag> = table.fields.iter().filter(|field| is_below(table, field)).map(|field| field.tag).collect();
-        let below: Vec<String> = below
-            .iter()
-            .filter_map(|tag| Some(self.show(table.field(*tag)?, view)))
-            .filter(|text| !text.is_empty())
-            .take(BELOW_MAX)
-            .collect();
-        let below = below.join(" \u{b7} ");
-        let mut searched = format!("{title} {below}");
-        for field in table.fields.iter().filter(|field| field.kind == Kind::Text && !table.title.contains(&field.tag)) {
-            if let Value::Text(text) = view.value(field.tag) {
-                searched.push(' ');
-                searched.extend(text.chars().take(SEARCHED_MAX));
+        let mut below = String::new();
+        let mut shown: Vec<FieldTag> = table.title.clone();
+        for field in table.fields.iter().filter(|field| is_below(table, field)) {
+            let text = self.show(field, view);
+            if text.is_empty() {
+                continue;
+            }
+            if !below.is_empty() {
+                below.push_str(BETWEEN);
+            }
+            below.push_str(&text);
+            shown.push(field.tag);
+            if shown.len() == table.title.len() + BELOW_MAX {
+                break;
             }
         }
-        let key = self.order.by.and_then(|by| table.field(by)).map(|field| self.sort_key(field, view)).unwrap_or_default();
+        let mut folded = fold(&title);
+        folded.push(TITLE_END);
+        folded.push_str(&fold(&below));
+        for field in table.fields.iter().filter(|field| !shown.contains(&field.tag)) {
+            if let (Kind::Text, Value::Text(text)) = (field.kind, view.value(field.tag)) {
+                folded.push(' ');
+                folded.push_str(&fold(&text.chars().take(SEARCHED_MAX).collect::<String>()));
+            }
+        }
+        let key = match self.order.by.and_then(|by| table.field(by)) {
+            Some(field) => self.sort_key(field, view),
+            None if title.is_empty() => NO_VALUE.to_vec(),
+            None => Vec::new(),
+        };
         let facets = self.listing.facets.clone();
         let facets = facets.iter().map(|field| self.number(*field, view.value(*field))).collect();
-        Made { id: view.key.id, standing: view.standing, title, below, folded: fold(&searched), key, facets }
+        Made { id: view.key.id, standing: view.standing, title, below, folded, key, facets }
     }
 
     fn text_of(&self, table: &Table, fields: &[FieldTag], view: &RowView) -> String {
@@ -495,7 +613,7 @@ impl Lister {
     fn show(&self, field: &Field, view: &RowView) -> String {
         match (field.reference, view.value(field.tag)) {
             (Some(reference), Value::Uuid(bytes)) => {
-                let key = RowKey { table: reference.table, id: RowId(uuid::Uuid::from_bytes(*bytes)) };
+                let key = RowKey { table: reference.table, id: RowId::from_bytes(*bytes) };
                 self.titles.get(&key).cloned().unwrap_or_default()
             }
             (None, Value::Uuid(_) | Value::Bytes(_)) => String::new(),
@@ -507,7 +625,7 @@ impl Lister {
     fn sort_key(&self, field: &Field, view: &RowView) -> Vec<u8> {
         let number = |number: i64| [vec![0], (number.cast_unsigned() ^ (1 << 63)).to_be_bytes().to_vec()].concat();
         match view.value(field.tag) {
-            Value::Null => vec![1],
+            Value::Null => NO_VALUE.to_vec(),
             Value::Bool(yes) => vec![0, u8::from(*yes)],
             Value::Int(value) | Value::Decimal(value) | Value::Timestamp(value) => number(*value),
             Value::Date(days) => number(i64::from(*days)),
@@ -518,7 +636,7 @@ impl Lister {
             }
             Value::Text(_) | Value::Uuid(_) | Value::Bytes(_) => {
                 let text = fold(&self.show(field, view));
-                if text.is_empty() { vec![1] } else { [&[0], text.as_bytes()].concat() }
+                if text.is_empty() { NO_VALUE.to_vec() } else { [&[0], text.as_bytes()].concat() }
             }
         }
     }
@@ -568,13 +686,12 @@ impl Lister {
         let pieces = &self.listing.pieces;
         let mut order = Vec::with_capacity(pieces.iter().map(|piece| piece.items.len()).sum());
         for (number, piece) in pieces.iter().enumerate() {
-            order.extend((0..piece.items.len()).map(|at| (end(number) << PIECE_BITS) | end(at)));
+            order.extend((0..piece.items.len()).map(|at| place(number, at)));
         }
-        let by_title = self.order.by.is_none();
         let compare = |a: &u32, b: &u32| -> Ordering {
             let ((piece_a, at_a), (piece_b, at_b)) = (split(*a), split(*b));
             let (piece_a, piece_b) = (&pieces[piece_a], &pieces[piece_b]);
-            let by_key = if by_title { Ordering::Equal } else { piece_a.key(at_a).cmp(piece_b.key(at_b)) };
+            let by_key = piece_a.key(at_a).cmp(piece_b.key(at_b));
             by_key.then_with(|| piece_a.folded(at_a).cmp(piece_b.folded(at_b))).then(a.cmp(b))
         };
         order.sort_unstable_by(compare);
@@ -583,17 +700,10 @@ impl Lister {
     }
 }
 
-/// Views, and the titles that are known now.
-type Step = (Vec<RowView>, Arc<BTreeMap<RowKey, String>>);
-
 fn add_pieces<'a>(pieces: &mut Vec<Arc<Piece>>, rows: impl Iterator<Item = &'a Made>) {
     let rows: Vec<&Made> = rows.collect();
     let size = if rows.len() > PIECE_MAX { PIECE_MAX / 2 } else { PIECE_MAX };
-    for rows in rows.chunks(size) {
-        let mut piece = Piece::default();
-        rows.iter().for_each(|row| piece.push(row));
-        pieces.push(Arc::new(piece));
-    }
+    pieces.extend(rows.chunks(size).map(|rows| Arc::new(Piece::of(rows.iter().copied()))));
 }
 
 fn is_facet(field: &Field) -> bool {
@@ -605,38 +715,40 @@ fn is_below(table: &Table, field: &Field) -> bool {
     plain && !field.multiline && !table.title.contains(&field.tag)
 }
 
-/// What is known of titles, and those of the rows that these rows refer to.
-fn with_titles(
-    tables: &ReadTables,
-    schema: &Schema,
-    table: &Table,
-    views: &[RowView],
-    mut titles: Arc<BTreeMap<RowKey, String>>,
-) -> Result<Arc<BTreeMap<RowKey, String>>, StoreError> {
-    for view in views {
-        for (_, key) in references(table, view) {
-            if !titles.contains_key(&key) {
-                let title = title(tables, schema, key)?;
-                Arc::make_mut(&mut titles).insert(key, title);
-            }
-        }
-    }
-    Ok(titles)
-}
-
 /// What a row refers to.
 pub(crate) fn references<'a>(table: &'a Table, view: &'a RowView) -> impl Iterator<Item = (FieldTag, RowKey)> + 'a {
     table.fields.iter().filter_map(|field| match (field.reference, view.value(field.tag)) {
         (Some(reference), Value::Uuid(bytes)) => {
-            Some((field.tag, RowKey { table: reference.table, id: RowId(uuid::Uuid::from_bytes(*bytes)) }))
+            Some((field.tag, RowKey { table: reference.table, id: RowId::from_bytes(*bytes) }))
         }
         _ => None,
     })
 }
 
-/// What a row is called, also where it is not shown any more; empty where nothing is known of it.
+/// What a row is called, also where it is not shown any more; empty where nothing is known of it. A reference in the title
+/// is what it points at is called; in the title of that row references are left out, so that this ends.
 pub(crate) fn title(tables: &ReadTables, schema: &Schema, key: RowKey) -> Result<String, StoreError> {
+    title_of(tables, schema, key, true)
+}
+
+fn title_of(tables: &ReadTables, schema: &Schema, key: RowKey, follow: bool) -> Result<String, StoreError> {
     let Some(table) = schema.table(key.table) else { return Ok(String::new()) };
     let values = view::last_values(tables, key)?.unwrap_or_default();
-    Ok(table.title_of(|field| values.get(&field).cloned()))
+    let mut texts = Vec::new();
+    for field in table.title.iter().filter_map(|tag| table.field(*tag)) {
+        let text = match (field.reference, values.get(&field.tag)) {
+            (Some(reference), Some(Value::Uuid(bytes))) if follow => {
+                title_of(tables, schema, RowKey { table: reference.table, id: RowId::from_bytes(*bytes) }, false)?
+            }
+            (_, None | Some(Value::Uuid(_) | Value::Bytes(_))) => String::new(),
+            (_, Some(value)) => field.show(value),
+        };
+        if !text.is_empty() {
+            texts.push(text);
+        }
+    }
+    Ok(texts.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

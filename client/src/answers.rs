@@ -55,6 +55,7 @@ impl Step<'_, '_> {
             }
             None => self.thaw_void(push.number, &push.rows)?,
         }
+        self.unite_groups()?;
         self.tables.remove_frozen(push.number)?;
         if push.number > self.state.applied.0 {
             self.state.applied = (push.number, push.hash);
@@ -101,6 +102,7 @@ impl Step<'_, '_> {
             // The table left the schema: what was sent cannot be merged any more, and is not lost.
             if let Some(sent) = entry.sent.take() {
                 let sent = Pending { sent_before: sent.pending.sent_before.max(SentBefore::Frozen), ..sent.pending };
+                self.shares_groups(&sent, entry.next.as_ref());
                 entry.next = squash(None, sent, entry.next.take())
                     .map(|next| Pending { review: Some(Review::Refused(Refusal::UnknownTable)), ..next });
             }
@@ -111,7 +113,11 @@ impl Step<'_, '_> {
         // may come without rows: then nobody knows what others changed.
         let held = self.tables.mirror(key)?.map(|held| held.row).filter(|row| state.is_some() || row.seq >= seq);
         let held = held.map(|row| row.since_base(Seq(0)));
+        let meanwhile = entry.next.clone();
         let settled = settle(table, &mut entry, verdict, seq, held.as_ref().or(state));
+        if let Some(sent) = pending.as_ref().filter(|_| settled.is_none() && entry.next.is_some()) {
+            self.shares_groups(sent, meanwhile.as_ref());
+        }
         if let Some(settled) = &settled {
             self.tables.put_settled(key, settled, SETTLED_MAX)?;
             tally.pushed += 1;

@@ -182,7 +182,7 @@ impl Step<'_, '_> {
         let mut entry = self.entry_or_new(key)?;
         let settled = self.tables.settled(key)?;
         let seen = seen.map(|seen| seen.within(self.state.recovery_copies));
-        write(table, &mut entry, mirror.as_ref(), what, seen.as_ref(), settled.as_ref(), self.now_ms)?;
+        write(table, &mut entry, mirror.as_ref(), what, seen.as_ref(), &settled, self.now_ms)?;
         entry.generation = self.next_generation();
         let before = entry.next.as_ref().and_then(|next| next.group);
         if let (Some(next), Some(group)) = (&mut entry.next, group) {

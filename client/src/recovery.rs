@@ -41,6 +41,7 @@ impl Step<'_, '_> {
             self.thaw(push.number, &rows)?;
             self.tables.remove_frozen(push.number)?;
         }
+        self.unite_groups()?;
         self.state.frozen = (PushNo(0), Hash16::default());
         self.state.applied = (PushNo(0), Hash16::default());
         self.state.needs_device = true;
@@ -103,15 +104,19 @@ impl Step<'_, '_> {
             self.touched.insert(key);
             self.put_entry(&entry)?;
         }
+        self.unite_groups()?;
         Ok(offered)
     }
 
     /// Layers of one row, oldest first, as one change.
-    fn joined(&self, key: RowKey, layers: impl Iterator<Item = Pending>) -> Option<Pending> {
+    fn joined(&mut self, key: RowKey, layers: impl Iterator<Item = Pending>) -> Option<Pending> {
         let mut joined: Option<Pending> = None;
         for layer in layers {
             joined = match joined {
-                Some(older) => squash(self.schema.table(key.table), older, Some(layer)),
+                Some(older) => {
+                    self.shares_groups(&older, Some(&layer));
+                    squash(self.schema.table(key.table), older, Some(layer))
+                }
                 None => Some(layer),
             };
         }

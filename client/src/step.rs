@@ -8,10 +8,10 @@ use thiserror::Error;
 use tombolo_protocol::change::Refusal;
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{Generation, Mark, RowKey, Section, Seq};
+use tombolo_protocol::ids::{Generation, GroupId, Mark, RowKey, Section, Seq};
 use tombolo_protocol::limits::AUTHORS_KEPT_MAX;
 use tombolo_protocol::message::{Authors, WantedRow};
-use tombolo_protocol::outbox::{Entry, Review};
+use tombolo_protocol::outbox::{Entry, Pending, Review};
 use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::{Applied, Row, RowName, RowState, StateKind, apply};
 use tombolo_protocol::schema::Schema;
@@ -40,6 +40,8 @@ pub(crate) struct Step<'a, 'txn> {
     pub touched: BTreeSet<RowKey>,
     /// Rows applied from what the server said.
     pub applied: u64,
+    /// Groups that came to share an entry, each older one with a newer.
+    shared_groups: Vec<(GroupId, GroupId)>,
     /// What became of the outbox, for those who plan pushes.
     moved: Moved,
     was_filling: bool,
@@ -60,6 +62,7 @@ impl<'a, 'txn> Step<'a, 'txn> {
             agreed_ms: None,
             touched: BTreeSet::new(),
             applied: 0,
+            shared_groups: Vec::new(),
             moved: Moved::default(),
             was_filling,
             digests: BTreeMap::new(),
@@ -96,6 +99,47 @@ impl<'a, 'txn> Step<'a, 'txn> {
     /// What happened sets others free.
     pub fn others_may_go(&mut self) {
         self.moved = Moved { any: true, may_go: true };
+    }
+
+    /// What was sent comes back and is joined with what came after it, perhaps in another group: from then on both groups have
+    /// the entry (O7).
+    pub fn shares_groups(&mut self, older: &Pending, newer: Option<&Pending>) {
+        if let (Some(from), Some(to)) = (older.group, newer.and_then(|newer| newer.group))
+            && from != to
+        {
+            self.shared_groups.push((from, to));
+        }
+    }
+
+    /// Groups that share an entry are one (O7). To be done when all that comes back is back: members that did so later still name
+    /// the older group.
+    pub fn unite_groups(&mut self) -> Result<(), StoreError> {
+        let shared = std::mem::take(&mut self.shared_groups);
+        if shared.is_empty() || planted(Planted::GroupsStayApart) {
+            return Ok(());
+        }
+        let mut becomes: BTreeMap<GroupId, GroupId> = BTreeMap::new();
+        for (from, to) in shared {
+            let (from, to) = (united(&becomes, from), united(&becomes, to));
+            if from != to {
+                becomes.insert(from, to);
+            }
+        }
+        let leaves =
+            |entry: &Entry| entry.next.as_ref().and_then(|next| next.group).filter(|group| becomes.contains_key(group));
+        let leaving: Vec<(Entry, GroupId)> = self
+            .tables
+            .entries()?
+            .filter_map(|entry| entry.map(|entry| leaves(&entry).map(|group| (entry, group))).transpose())
+            .collect::<Result<_, _>>()?;
+        for (mut entry, group) in leaving {
+            if let Some(next) = &mut entry.next {
+                next.group = Some(united(&becomes, group));
+            }
+            self.touched.insert(entry.key);
+            self.put_entry(&entry)?;
+        }
+        Ok(())
     }
 
     pub fn next_generation(&mut self) -> Generation {
@@ -281,6 +325,14 @@ impl<'a, 'txn> Step<'a, 'txn> {
             }
         }
     }
+}
+
+/// What a group is part of in the end.
+fn united(becomes: &BTreeMap<GroupId, GroupId>, mut group: GroupId) -> GroupId {
+    while let Some(next) = becomes.get(&group) {
+        group = *next;
+    }
+    group
 }
 
 /// What became of the outbox in a step.

@@ -56,6 +56,9 @@ pub const ACKNOWLEDGED_DAYS_MAX: u64 = 90;
 pub const ACKNOWLEDGED_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Confirmations that a client keeps for views of pending values (O2). Twice as many may stand in its store; then the oldest go.
 pub const SETTLED_MAX: usize = 10_000;
+/// Confirmations of the edits of one row that a client keeps for views that showed them as pending: a view shows two at most, and
+/// one from before the newest edit shows older ones.
+pub const SETTLED_OF_ROW_MAX: usize = 4;
 /// Commits of which a client remembers who made them and when; the newest.
 pub const AUTHORS_KEPT_MAX: u64 = 100_000;
 /// Changes decided in one durable write of the server (group commit).

@@ -9,7 +9,7 @@ use tombolo_protocol::codec::store::{decode, encode};
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag};
-use tombolo_protocol::limits::COMMON_PAIRS_MAX;
+use tombolo_protocol::limits::{COMMON_PAIRS_MAX, SETTLED_OF_ROW_MAX};
 use tombolo_protocol::message::WantedRow;
 use tombolo_protocol::outbox::{Entry, Settled};
 use tombolo_protocol::row::Row;
@@ -237,9 +237,9 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         Ok(newest)
     }
 
-    /// The newest confirmation of a row's edits.
-    pub fn settled(&self, key: RowKey) -> Result<Option<Settled>, StoreError> {
-        record(&self.settled, &row_key(key))
+    /// The newest confirmations of a row's edits, oldest first.
+    pub fn settled(&self, key: RowKey) -> Result<Vec<Settled>, StoreError> {
+        Ok(record(&self.settled, &row_key(key))?.unwrap_or_default())
     }
 
     /// The digest of a section over the mirror's rows.
@@ -431,18 +431,23 @@ impl Tables<Table<'_, Bytes, Bytes>> {
         Ok(())
     }
 
-    /// Keeps a confirmation. When there are twice `max` of them, the newest `max` stay, so that looking at all of them costs each
-    /// little. Without its confirmation a view is an old one: its writer is asked, and overwrites nothing.
+    /// Keeps a confirmation, the newest few of each row. When there are twice `max` rows, the newest `max` stay, so that looking
+    /// at all of them costs each little. Without its confirmation a view is an old one: its writer is asked, and overwrites nothing.
     pub(crate) fn put_settled(&mut self, key: RowKey, settled: &Settled, max: usize) -> Result<(), StoreError> {
-        put(&mut self.settled, &row_key(key), settled)?;
+        let mut of_row = self.settled(key)?;
+        of_row.push(settled.clone());
+        of_row.drain(..of_row.len().saturating_sub(SETTLED_OF_ROW_MAX));
+        put(&mut self.settled, &row_key(key), &of_row)?;
         if self.settled.len()? < 2 * max as u64 {
             return Ok(());
         }
-        let mut seqs: Vec<Seq> =
-            self.settled.iter()?.map(|item| Ok(decode::<Settled>(item?.1.value())?.seq)).collect::<Result<_, StoreError>>()?;
+        let newest = |value: &[u8]| -> Result<Seq, StoreError> {
+            Ok(decode::<Vec<Settled>>(value)?.last().map(|settled| settled.seq).unwrap_or_default())
+        };
+        let mut seqs: Vec<Seq> = self.settled.iter()?.map(|item| newest(item?.1.value())).collect::<Result<_, StoreError>>()?;
         seqs.sort_unstable();
         let oldest = seqs[seqs.len() - max];
-        self.settled.retain(|_, value| decode::<Settled>(value).is_ok_and(|settled| settled.seq >= oldest))?;
+        self.settled.retain(|_, value| newest(value).is_ok_and(|seq| seq >= oldest))?;
         Ok(())
     }
 
@@ -524,6 +529,17 @@ mod tests {
     use tombolo_protocol::ids::Generation;
 
     #[test]
+    fn of_the_confirmations_of_a_row_the_newest_stay_in_order() {
+        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+        let key = RowKey { table: TableTag(1), id: RowId::from_bytes([1; 16]) };
+        let settled =
+            |seq: u64| Settled { generation: Generation(seq), seq: Seq(seq), fields: [].into(), whole: false, others: None };
+        let newest = 3 + SETTLED_OF_ROW_MAX as u64;
+        (1..=newest).for_each(|seq| store.write(|tables| tables.put_settled(key, &settled(seq), 10)).unwrap());
+        assert_eq!(store.read().unwrap().settled(key).unwrap(), (4..=newest).map(settled).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn of_the_confirmations_the_newest_stay() {
         let store = Store::with_backend(InMemoryBackend::new()).unwrap();
         let key = |n: u8| RowKey { table: TableTag(1), id: RowId::from_bytes([n; 16]) };
@@ -531,7 +547,7 @@ mod tests {
             |seq: u64| Settled { generation: Generation(seq), seq: Seq(seq), fields: [].into(), whole: false, others: None };
         // The ids run against the seqs, two to a commit.
         let put = |n: u8| store.write(|tables| tables.put_settled(key(200 - n), &settled(u64::from(n / 2)), 10)).unwrap();
-        let kept = |n: u8| store.read().unwrap().settled(key(200 - n)).unwrap().is_some();
+        let kept = |n: u8| !store.read().unwrap().settled(key(200 - n)).unwrap().is_empty();
         (0..19).for_each(put);
         assert!((0..19).all(kept));
         put(19);

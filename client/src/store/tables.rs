@@ -23,9 +23,9 @@ pub const PAIRS: Definition = TableDefinition::new("pairs.1");
 pub const WANTS: Definition = TableDefinition::new("wants.1");
 /// Key: seq (u64). Value: [`super::AuthorRecord`].
 pub const AUTHORS: Definition = TableDefinition::new("authors.1");
-/// Key: table tag (u16), row id (16 bytes). Value: `outbox::Settled`. The newest confirmation of each row's edits (T41);
-/// the newest `SETTLED_MAX` at least.
-pub const SETTLED: Definition = TableDefinition::new("settled.1");
+/// Key: table tag (u16), row id (16 bytes). Value: a list of `outbox::Settled`. The newest confirmations of each row's edits,
+/// oldest first (T41); of the newest `SETTLED_MAX` rows at least.
+pub const SETTLED: Definition = TableDefinition::new("settled.2");
 /// Key: an encoded `Section`. Value: its digest (16 bytes) over the mirror's rows.
 pub const DIGESTS: Definition = TableDefinition::new("digests.1");
 /// Key: seq of the schema's commit (u64). Value: its text.

@@ -10,7 +10,7 @@ use crate::value::Value;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The newest confirmation of a row's pending changes: what a view of them is worth afterwards (O2, T41).
+/// A confirmation of a row's pending changes: what a view of them is worth afterwards (O2, T41).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Settled {
     /// The generation that was confirmed.

@@ -31,12 +31,12 @@ struct Story {
     table: Table,
     mirror: Option<Row>,
     entry: Entry,
-    settled: Option<Settled>,
+    settled: Vec<Settled>,
 }
 
 impl Story {
     fn new(table: Table, mirror: Option<Row>) -> Self {
-        Self { table, mirror, entry: Entry::new(key(), Seq(2)), settled: None }
+        Self { table, mirror, entry: Entry::new(key(), Seq(2)), settled: Vec::new() }
     }
 
     fn write(&mut self, what: Write) -> Result<(), WriteError> {
@@ -45,7 +45,7 @@ impl Story {
 
     fn write_seen(&mut self, what: Write, seen: Option<Seen>) -> Result<(), WriteError> {
         let Self { table, mirror, entry, settled } = self;
-        write(table, entry, mirror.as_ref(), what, seen.as_ref(), settled.as_ref(), 1)?;
+        write(table, entry, mirror.as_ref(), what, seen.as_ref(), settled, 1)?;
         entry.generation = Generation(entry.generation.0 + 1);
         Ok(())
     }
@@ -68,7 +68,7 @@ impl Story {
     /// The server's answer, with the row as the server has it now.
     fn answer(&mut self, verdict: Verdict, seq: u64, server: &Row) {
         let state = server.since_base(Seq(0));
-        self.settled = settle(&self.table, &mut self.entry, &verdict, Seq(seq), Some(&state)).or(self.settled.take());
+        self.settled.extend(settle(&self.table, &mut self.entry, &verdict, Seq(seq), Some(&state)));
         self.mirror = Some(server.clone());
     }
 
@@ -193,6 +193,57 @@ fn a_view_of_a_pending_value_that_was_confirmed_meanwhile_is_no_old_view() {
     story.entry.next = None;
     story.write_seen(Write::Delete, view).unwrap();
     assert_eq!(story.conflict(), None);
+}
+
+#[test]
+fn a_view_of_a_create_in_flight_and_an_edit_of_it_is_no_old_view_when_both_were_confirmed() {
+    for table in [medications(), stock()] {
+        let mut story = Story::new(table, None);
+        story.write(Write::Create(set(&[(NAME, "new"), (NOTES, "n")]))).unwrap();
+        let of_create = seen(0, story.entry.generation.0);
+        story.freeze(0);
+        story.update(&[(NAME, "newer")]);
+        let of_both = seen(0, story.entry.generation.0);
+        story.answer(Verdict::Accepted { merged: false }, 9, &row("new", "n", 9));
+        story.freeze(9);
+        story.answer(Verdict::Accepted { merged: false }, 12, &live_row(&[(NAME, text("newer"), 12), (NOTES, text("n"), 9)]));
+        story.write_seen(Write::Update(set(&[(NOTES, "mine")])), of_both.clone()).unwrap();
+        assert_eq!(
+            story.next().fields[&NOTES].base_value,
+            Some(text("n")),
+            "what was confirmed of the create is what was shown"
+        );
+        assert_eq!(story.conflict(), None);
+        story.entry.next = None;
+        story.write_seen(Write::Delete, of_both).unwrap();
+        assert_eq!(story.conflict(), None);
+        // The view of the create alone did not show the edit.
+        story.entry.next = None;
+        story.write_seen(Write::Update(set(&[(NAME, "from an old form")])), of_create.clone()).unwrap();
+        assert_eq!(story.next().fields[&NAME].base, Seq(9));
+        assert_eq!(story.conflict(), Some(ConflictKind::UpdateUpdate));
+        story.entry.next = None;
+        story.write_seen(Write::Delete, of_create).unwrap();
+        assert_eq!(story.conflict(), Some(ConflictKind::DeleteUpdate));
+    }
+}
+
+#[test]
+fn a_view_of_two_own_changes_does_not_cover_what_others_did_between_them() {
+    let mut story = Story::new(medications(), None);
+    story.write(Write::Create(set(&[(NAME, "new"), (NOTES, "n")]))).unwrap();
+    story.freeze(0);
+    story.update(&[(NAME, "newer")]);
+    let view = seen(0, story.entry.generation.0);
+    story.answer(Verdict::Accepted { merged: false }, 9, &row("new", "n", 9));
+    story.freeze(9);
+    let server = live_row(&[(NAME, text("newer"), 12), (NOTES, text("theirs"), 11)]);
+    story.answer(Verdict::Accepted { merged: true }, 12, &server);
+    story.write_seen(Write::Update(set(&[(NOTES, "mine")])), view.clone()).unwrap();
+    assert_eq!(story.conflict(), Some(ConflictKind::UpdateUpdate));
+    story.entry.next = None;
+    story.write_seen(Write::Delete, view).unwrap();
+    assert_eq!((story.next().row_base, story.conflict()), (Seq(9), Some(ConflictKind::DeleteUpdate)));
 }
 
 #[test]

@@ -131,12 +131,13 @@ struct Ground<'a> {
     table: &'a Table,
     mirror: Option<&'a Row>,
     seen: Option<&'a Seen>,
-    settled: Option<&'a Settled>,
+    settled: &'a [Settled],
     now_ms: i64,
 }
 
-/// Adds a local write to an entry. `seen` is what the person saw; without it, the mirror of the moment. `settled` is the
-/// newest confirmation of the row's pending changes, so that a view of those is not taken for an old one (T41).
+/// Adds a local write to an entry. `seen` is what the person saw; without it, the mirror of the moment. `settled` are
+/// the newest confirmations of the row's pending changes, oldest first, so that a view of those is not taken for an old one (T41).
+/// A view may have shown two at once: what was in flight, and what came next.
 ///
 /// # Errors
 /// [`WriteError`] when the row is not in a state for it; the entry is as before.
@@ -146,11 +147,11 @@ pub fn write(
     mirror: Option<&Row>,
     write: Write,
     seen: Option<&Seen>,
-    settled: Option<&Settled>,
+    settled: &[Settled],
     now_ms: i64,
 ) -> Result<(), WriteError> {
     let seen = seen.filter(|_| !planted(Planted::BaseOfTheMoment));
-    let settled = settled.filter(|_| !planted(Planted::ViewOfPendingForgotten));
+    let settled = if planted(Planted::ViewOfPendingForgotten) { &[] } else { settled };
     let ground = Ground { table, mirror, seen, settled, now_ms };
     let displayed = shown(mirror, Some(entry));
     let known = mirror.is_some() || entry.kept.is_some() || !entry.is_empty();
@@ -302,7 +303,7 @@ fn base_of(ground: &Ground<'_>, entry: &Entry, field: FieldTag) -> (Option<Value
             return (Some(Value::Null), Seq(0));
         }
     }
-    if let Some((value, seq)) = settled_view(ground).and_then(|settled| settled.field(field)) {
+    if let Some((value, seq)) = settled_view(ground).rev().find_map(|settled| settled.field(field)) {
         return (Some(value), seq);
     }
     let row = ground.mirror.or(entry.kept.as_ref());
@@ -315,11 +316,13 @@ fn base_of(ground: &Ground<'_>, entry: &Entry, field: FieldTag) -> (Option<Value
     (base_value, seq)
 }
 
-/// The confirmation of what the view showed as pending, if it came since.
-fn settled_view<'a>(ground: &Ground<'a>) -> Option<&'a Settled> {
-    let seen = ground.seen?;
-    ground.settled.filter(|settled| {
-        (settled.generation <= seen.generation || planted(Planted::GenerationIgnored)) && settled.seq > seen.seq
+/// The confirmations of what the view showed as pending, as far as they came since; oldest first.
+fn settled_view<'a>(ground: &Ground<'a>) -> impl DoubleEndedIterator<Item = &'a Settled> {
+    let (seen, confirmations) = (ground.seen, ground.settled);
+    confirmations.iter().filter(move |settled| {
+        seen.is_some_and(|seen| {
+            (settled.generation <= seen.generation || planted(Planted::GenerationIgnored)) && settled.seq > seen.seq
+        })
     })
 }
 
@@ -331,7 +334,7 @@ fn seen_seq(ground: &Ground<'_>, row: Option<&Row>) -> Seq {
 
 fn row_base(ground: &Ground<'_>, entry: &Entry) -> Seq {
     let seen = seen_seq(ground, ground.mirror.or(entry.kept.as_ref()));
-    settled_view(ground).map_or(seen, |settled| settled.row_base(seen))
+    settled_view(ground).fold(seen, |base, settled| settled.row_base(base))
 }
 
 fn delete(ground: &Ground<'_>, entry: &mut Entry) {

@@ -6,7 +6,7 @@
 //! store is repaired, and then everything that the simulation demands must hold. As a control the same is done on disks whose
 //! syncs lie, which must be found out.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -30,6 +30,9 @@ struct Args {
     /// The first workload.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Play one point and print its trace: workload, operation, and `server` or `device`, such as `162:78:server`.
+    #[arg(long)]
+    replay: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -100,6 +103,9 @@ impl Workload {
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     std::panic::set_hook(Box::new(|_| {}));
+    if let Some(what) = &args.replay {
+        return replay(what);
+    }
     let begun = Instant::now();
     let (total, failures) = (Mutex::new(Total::default()), Mutex::new(Vec::new()));
     let next = AtomicU64::new(args.from);
@@ -153,6 +159,25 @@ fn main() -> Result<ExitCode> {
         eprintln!("the control failed: no lying disk was found out");
     }
     Ok(if failures.is_empty() && total.lying.1 > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Plays one point and prints its trace.
+#[expect(clippy::print_stdout, reason = "a command line prints")]
+fn replay(what: &str) -> Result<ExitCode> {
+    let (workload, operation, of_server) = match what.split(':').collect::<Vec<_>>()[..] {
+        [workload, operation, "server"] => (workload.parse()?, operation.parse()?, true),
+        [workload, operation, "device"] => (workload.parse()?, operation.parse()?, false),
+        _ => bail!("{what} is not WORKLOAD:OPERATION:server or WORKLOAD:OPERATION:device"),
+    };
+    let run = play(&Point::of(&Workload::of(workload, false), operation, of_server).plan, true);
+    run.lines.iter().for_each(|line| println!("{line}"));
+    match run.failure {
+        Some(failure) => {
+            println!("{}: {}", failure.oracle, failure.what);
+            Ok(ExitCode::FAILURE)
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Runs on disks whose syncs lie, and in how many of them that was found out.

@@ -131,7 +131,7 @@ pub(super) struct Story {
     pub(super) table: &'static Table,
     pub(super) mirror: Option<Row>,
     pub(super) entry: Entry,
-    pub(super) settled: Option<Settled>,
+    pub(super) settled: Vec<Settled>,
 }
 
 /// Without the table, which says nothing new.
@@ -147,11 +147,11 @@ impl std::fmt::Debug for Story {
 
 impl Story {
     pub(super) fn new(table: &'static Table, mirror: Option<Row>) -> Self {
-        Self { table, mirror, entry: Entry::new(key(), Seq(2)), settled: None }
+        Self { table, mirror, entry: Entry::new(key(), Seq(2)), settled: Vec::new() }
     }
 
     pub(super) fn write(&mut self, what: Write) -> Result<(), WriteError> {
-        write(self.table, &mut self.entry, self.mirror.as_ref(), what, None, self.settled.as_ref(), 1)?;
+        write(self.table, &mut self.entry, self.mirror.as_ref(), what, None, &self.settled, 1)?;
         self.entry.generation = Generation(self.entry.generation.0 + 1);
         Ok(())
     }

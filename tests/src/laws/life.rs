@@ -181,7 +181,7 @@ impl Line {
         let Some(base) = self.story.entry.sent.as_ref().map(|sent| sent.view_base) else { return };
         let state = self.server.since_base(base);
         let settled = settle(self.table, &mut self.story.entry, &verdict, seq, Some(&state));
-        self.story.settled = settled.or(self.story.settled.take());
+        self.story.settled.extend(settled);
         self.story.mirror = Some(self.server.clone());
     }
 

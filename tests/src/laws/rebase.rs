@@ -96,7 +96,7 @@ fn shown_stays(c: &mut Choices<'_>) -> Result<()> {
     let (sent, mirror) = before.entry.sent.as_ref().zip(before.mirror.as_ref()).context("it was sent")?;
     let server = after_push(mirror, &sent.pending, None);
     let state = server.since_base(COMPLETE);
-    story.settled = settle(story.table, &mut story.entry, &Verdict::Accepted { merged: false }, RESULT, Some(&state));
+    story.settled.extend(settle(story.table, &mut story.entry, &Verdict::Accepted { merged: false }, RESULT, Some(&state)));
     story.mirror = Some(server);
     ensure!(story.shown() == before.shown(), "{before:?} showed {:?}; {story:?} shows {:?}", before.shown(), story.shown());
     ensure!(story.conflict().is_none(), "a question about the own push: {story:?} from {before:?}");

@@ -22,6 +22,12 @@ pub mod window {
         unused_qualifications,
         clippy::all,
         clippy::unwrap_used,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::dbg_macro,
+        clippy::print_stdout,
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
         reason = "written by the Slint compiler"
     )]
     slint::include_modules!();

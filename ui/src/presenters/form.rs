@@ -591,7 +591,7 @@ mod tests {
         let table = schema.table(row.key.table).unwrap();
         let mut entry = Entry::new(row.key, Seq(1));
         let local = form.writes().remove(0);
-        outbox::write(table, &mut entry, Some(row), local.write, local.seen.as_ref(), None, 1).unwrap();
+        outbox::write(table, &mut entry, Some(row), local.write, local.seen.as_ref(), &[], 1).unwrap();
         let conflict = outbox::conflict(table, &entry.next.unwrap(), Some(row));
         let fields = conflict.map(|conflict| conflict.fields).unwrap_or_default();
         fields.iter().map(|tag| table.field(*tag).unwrap().name.clone()).collect()

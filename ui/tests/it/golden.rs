@@ -56,7 +56,6 @@ impl Picture {
         picture
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a window's size is small and positive")]
     fn resize(&self) {
         self.person.ui().window().set_size(PhysicalSize::new((1280.0 * self.scale) as u32, (800.0 * self.scale) as u32));
     }

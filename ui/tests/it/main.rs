@@ -1,5 +1,6 @@
 //! The desktop application with a real store and a real server, without a window: elements are found by role and label, clicks
 //! and keys are real events, and the clock of animations is moved by hand.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may panic, and wait")]
 
 mod accessibility;
 mod flows;

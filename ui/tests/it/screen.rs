@@ -20,7 +20,6 @@ fn xdotool(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests wait")]
 fn until<T>(what: &str, mut get: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {

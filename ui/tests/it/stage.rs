@@ -292,7 +292,6 @@ impl Person {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests wait")]
 fn now() -> Instant {
     Instant::now()
 }

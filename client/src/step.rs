@@ -442,7 +442,7 @@ mod tests {
         let store = Store::with_backend(InMemoryBackend::new()).unwrap();
         let row = put(&store, &complete(), &[site("a", 9)]).unwrap().row;
         let mut entry = Entry::new(key(), Seq(2));
-        entry.next = Some(tombolo_protocol::outbox::Pending::new(tombolo_protocol::change::Op::Delete, Seq(9), 0));
+        entry.next = Some(Pending::new(tombolo_protocol::change::Op::Delete, Seq(9), 0));
         store.write(|tables| tables.put_entry(&entry)).unwrap();
         let exit = RowState { kind: StateKind::Exited, fields: Vec::new(), whole: false, ..site("", 11) };
         put(&store, &complete(), &[exit]);
@@ -458,7 +458,7 @@ mod tests {
         let store = Store::with_backend(InMemoryBackend::new()).unwrap();
         put(&store, &complete(), &[site("a", 9)]).unwrap();
         let mut entry = Entry::new(key(), Seq(2));
-        let mut pending = tombolo_protocol::outbox::Pending::new(tombolo_protocol::change::Op::Delete, Seq(9), 0);
+        let mut pending = Pending::new(tombolo_protocol::change::Op::Delete, Seq(9), 0);
         pending.review = Some(Review::Offered);
         entry.next = Some(pending);
         store.write(|tables| tables.put_entry(&entry)).unwrap();

@@ -24,7 +24,8 @@ pub const WANTS: Definition = TableDefinition::new("wants.1");
 /// Key: seq (u64). Value: [`super::AuthorRecord`].
 pub const AUTHORS: Definition = TableDefinition::new("authors.1");
 /// Key: table tag (u16), row id (16 bytes). Value: a list of `outbox::Settled`. The newest confirmations of each row's edits,
-/// oldest first (T41); of the newest `SETTLED_MAX` rows at least.
+/// oldest first (T41); of the newest `SETTLED_MAX` rows at least. A store of an earlier program may hold `settled.1`, which nobody
+/// reads: without its confirmation a view is an old one, and a person is asked. So the format of the store is the same.
 pub const SETTLED: Definition = TableDefinition::new("settled.2");
 /// Key: an encoded `Section`. Value: its digest (16 bytes) over the mirror's rows.
 pub const DIGESTS: Definition = TableDefinition::new("digests.1");

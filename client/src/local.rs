@@ -182,8 +182,13 @@ impl Step<'_, '_> {
         let mut entry = self.entry_or_new(key)?;
         let settled = self.tables.settled(key)?;
         let seen = seen.map(|seen| seen.within(self.state.recovery_copies));
+        let unwritten = entry.next.clone();
         write(table, &mut entry, mirror.as_ref(), what, seen.as_ref(), &settled, self.now_ms)?;
-        entry.generation = self.next_generation();
+        // Who writes what stands there anyway changes nothing of what is shown: a view from before it is as good as one from
+        // behind it, and is to be worth as much when the entry is confirmed (O2).
+        if shown_part(entry.next.as_ref()) != shown_part(unwritten.as_ref()) {
+            entry.generation = self.next_generation();
+        }
         let before = entry.next.as_ref().and_then(|next| next.group);
         if let (Some(next), Some(group)) = (&mut entry.next, group) {
             next.group = Some(group);
@@ -271,6 +276,11 @@ impl Step<'_, '_> {
         self.touched.insert(key);
         Ok(self.put_entry(&entry)?)
     }
+}
+
+/// A pending change without what no view shows: when it was written last, and how often and why it did not go.
+fn shown_part(next: Option<&Pending>) -> Option<Pending> {
+    next.map(|next| Pending { edited_at_ms: 0, review: None, rounds: 0, ..next.clone() })
 }
 
 /// A change from which a field was taken: nothing where nothing is left of it.

@@ -19,8 +19,9 @@ pub fn content(value: &Value) -> Content {
 /// The ledger. Stores are named by the place of their device in the world.
 #[derive(Default)]
 pub struct Ledger {
-    /// The newest value that a store accepted for a field, while its owner has not taken it back.
-    pub standing: BTreeMap<(usize, RowKey, FieldTag), Content>,
+    /// The newest value that a store accepted for a field, while its owner has not taken it back; and beside a value typed in
+    /// a decision, the edit that lost to it.
+    pub standing: BTreeSet<(usize, RowKey, FieldTag, Content)>,
     /// Values that a person at a store was shown of a field before they wrote or decided there.
     seen: BTreeMap<(usize, RowKey, FieldTag), BTreeSet<Content>>,
     newly_seen: Vec<((usize, RowKey, FieldTag), Content)>,
@@ -78,14 +79,27 @@ impl Ledger {
         stores.iter().any(|store| self.seen.get(&(*store, place.0, place.1)).is_some_and(|seen| seen.contains(value)))
     }
 
-    /// A store accepted a value that nobody else writes.
+    /// A store accepted a value that nobody else writes, in place of what stood there.
     pub fn stands(&mut self, store: usize, key: RowKey, field: FieldTag, value: &Value) {
-        self.standing.insert((store, key, field), content(value));
+        self.stands_no_more(store, key, field, None);
+        self.standing.insert((store, key, field, content(value)));
+    }
+
+    /// A value was decided for a field: it stands from now on, and beside it of what stood there only the edit that lost.
+    pub fn decided(&mut self, store: usize, key: RowKey, field: FieldTag, value: Option<&Value>, lost: Option<&Value>) {
+        self.stands_no_more(store, key, field, lost.map(content).as_ref());
+        self.standing.extend(value.map(|value| (store, key, field, content(value))));
+    }
+
+    /// Nothing stands for a field but this.
+    pub fn stands_no_more(&mut self, store: usize, key: RowKey, field: FieldTag, but: Option<&Content>) {
+        self.standing
+            .retain(|(of, row, tag, value)| (*of, *row, *tag) != (store, key, field) || but.is_some_and(|but| but == value));
     }
 
     /// The owner took back what a store had accepted for a row.
     pub fn forget_row(&mut self, store: usize, key: RowKey) {
-        self.standing.retain(|(of, row, _), _| (*of, *row) != (store, key));
+        self.standing.retain(|(of, row, ..)| (*of, *row) != (store, key));
         self.touched(store, key);
     }
 

@@ -8,7 +8,7 @@ use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tombolo_client::protocol::ids::{FieldTag, GroupId, RowId, RowKey};
-use tombolo_client::protocol::outbox::{Choice, ConflictKind, Resolution, Seen, Write};
+use tombolo_client::protocol::outbox::{Choice, ConflictKind, Pending, Resolution, Seen, Write};
 use tombolo_client::protocol::row::{Life, Row};
 use tombolo_client::protocol::schema::{Field, Kind, Schema, Table};
 use tombolo_client::protocol::value::Value;
@@ -296,7 +296,7 @@ impl World {
         for (field, value) in values {
             self.oracles.ledger.saw(at, key, *field, value);
             // Nothing stands for itself no longer than anything else.
-            self.oracles.ledger.standing.remove(&(at, key, *field));
+            self.oracles.ledger.stands_no_more(at, key, *field, None);
             if is_traced(table, *field) && !value.is_null() {
                 self.oracles.ledger.stands(at, key, *field, value);
             }
@@ -488,16 +488,16 @@ impl World {
         self.saw_rivals(at, schema, dialog)?;
         self.say(|| format!("device {at} decides {resolution:?} of {dialog:?}"));
         let shown = dialog.server.clone();
+        let undecided = self.pending(at, key)?;
         if !self.local(at, &keys, |engine, now_ms| engine.resolve(key, shown.as_ref(), &resolution, now_ms))? {
             return Ok(());
         }
         self.counts.decisions += 1;
         self.oracles.ledger.touched(at, key);
-        if let Resolution::Fields(choices) = &resolution {
-            for (field, choice) in choices {
-                if let Choice::Value(value) = choice {
-                    self.oracles.ledger.saw(at, key, *field, value);
-                }
+        if let Some(undecided) = undecided {
+            self.left_to_the_server(at, dialog, &undecided)?;
+            if let Resolution::Fields(choices) = &resolution {
+                self.typed(at, table, key, choices, &undecided);
             }
         }
         // Giving up a create over a clash, or a whole group, is the owner's wish; otherwise what lost stays readable.
@@ -507,6 +507,42 @@ impl World {
             self.given_up(at, &keys)?;
         }
         Ok(())
+    }
+
+    /// What a decision took out of an entry stands for nothing where it was no edit, being the value that its author saw (a field
+    /// that is set back, or the other member of a group, O2), and where the dialog showed that the server has that very value:
+    /// then it did not lose, and from now on it is the edit of whoever wrote it there. All else has lost, and is to be kept.
+    fn left_to_the_server(&mut self, at: usize, dialog: &ConflictView, undecided: &Pending) -> Result<()> {
+        let key = dialog.key;
+        let now = self.pending(at, key)?;
+        for (field, edit) in &undecided.fields {
+            let stays = now.as_ref().is_some_and(|now| {
+                now.fields.get(field).is_some_and(|now| now.value == edit.value)
+                    || now.lost.iter().any(|lost| (lost.field, &lost.value) == (*field, &edit.value))
+            });
+            let is_at_server = dialog.server.as_ref().is_some_and(|row| *row.value(*field) == edit.value);
+            if !stays && (is_at_server || edit.base_value.as_ref() == Some(&edit.value)) {
+                self.oracles.ledger.standing.remove(&(at, key, *field, content(&edit.value)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was typed in a decision stands as any other write does, and beside it the edit that lost to it.
+    fn typed(&mut self, at: usize, table: &Table, key: RowKey, choices: &BTreeMap<FieldTag, Choice>, undecided: &Pending) {
+        for (field, choice) in choices {
+            let Choice::Value(value) = choice else { continue };
+            self.oracles.ledger.saw(at, key, *field, value);
+            let mine = undecided.fields.get(field).filter(|edit| edit.base_value.as_ref() != Some(&edit.value));
+            let stands = (is_traced(table, *field) && !value.is_null()).then_some(value);
+            self.oracles.ledger.decided(at, key, *field, stands, mine.map(|edit| &edit.value));
+        }
+    }
+
+    /// What is pending of a row and not in flight.
+    fn pending(&self, at: usize, key: RowKey) -> Result<Option<Pending>> {
+        let Some(engine) = &self.devices[at].engine else { return Ok(None) };
+        Ok(engine.store().read()?.entry(key)?.and_then(|entry| entry.next))
     }
 
     /// Who takes a unique value over sees the row that has it, whichever that is by then.
@@ -544,7 +580,7 @@ impl World {
             self.oracles
                 .ledger
                 .standing
-                .retain(|(store, row, field), value| (*store, row) != (at, key) || held.contains(&(*field, value.clone())));
+                .retain(|(store, row, field, value)| (*store, row) != (at, key) || held.contains(&(*field, value.clone())));
         }
         Ok(())
     }

@@ -18,15 +18,15 @@ pub(super) fn check(oracles: &mut Oracles, store: usize, engine: &Engine) -> Res
                 format!("the edit {:?} of {place:?}, accepted by store {store}, is nowhere", String::from_utf8_lossy(&value))
             )
         );
-        oracles.ledger.standing.remove(&(store, place.0, place.1));
+        oracles.ledger.standing.remove(&(store, place.0, place.1, value));
     }
     Ok(())
 }
 
 fn missing(oracles: &Oracles, store: usize, engine: &Engine) -> Result<Vec<(Place, Content)>> {
-    let standing = oracles.ledger.standing.iter().filter(|((of, ..), _)| *of == store);
+    let standing = oracles.ledger.standing.iter().filter(|(of, ..)| *of == store);
     let unsettled: Vec<(Place, Content)> = standing
-        .map(|((_, key, field), value)| ((*key, *field), value.clone()))
+        .map(|(_, key, field, value)| ((*key, *field), value.clone()))
         .filter(|(place, value)| !oracles.log.holds(*place, value))
         .collect();
     if unsettled.is_empty() {

@@ -25,15 +25,15 @@ pub struct Estimate {
 }
 
 impl Client {
-    /// What it costs to push what is ready, or of it only these rows.
+    /// What it costs to push what is ready of these rows. What has to go before them, or together with them, is not looked for.
     ///
     /// # Errors
     /// [`ClientError`] when the store fails.
-    pub fn estimate(&self, only: Option<BTreeSet<RowKey>>) -> Result<Estimate, ClientError> {
+    pub fn estimate(&self, rows: BTreeSet<RowKey>) -> Result<Estimate, ClientError> {
         self.read(move |tables, schema| {
             let pending = view::pending(tables, schema)?;
-            let wanted = |key: &RowKey| only.as_ref().is_none_or(|only| only.contains(key));
-            let ready: Vec<_> = pending.iter().filter(|view| view.standing == Standing::Ready && wanted(&view.key)).collect();
+            let ready: Vec<_> =
+                pending.iter().filter(|view| view.standing == Standing::Ready && rows.contains(&view.key)).collect();
             let base = tables.sync_state()?.witness.seq;
             let changes: Vec<WireChange> = ready
                 .iter()

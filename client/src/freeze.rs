@@ -34,6 +34,13 @@ pub enum Standing {
     Refused,
 }
 
+impl Standing {
+    /// Whether nothing goes on before a person acts.
+    pub fn waits_for_person(self) -> bool {
+        matches!(self, Self::Conflict | Self::Refused)
+    }
+}
+
 /// What a ready change is frozen as: its bases lifted to what the cursor of its section covers now.
 pub(crate) fn frozen(
     schema: &Schema,

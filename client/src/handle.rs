@@ -29,7 +29,7 @@ use thiserror::Error;
 use tokio::sync::mpsc::UnboundedSender;
 use tombolo_protocol::ids::{FieldTag, GroupId, RowId, RowKey, Seq, TableTag};
 use tombolo_protocol::message::History;
-use tombolo_protocol::outbox::Resolution;
+use tombolo_protocol::outbox::{Pending, Resolution};
 use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::{Schema, Table};
 use uuid::Uuid;
@@ -128,9 +128,9 @@ pub struct TableInfo {
 impl TableInfo {
     /// A table with so many rows, and what is pending of it among all that is pending.
     pub fn of(table: &Table, rows: usize, pending: &[PendingView]) -> Self {
-        let waits = |view: &&PendingView| matches!(view.standing, Standing::Conflict | Standing::Refused);
         let of_table = || pending.iter().filter(|view| view.key.table == table.tag);
-        let review: BTreeSet<RowId> = of_table().filter(waits).map(|view| view.key.id).collect();
+        let review: BTreeSet<RowId> =
+            of_table().filter(|view| view.standing.waits_for_person()).map(|view| view.key.id).collect();
         let all: BTreeSet<RowId> = of_table().map(|view| view.key.id).collect();
         let (name, label) = (table.name.clone(), table.label.clone());
         Self { tag: table.tag, name, label, rows, pending: all.len(), review: review.len() }
@@ -282,17 +282,8 @@ impl Client {
     /// # Errors
     /// [`ClientError`] when the store fails, or nothing is known yet.
     pub fn tables(&self) -> Result<Vec<TableInfo>, ClientError> {
-        self.read(|tables, schema| {
-            let pending = view::pending(tables, schema)?;
-            schema
-                .tables
-                .iter()
-                .map(|table| {
-                    let rows = view::count(tables, table)?;
-                    Ok(TableInfo::of(table, rows, &pending))
-                })
-                .collect()
-        })
+        let (schema, pending) = (self.schema()?, self.pending()?);
+        schema.tables.iter().map(|table| Ok(TableInfo::of(table, self.count(table.tag)?, &pending))).collect()
     }
 
     /// A row as it is shown; `None` where it is not there.
@@ -384,8 +375,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`] when the store fails.
-    pub fn pending_of(&self, key: RowKey) -> Result<Option<PendingView>, ClientError> {
-        self.read(move |tables, schema| Ok(view::pending_of(tables, schema, key)?))
+    pub fn pending_of(&self, key: RowKey) -> Result<Option<Pending>, ClientError> {
+        self.read(move |tables, _| Ok(tables.entry(key)?.and_then(|entry| entry.next.or(entry.sent.map(|sent| sent.pending)))))
     }
 
     /// Everything that a person has to decide.

@@ -187,14 +187,6 @@ pub fn list(tables: &ReadTables, table: &Table, query: &Query) -> Result<Vec<Row
     Ok(rows.into_iter().skip(query.offset).take(query.limit.unwrap_or(usize::MAX)).collect())
 }
 
-/// How many rows of a table are shown.
-///
-/// # Errors
-/// [`StoreError`] when the disk fails.
-pub fn count(tables: &ReadTables, table: &Table) -> Result<usize, StoreError> {
-    Overlay::new(tables, table, None)?.try_fold(0, |count, row| row.map(|_| count + 1))
-}
-
 /// The rows of a table as they are shown, by id, behind `after`; at most `limit`.
 ///
 /// # Errors
@@ -223,27 +215,6 @@ pub fn pending(tables: &ReadTables, schema: &Schema) -> Result<Vec<PendingView>,
         }
     }
     Ok(views)
-}
-
-/// What is pending of a row: what comes next, or, where that is all, what is in flight.
-///
-/// # Errors
-/// [`StoreError`] when the disk fails.
-pub fn pending_of(tables: &ReadTables, schema: &Schema, key: RowKey) -> Result<Option<PendingView>, StoreError> {
-    let Some(entry) = tables.entry(key)? else { return Ok(None) };
-    let mirror = tables.mirror(key)?.map(|held| held.row);
-    let in_flight = entry.sent.is_some();
-    let standing = match (&entry.next, in_flight) {
-        (Some(_), true) => Standing::Waiting { on: key },
-        (None, _) => Standing::InFlight,
-        (Some(next), false) => match schema.table(key.table).and_then(|table| conflict(table, next, mirror.as_ref())) {
-            Some(_) => Standing::Conflict,
-            None if next.review.is_some() => Standing::Refused,
-            None => Standing::Ready,
-        },
-    };
-    let change = entry.next.or(entry.sent.map(|sent| sent.pending));
-    Ok(change.map(|change| PendingView { key, change, standing, mirror }))
 }
 
 /// Everything that a person has to decide, by table and id.

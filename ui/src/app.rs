@@ -112,7 +112,6 @@ struct State {
     signing_out: bool,
     next_toast: i32,
     account: Option<tombolo_client::store::Account>,
-    network_off: bool,
     history: Option<RowKey>,
 }
 
@@ -262,9 +261,8 @@ impl App {
             Tell::Listing(table, listing) => self.listing(table, listing),
             Tell::Row(news) => self.row(*news),
             Tell::Candidates(table, listing) => self.candidates(table, listing),
-            Tell::Pending { pending, conflicts, ready, review, estimate } => {
-                self.pending(pending, conflicts, ready, review, estimate);
-            }
+            Tell::Pending { pending, conflicts, ready, review } => self.pending(pending, conflicts, ready, review),
+            Tell::Estimate(estimate) => self.show_estimate(estimate),
             Tell::Done { done, title, undo, key } => self.done(done, &title, undo, key),
             Tell::NotDone(failed) => self.not_done(failed),
             Tell::NotDecided(why) => self.not_decided(&why),
@@ -278,6 +276,7 @@ impl App {
             Tell::Synced(result) => self.synced(result),
             Tell::History { key, history, offline } => self.history(key, history, offline),
             Tell::Activity(deeds) => self.activity(deeds),
+            Tell::Network(on) => self.get::<window::Shell>().set_network_on(on),
             Tell::NewLife => self.toast(words.invoke_never_copied(), None, false),
             Tell::PutBack { offered } => self.toast(words.invoke_put_back(int(offered)), None, false),
             Tell::Trouble(why) => self.trouble(&why),

@@ -268,6 +268,7 @@ impl Worker {
             Ask::Order(order) => self.order(order),
             Ask::Row(key) => self.show_row(key),
             Ask::Candidates(table) => self.candidates(table),
+            Ask::Estimate(only) => self.estimate(only),
             Ask::PendingShown(shown) => {
                 self.shown.pending = shown;
                 self.tell_pending();
@@ -290,6 +291,12 @@ impl Worker {
             }
             Ask::History(key) => self.history(key),
             Ask::Activity => self.activity(),
+            Ask::Keep(settings, folder) => {
+                if let Err(error) = settings.write(&folder) {
+                    self.tell(Tell::Trouble(error.to_string()));
+                }
+            }
+            Ask::Network { switch, on } => self.switch_network(switch, on),
             Ask::Close => {}
         }
     }

@@ -3,3 +3,11 @@
 pub mod decision;
 pub mod form;
 pub mod values;
+
+use tombolo_client::protocol::schema::{Field, Table};
+
+/// What the fields are called that are decided together with a field.
+fn partners(table: &Table, field: &Field) -> String {
+    let others = table.unit(&field.tag).iter().filter(|tag| **tag != field.tag);
+    others.filter_map(|tag| Some(table.field(*tag)?.label.as_str())).collect::<Vec<_>>().join(", ")
+}

@@ -4,7 +4,6 @@ use super::io::Io;
 use super::text;
 use crate::driver::SyncProgress;
 use crate::event::Lost;
-use crate::freeze::Standing;
 use crate::handle::Client;
 use crate::view::PendingView;
 use serde_json::{Value as Json, json};
@@ -55,7 +54,7 @@ struct Stand {
 
 fn stand(offered: u64, pending: &[PendingView]) -> Stand {
     let again = || pending.iter().filter(|view| view.change.sent_before == SentBefore::Acknowledged);
-    let asked = again().filter(|view| matches!(view.standing, Standing::Conflict | Standing::Refused)).count() as u64;
+    let asked = again().filter(|view| view.standing.waits_for_person()).count() as u64;
     Stand { agreed: offered.saturating_sub(again().count() as u64), asked }
 }
 

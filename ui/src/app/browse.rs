@@ -350,7 +350,7 @@ impl App {
         let (Some(row), Some(schema)) = (state.row.as_ref(), state.schema.as_ref()) else { return };
         let Some(table) = schema.table(row.key.table) else { return };
         let locale = state.locale();
-        let pending = row.pending.as_ref().map(|pending| &pending.change);
+        let pending = row.pending.as_ref();
         let is_new = pending.is_some_and(|change| change.op == Op::Create);
         let show = |tag: FieldTag, value: &Value| -> slint::SharedString {
             let Some(field) = table.field(tag) else { return "".into() };

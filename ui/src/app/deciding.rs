@@ -38,26 +38,33 @@ impl App {
         }));
     }
 
-    /// Opens the dialog for a row, or for the first one.
+    /// Opens the dialog for a row, or for the first one, once what is pending has been read: what an earlier reading said may be
+    /// decided already.
     pub(super) fn decide(self: &Rc<Self>, key: Option<RowKey>) {
-        let known = {
+        self.state.borrow_mut().decide_wanted = Some(key);
+        self.ask(Ask::PendingShown(true));
+    }
+
+    pub(super) fn open_decision(self: &Rc<Self>, key: Option<RowKey>) {
+        let title = {
             let mut state = self.state.borrow_mut();
             let found = match key {
-                Some(key) => state.conflicts.iter().find(|(view, _)| view.key == key).cloned(),
-                None => state.conflicts.first().cloned(),
+                Some(key) => state.conflicts.iter().find(|(view, _)| view.key == key),
+                None => state.conflicts.first(),
             };
-            let Some((view, title)) = found else {
-                drop(state);
-                return self.decide_later(key);
-            };
+            let (found, schema) = (found.cloned(), state.schema.clone());
             let default = [Side::None, Side::Mine, Side::Server][usize::from(state.settings.conflict_default.min(2))];
-            let Some(schema) = state.schema.clone() else { return };
-            state.decision = Decision::new(&schema, &view, default, state.locale());
-            (state.label(view.key.table), title)
+            found.zip(schema).and_then(|((view, title), schema)| {
+                state.decision = Decision::new(&schema, &view, default, state.locale());
+                state.decision.is_some().then_some(title)
+            })
+        };
+        let Some(title) = title else {
+            // Something else than a conflict waits, or nothing any more.
+            return self.stop_looking();
         };
         let conflict = self.get::<Conflict>();
-        conflict.set_table(known.0.into());
-        conflict.set_title(if known.1.is_empty() { "—".into() } else { known.1.into() });
+        conflict.set_title(if title.is_empty() { "—".into() } else { title.into() });
         conflict.set_moved(false);
         conflict.set_dropped(0);
         conflict.set_trouble("".into());
@@ -66,13 +73,11 @@ impl App {
         self.get::<Shell>().set_conflict_open(true);
     }
 
-    /// What is pending is read first, where nobody looked at it yet.
-    fn decide_later(self: &Rc<Self>, key: Option<RowKey>) {
-        if self.state.borrow().decide_wanted.is_some() || self.get::<Shell>().get_review() == 0 {
-            return;
+    /// What is pending is read again and again only while somebody looks at it.
+    fn stop_looking(&self) {
+        if !self.get::<Shell>().get_pending_open() {
+            self.ask(Ask::PendingShown(false));
         }
-        self.state.borrow_mut().decide_wanted = Some(key);
-        self.ask(Ask::PendingShown(true));
     }
 
     fn next_conflict(&self) -> Option<RowKey> {
@@ -102,22 +107,18 @@ impl App {
             let locale = state.locale();
             let lines: Vec<ConflictLine> =
                 (0..decision.lines.len()).map(|at| line_vm(decision, at, &locale, (&yes, &no))).collect();
-            let count = |merge| int(decision.lines.iter().filter(|line| line.merge == merge).count());
             let when = decision.author.as_ref().and_then(|(_, at_ms)| locale.moment(*at_ms)).unwrap_or_default();
             let who = decision.author.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
             let left = state.conflicts.iter().filter(|(view, _)| view.key != decision.key).count();
-            let merged = count(Merge::FromMine) + count(Merge::FromServer);
-            let counts = (count(Merge::Conflict), merged, count(Merge::Unchanged));
-            (lines, counts, when, who, left, int(decision.undecided()), kind_of(decision.kind))
+            let unchanged = decision.lines.iter().filter(|line| line.merge == Merge::Unchanged).count();
+            (lines, unchanged, when, who, left, int(decision.undecided()), kind_of(decision.kind))
         };
-        let (lines, counts, when, who, left, undecided, kind) = shown;
+        let (lines, unchanged, when, who, left, undecided, kind) = shown;
         let conflict = self.get::<Conflict>();
         conflict.set_kind(kind);
         conflict.set_who(who.into());
         conflict.set_when(when.into());
-        conflict.set_conflicts(counts.0);
-        conflict.set_merged(counts.1);
-        conflict.set_unchanged(counts.2);
+        conflict.set_unchanged(int(unchanged));
         conflict.set_undecided(undecided);
         conflict.set_left(int(left));
         if anew || lines.len() != self.lines.row_count() {
@@ -160,9 +161,7 @@ impl App {
     fn close_decision(self: &Rc<Self>) {
         self.state.borrow_mut().decision = None;
         self.get::<Shell>().set_conflict_open(false);
-        if !self.get::<Shell>().get_pending_open() {
-            self.ask(Ask::PendingShown(false));
-        }
+        self.stop_looking();
     }
 
     /// The conflicts were read again: an open dialog whose row moved says so.
@@ -237,7 +236,6 @@ fn line_vm(decision: &Decision, at: usize, locale: &Locale, flags: (&SharedStrin
             Merge::Unchanged => window::Merge::Unchanged,
         },
         group: group.as_str().into(),
-        long,
         wrong: wrong(decision.wrong(at)),
     }
 }

@@ -4,7 +4,7 @@ use super::form::language;
 use super::{App, handler, handler1, int, model};
 use crate::desk::{Ask, Import};
 use crate::presenters::values::Language;
-use crate::window::{Import as ImportWindow, ImportLine, Settings as SettingsWindow, Shell, SyncMode, Theme, ThemeMode, Words};
+use crate::window::{Import as ImportWindow, Settings as SettingsWindow, Shell, SyncMode, Theme, ThemeMode, Words};
 use slint::SharedString;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -90,10 +90,7 @@ impl App {
     }
 
     pub(super) fn keep_settings(self: &Rc<Self>) {
-        let kept = self.state.borrow().settings.write(&self.data);
-        if let Err(error) = kept {
-            self.trouble(&error.to_string());
-        }
+        self.ask(Ask::Keep(Box::new(self.state.borrow().settings.clone()), self.data.clone()));
     }
 
     // ---- files ----
@@ -127,8 +124,7 @@ impl App {
                     Some(label) => SharedString::from(format!("{header}  →  {label}")),
                     None => header.into(),
                 });
-                let lines =
-                    |lines: Vec<String>| model(lines.into_iter().map(|text| ImportLine { text: text.into() }).collect());
+                let lines = |lines: Vec<String>| model(lines.into_iter().map(SharedString::from).collect());
                 import.set_columns(model(columns.collect()));
                 import.set_ready(preview.problems.is_empty() && preview.rows > 0);
                 import.set_problems(lines(preview.problems));

@@ -9,10 +9,7 @@ use crate::window::{
 };
 use slint::SharedString;
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::net::TcpStream;
 use std::rc::Rc;
-use std::time::Duration;
 use tombolo_client::paths::store_folder;
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::RowKey;
@@ -242,19 +239,9 @@ impl App {
         self.ask(Ask::Mode(client_mode));
     }
 
-    /// The demo's switch: the network itself is cut, by whoever holds the other end.
     fn toggle_network(self: &Rc<Self>) {
-        let Some(address) = self.network else { return };
-        let off = !self.state.borrow().network_off;
-        let told = TcpStream::connect_timeout(&address, Duration::from_secs(2))
-            .and_then(|mut stream| stream.write_all(if off { b"off\n" } else { b"on\n" }));
-        if let Err(error) = told {
-            return self.trouble(&error.to_string());
-        }
-        self.state.borrow_mut().network_off = off;
-        self.get::<Shell>().set_network_on(!off);
-        if !off {
-            self.ask(Ask::Mode(self.state.borrow().settings.client_mode()));
+        if let Some(switch) = self.network {
+            self.ask(Ask::Network { switch, on: !self.get::<Shell>().get_network_on() });
         }
     }
 
@@ -318,8 +305,7 @@ impl App {
                 report.set_pushed(super::int(done.pushed));
                 report.set_pulled(super::int(done.pulled));
                 report.set_merged(super::int(done.merged));
-                report.set_refused(0);
-                report.set_conflicts(shell.get_review());
+                report.set_to_decide(shell.get_review());
                 report.set_up(language.bytes(bytes_up).into());
                 report.set_down(language.bytes(bytes_down).into());
                 report.set_seconds(language.seconds(duration_ms).into());
@@ -365,7 +351,7 @@ impl App {
             let locale = state.locale();
             let show = |tag, value| show(table, tag, value, &locale, (&yes, &no));
             let entries = history.iter().flat_map(|history| &history.entries);
-            let mut lines: Vec<(i64, HistoryLine)> = entries
+            entries
                 .map(|entry| {
                     let changes = entry.fields.iter().map(|change| ChangeLine {
                         label: label(table, change.field),
@@ -378,7 +364,7 @@ impl App {
                         after: show(*field, value),
                     });
                     let lost: Vec<ChangeLine> = lost.collect();
-                    let line = HistoryLine {
+                    HistoryLine {
                         who: entry.by.as_str().into(),
                         device: entry.device.to_string().chars().take(8).collect::<String>().into(),
                         when: locale.moment(entry.at_ms).unwrap_or_default().into(),
@@ -388,12 +374,9 @@ impl App {
                         decided: entry.op == Op::Decide || !lost.is_empty(),
                         lines: model(changes.collect()),
                         lost: model(lost),
-                    };
-                    (entry.at_ms, line)
+                    }
                 })
-                .collect();
-            lines.sort_by_key(|(at_ms, _)| std::cmp::Reverse(*at_ms));
-            lines.into_iter().map(|(_, line)| line).collect()
+                .collect()
         };
         let window = self.get::<HistoryWindow>();
         window.set_loading(false);

@@ -75,7 +75,8 @@ impl<T> FoundModel<T> {
     /// Where a row is.
     pub(super) fn position(&self, id: RowId) -> Option<usize> {
         let found = self.found.borrow();
-        (0..found.places.len()).find(|at| found.listed(*at).is_some_and(|row| row.id == id))
+        let wanted = found.listing.as_ref()?.position(id)?;
+        found.places.iter().position(|place| *place == wanted)
     }
 }
 

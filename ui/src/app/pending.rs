@@ -3,7 +3,7 @@
 use super::deciding::kind_of;
 use super::shown::{change_lines, op};
 use super::{App, handler, handler1, handler2, int, model};
-use crate::desk::rows::{PENDING_SHOWN_MAX, waits_for_person};
+use crate::desk::rows::PENDING_SHOWN_MAX;
 use crate::desk::{Ask, Done, Failed};
 use crate::window::{ConflictKind, Pending, PendingVm, Reason, RowState, Shell, Words};
 use slint::{ComponentHandle, Model, VecModel};
@@ -38,12 +38,8 @@ impl App {
         }));
         pending.on_select(handler2(self, |app, id, on| app.select_pending(id, on)));
         pending.on_push(handler(self, |app| {
-            let only = {
-                let state = app.state.borrow();
-                let chosen: BTreeSet<RowKey> = state.ready.difference(&state.left_out).copied().collect();
-                (chosen.len() < state.ready.len()).then_some(chosen)
-            };
-            app.sync(only, false);
+            let all = app.state.borrow().left_out.is_empty();
+            app.sync((!all).then(|| app.chosen()), false);
         }));
         let shell = self.get::<Shell>();
         shell.on_pending_shown(handler1(self, |app, shown| {
@@ -57,7 +53,6 @@ impl App {
                 app.ask(Ask::Undo(id));
             }
         }));
-        shell.on_dismiss(handler1(self, |app, id| app.dismiss(id)));
     }
 
     /// The row of a card. Cards are numbered as they were told.
@@ -71,7 +66,6 @@ impl App {
         conflicts: Vec<(ConflictView, String)>,
         ready: BTreeSet<RowKey>,
         review: usize,
-        estimate: Estimate,
     ) {
         let wanted = {
             let mut state = self.state.borrow_mut();
@@ -83,15 +77,14 @@ impl App {
         };
         let window = self.get::<Pending>();
         window.set_review_total(int(review));
-        self.show_estimate(estimate);
         self.show_pending();
         self.conflicts_changed();
         if let Some(key) = wanted {
-            self.decide(key);
+            self.open_decision(key);
         }
     }
 
-    fn show_estimate(self: &Rc<Self>, estimate: Estimate) {
+    pub(super) fn show_estimate(self: &Rc<Self>, estimate: Estimate) {
         let (bytes, seconds) = {
             let state = self.state.borrow();
             let language = state.settings.language;
@@ -104,7 +97,14 @@ impl App {
         window.set_seconds(seconds.into());
     }
 
+    /// The rows that the person wants to push now.
+    fn chosen(&self) -> BTreeSet<RowKey> {
+        let state = self.state.borrow();
+        state.ready.difference(&state.left_out).copied().collect()
+    }
+
     fn show_pending(self: &Rc<Self>) {
+        self.ask(Ask::Estimate(self.chosen()));
         let (review, ready, total, selected) = {
             let words = self.get::<Words>();
             let (yes, no) = (words.invoke_yes(), words.invoke_no());
@@ -113,7 +113,7 @@ impl App {
             let mut ready = Vec::new();
             for (id, (view, title)) in state.pending.iter().enumerate() {
                 let card = self.card(&state, id, view, title, (&yes, &no));
-                if waits_for_person(view) { review.push(card) } else { ready.push(card) }
+                if view.standing.waits_for_person() { review.push(card) } else { ready.push(card) }
             }
             (review, ready, state.ready.len(), state.ready.len() - state.left_out.len())
         };

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,8 @@ use tombolo_client::{Connection, LoginFailed, SyncDone, SyncError, SyncOptions};
 const SYNC_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// A history is not worth a longer wait.
 const HISTORY_LIMIT: Duration = Duration::from_secs(15);
+/// The demo's switch is on this machine.
+const SWITCH_LIMIT: Duration = Duration::from_secs(2);
 /// Histories that are kept for when there is no network.
 const HISTORIES_MAX: usize = 200;
 
@@ -99,6 +102,25 @@ impl Worker {
                 if sign_out && well && nothing_left {
                     worker.sign_out();
                 }
+            },
+        );
+    }
+
+    /// The network itself is cut, by whoever holds the other end of the demo's switch.
+    pub(super) fn switch_network(&self, switch: SocketAddr, on: bool) {
+        self.beside(
+            move |_| {
+                let word: &[u8] = if on { b"on\n" } else { b"off\n" };
+                TcpStream::connect_timeout(&switch, SWITCH_LIMIT).and_then(|mut stream| stream.write_all(word))
+            },
+            move |worker, switched| match switched {
+                Ok(()) => {
+                    worker.tell(Tell::Network(on));
+                    if on {
+                        worker.go_online();
+                    }
+                }
+                Err(error) => worker.tell(Tell::Trouble(error.to_string())),
             },
         );
     }

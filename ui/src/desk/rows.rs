@@ -154,13 +154,13 @@ impl Worker {
         let told = self.with(|client| {
             let mut pending = client.pending()?;
             pending.sort_by_key(|view| std::cmp::Reverse(view.change.edited_at_ms));
-            let ready = |view: &&PendingView| !waits_for_person(view);
+            let ready = |view: &&PendingView| !view.standing.waits_for_person();
             let all_ready: BTreeSet<RowKey> =
                 pending.iter().filter(|view| view.standing == Standing::Ready).map(|view| view.key).collect();
-            let review = pending.iter().filter(|view| waits_for_person(view)).count();
+            let review = pending.iter().filter(|view| view.standing.waits_for_person()).count();
             let shown: Vec<PendingView> = pending
                 .iter()
-                .filter(|view| waits_for_person(view))
+                .filter(|view| view.standing.waits_for_person())
                 .take(PENDING_SHOWN_MAX)
                 .chain(pending.iter().filter(ready).take(PENDING_SHOWN_MAX))
                 .cloned()
@@ -168,13 +168,18 @@ impl Worker {
             let conflicts = client.conflicts()?;
             let keys = shown.iter().map(|view| view.key).chain(conflicts.iter().map(|view| view.key)).collect();
             let mut titles = client.titles(keys)?.into_iter();
-            let estimate = client.estimate(None)?;
             let pending = shown.into_iter().map(|view| (view, titles.next().unwrap_or_default())).collect();
             let conflicts = conflicts.into_iter().map(|view| (view, titles.next().unwrap_or_default())).collect();
-            Ok(Tell::Pending { pending, conflicts, ready: all_ready, review, estimate })
+            Ok(Tell::Pending { pending, conflicts, ready: all_ready, review })
         });
         if let Some(told) = told {
             self.tell(told);
+        }
+    }
+
+    pub(super) fn estimate(&self, only: BTreeSet<RowKey>) {
+        if let Some(estimate) = self.with(|client| client.estimate(only)) {
+            self.tell(Tell::Estimate(estimate));
         }
     }
 
@@ -286,7 +291,7 @@ impl Worker {
     }
 
     fn title(&self, key: RowKey) -> String {
-        self.with(|client| Ok(client.titles(vec![key])?.pop())).flatten().unwrap_or_default()
+        self.with(|client| client.title_of(key)).unwrap_or_default()
     }
 
     // ---- files ----
@@ -311,11 +316,6 @@ impl Worker {
     }
 }
 
-/// Whether a change waits for a person.
-pub fn waits_for_person(view: &PendingView) -> bool {
-    matches!(view.standing, Standing::Conflict | Standing::Refused)
-}
-
 fn undo_deletion(client: &Client, key: RowKey, again: Vec<LocalWrite>) -> Result<(), ClientError> {
     let deleted = client.pending()?.into_iter().any(|view| view.key == key && view.change.op == Op::Delete);
     if deleted {
@@ -328,7 +328,7 @@ fn undo_deletion(client: &Client, key: RowKey, again: Vec<LocalWrite>) -> Result
 fn row_news(client: &Client, key: RowKey) -> Result<RowNews, ClientError> {
     let view: Option<RowView> = client.get(key)?;
     let pending = client.pending_of(key)?;
-    let title = client.titles(vec![key])?.pop().unwrap_or_default();
+    let title = client.title_of(key)?;
     let references = view.as_ref().map(|view| client.references(view)).transpose()?.unwrap_or_default();
     Ok(RowNews { key, view, pending, title, references })
 }

@@ -1,12 +1,14 @@
 //! What a window asks of its desk, and what it is told.
 
+use crate::settings::Settings;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tombolo_client::listing::{Listing, Order};
 use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
-use tombolo_client::protocol::outbox::Resolution;
+use tombolo_client::protocol::outbox::{Pending, Resolution};
 use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::schema::Schema;
 use tombolo_client::store::Account;
@@ -27,6 +29,8 @@ pub enum Ask {
     Row(Option<RowKey>),
     /// What a reference to this table may point at.
     Candidates(TableTag),
+    /// What it costs to push these rows.
+    Estimate(BTreeSet<RowKey>),
     /// Whether what is pending is looked at.
     PendingShown(bool),
     /// Write rows in one transaction.
@@ -96,6 +100,15 @@ pub enum Ask {
     History(RowKey),
     /// Who did what, as far as this device heard of it.
     Activity,
+    /// Keep what the person chose, in this folder.
+    Keep(Box<Settings>, PathBuf),
+    /// Switch the network of the demo, at this address.
+    Network {
+        /// Where the switch is.
+        switch: SocketAddr,
+        /// On or off.
+        on: bool,
+    },
     /// End.
     Close,
 }
@@ -134,7 +147,7 @@ pub struct RowNews {
     /// As it is shown; `None` where it is not there any more.
     pub view: Option<RowView>,
     /// What is pending of it.
-    pub pending: Option<PendingView>,
+    pub pending: Option<Pending>,
     /// Its title.
     pub title: String,
     /// The titles of the rows that it points at, by field.
@@ -210,7 +223,7 @@ pub enum Tell {
     Row(Box<RowNews>),
     /// What a reference may point at.
     Candidates(TableTag, Listing),
-    /// What is pending and what is to decide, with each row's title, and what sending costs.
+    /// What is pending and what is to decide, with each row's title.
     Pending {
         /// What is pending, at most [`crate::desk::rows::PENDING_SHOWN_MAX`] of each kind.
         pending: Vec<(PendingView, String)>,
@@ -220,9 +233,9 @@ pub enum Tell {
         ready: BTreeSet<RowKey>,
         /// All that waits for a person.
         review: usize,
-        /// What sending costs.
-        estimate: Estimate,
     },
+    /// What pushing costs.
+    Estimate(Estimate),
     /// Something was written.
     Done {
         /// What.
@@ -265,6 +278,8 @@ pub enum Tell {
     },
     /// Who did what, newest first.
     Activity(Vec<super::Deed>),
+    /// The demo's network is on, or off.
+    Network(bool),
     /// The data was copied from another device, or put back.
     NewLife,
     /// The server was put back.

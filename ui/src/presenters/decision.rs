@@ -1,5 +1,6 @@
 //! What a person decides about a row in conflict, field by field.
 
+use super::partners;
 use super::values::{Locale, Wrong};
 use similar::{ChangeTag, TextDiff};
 use std::collections::BTreeMap;
@@ -303,8 +304,6 @@ fn line(table: &Table, field: &Field, view: &ConflictView) -> Line {
         None if merged && stamp > view.mine.row_base => Merge::FromServer,
         _ => Merge::Unchanged,
     };
-    let unit = table.unit(&field.tag);
-    let others = unit.iter().filter(|tag| **tag != field.tag).filter_map(|tag| Some(table.field(*tag)?.label.clone()));
     Line {
         field: field.clone(),
         base: match edit {
@@ -321,7 +320,7 @@ fn line(table: &Table, field: &Field, view: &ConflictView) -> Line {
         merge,
         side: by_itself(merge),
         other: String::new(),
-        group: others.collect::<Vec<_>>().join(", "),
+        group: partners(table, field),
     }
 }
 

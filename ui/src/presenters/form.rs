@@ -3,6 +3,7 @@
 //! A form writes only what the person changed in it, on the base of what they saw when it was opened (rule O2): a field that
 //! somebody else changed meanwhile is asked about, and never overwritten in silence.
 
+use super::partners;
 use super::values::{Locale, Wrong};
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_client::LocalWrite;
@@ -72,7 +73,7 @@ impl FormField {
             title,
             left: false,
             news: None,
-            group: group_of(table, field),
+            group: partners(table, field),
         }
     }
 
@@ -87,7 +88,7 @@ impl FormField {
             Input::Text(text) if !typed => Input::Value(Value::text(&text)),
             same => same,
         };
-        Self { field: field.clone(), editor, input, group: group_of(table, field), ..self }
+        Self { field: field.clone(), editor, input, group: partners(table, field), ..self }
     }
 
     /// Takes over what it is now, as if the form had been opened with it.
@@ -162,12 +163,6 @@ impl FormField {
     pub fn wrong(&self, locale: &Locale) -> Option<Wrong> {
         if self.left { self.value(locale).err() } else { None }
     }
-}
-
-/// The labels of the fields that are decided together with this one.
-fn group_of(table: &Table, field: &Field) -> String {
-    let others = table.unit(&field.tag).iter().filter(|tag| **tag != field.tag);
-    others.filter_map(|tag| Some(table.field(*tag)?.label.as_str())).collect::<Vec<_>>().join(", ")
 }
 
 fn editor_of(field: &Field) -> Editor {

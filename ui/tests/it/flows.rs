@@ -5,6 +5,8 @@ use i_slint_backend_testing::AccessibleRole;
 use slint::Model;
 use slint::platform::{Key, PointerEventButton};
 use std::fs;
+use tombolo_client::protocol::schema::Plain;
+use tombolo_client::table::Fields;
 use tombolo_ui::window::{Browse, Detail, Fault, Import, Report, Settings, Shell, SignIn, Words};
 
 #[test]
@@ -274,4 +276,30 @@ fn words_are_said_in_the_language_that_was_chosen() {
     amina.get::<Settings>().set_language(0);
     amina.get::<Settings>().invoke_changed();
     assert_eq!(amina.get::<Words>().invoke_yes(), "Yes");
+}
+
+#[test]
+fn what_a_push_will_cost_is_foretold() {
+    let clinic = Clinic::open();
+    let client = clinic.client("amina");
+    let patients = client.table::<Fields>("patients").unwrap();
+    let row = patients.list().unwrap().remove(0);
+    for count in [1, 500] {
+        for at in 0..count {
+            let value = Fields::from([
+                ("name".into(), Plain::Text(format!("Patient {at} of {count}"))),
+                ("phone".into(), Plain::Text(format!("+2547{:08}", at * 7919))),
+                ("site".into(), row.value["site"].clone()),
+            ]);
+            patients.create(&value).unwrap();
+        }
+        let ready = client.pending().unwrap().iter().map(|view| view.key).collect();
+        let estimate = client.estimate(ready).unwrap();
+        assert_eq!(estimate.changes, count);
+        let done = client.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
+        // The handshake comes on top of it.
+        let (least, most) = (estimate.bytes * 7 / 10, estimate.bytes * 13 / 10 + 700);
+        assert!((least..=most).contains(&done.bytes_up), "{count}: {} foretold, {} sent", estimate.bytes, done.bytes_up);
+    }
+    assert_eq!(client.estimate(Default::default()).unwrap(), Default::default());
 }

@@ -8,6 +8,7 @@ mod golden;
 mod languages;
 mod no_display;
 mod people;
+mod reader;
 mod screen;
 mod stage;
 mod trouble;

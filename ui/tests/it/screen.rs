@@ -6,6 +6,7 @@ use crate::stage::{Clinic, PASSWORD, PATIENTS};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tombolo_client::Client;
 use tombolo_client::paths::{STORE_FILE, store_folder};
@@ -16,12 +17,24 @@ use tombolo_client::table::{Fields, Find};
 const LOOK: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// One story at a time: keys go to the window in front.
+static SCREEN: Mutex<()> = Mutex::new(());
+
+/// The screen for one story; `None` where this process may not have it.
+pub fn screen() -> Option<MutexGuard<'static, ()>> {
+    if std::env::var_os("TOMBOLO_SCREEN").is_none() {
+        eprintln!("skipped: this story takes over keyboard and windows; `.ci/run tests` plays it on a display of its own");
+        return None;
+    }
+    Some(SCREEN.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 fn xdotool(arguments: &[&str]) -> String {
     let output = Command::new("xdotool").args(arguments).output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-fn until<T>(what: &str, mut get: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, mut get: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(got) = get() {
@@ -33,7 +46,7 @@ fn until<T>(what: &str, mut get: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A window in a process of its own.
-struct Window {
+pub struct Window {
     process: Child,
     id: String,
     data: PathBuf,
@@ -42,15 +55,22 @@ struct Window {
 impl Window {
     fn open(clinic: &Clinic, name: &str) -> Self {
         let data = clinic.folder.path().join(format!("{name}-home"));
+        Self::start(Command::new(env!("CARGO_BIN_EXE_tombolo-desktop")).arg("--data").arg(&data), data)
+    }
+
+    /// On the store of a device that is signed in, where a screen reader listens on this bus.
+    pub fn on_store(clinic: &Clinic, name: &str, bus: &str) -> Self {
+        let data = clinic.folder.path().join(format!("{name}-home"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo-desktop"));
+        command.arg("--store").arg(clinic.folder_of(name)).arg("--data").arg(&data);
+        Self::start(command.env("DBUS_SESSION_BUS_ADDRESS", bus), data)
+    }
+
+    fn start(command: &mut Command, data: PathBuf) -> Self {
         fs::create_dir_all(&data).unwrap();
         // Metered: it connects only to sync, so that everything in between is offline.
         fs::write(data.join("desktop.json"), r#"{"mode": 2}"#).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_tombolo-desktop"))
-            .arg("--data")
-            .arg(&data)
-            .env("SLINT_BACKEND", "winit-software")
-            .spawn()
-            .unwrap();
+        let process = command.env("SLINT_BACKEND", "winit-software").spawn().unwrap();
         let pid = process.id().to_string();
         let id = until("the window is there", || {
             let found = xdotool(&["search", "--onlyvisible", "--pid", &pid]);
@@ -59,6 +79,10 @@ impl Window {
         let window = Self { process, id, data };
         std::thread::sleep(LOOK);
         window
+    }
+
+    pub fn pid(&self) -> String {
+        self.process.id().to_string()
     }
 
     fn activate(&self) {
@@ -132,8 +156,9 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        // It has ended where all went well.
+        // Where it was closed as a person does, it has ended.
         let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -145,10 +170,7 @@ fn notes(client: &Client) -> Plain {
 
 #[test]
 fn two_people_in_real_windows_end_equal_by_keyboard_alone() {
-    if std::env::var_os("TOMBOLO_SCREEN").is_none() {
-        eprintln!("skipped: this story takes over keyboard and windows; `.ci/run tests` plays it on a display of its own");
-        return;
-    }
+    let Some(_screen) = screen() else { return };
     let clinic = Clinic::open();
     let amina = Window::open(&clinic, "amina");
     amina.sign_in(&clinic, "amina");

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
-use tombolo_ui::window::{Conflict, Pending, Settings, Shell, Theme, ThemeMode};
+use tombolo_ui::window::{Browse, Conflict, Conn, Detail, Pending, RowState, Settings, Shell, Theme, ThemeMode};
 
 /// Differences of a channel that come from rounding.
 const TOLERANCE: u8 = 12;
@@ -51,8 +51,8 @@ impl Picture {
         person.ui().show().unwrap();
         let picture = Self { person, now, scale };
         picture.resize();
-        picture.until(|me| me.get::<tombolo_ui::window::Browse>().get_total() == 4);
-        picture.until(|me| me.get::<Shell>().get_conn() == tombolo_ui::window::Conn::Online);
+        picture.until(|me| me.get::<Browse>().get_total() == 4);
+        picture.until(|me| me.get::<Shell>().get_conn() == Conn::Online);
         picture
     }
 
@@ -119,27 +119,27 @@ impl Picture {
     }
 
     fn choose(&self, at: i32) {
-        self.person.get::<tombolo_ui::window::Browse>().invoke_select_row(at);
-        self.until(|me| me.get::<tombolo_ui::window::Detail>().get_shown());
+        self.person.get::<Browse>().invoke_select_row(at);
+        self.until(|me| me.get::<Detail>().get_shown());
     }
 
     /// Changes a field of a patient, through the form.
     fn edit(&self, at: i32, label: &str, text: &str) {
         self.choose(at);
-        self.until(|me| {
-            me.get::<tombolo_ui::window::Detail>().get_title() == crate::stage::PATIENTS[usize::try_from(at).unwrap()]
-        });
-        self.person.get::<tombolo_ui::window::Browse>().invoke_edit_record();
+        self.until(|me| me.get::<Detail>().get_title() == crate::stage::PATIENTS[usize::try_from(at).unwrap()]);
+        self.person.get::<Browse>().invoke_edit_record();
         let form = self.person.get::<tombolo_ui::window::Form>();
         let field = form.get_fields().iter().position(|field| field.label == label).unwrap();
         form.invoke_edit_text(i32::try_from(field).unwrap(), text.into());
         form.invoke_save();
         self.until(|me| !me.get::<Shell>().get_form_open() && me.get::<Shell>().get_pending() == 2);
+        let listed = |me: &Person| me.get::<Browse>().get_rows().row_data(usize::try_from(at).unwrap()).unwrap().state;
+        self.until(|me| listed(me) == RowState::Pending && me.get::<Detail>().get_pending() == 1);
     }
 
     fn conflict(&self, clinic: &Clinic) {
         clinic.clash(&self.person.app);
-        self.until(|me| me.get::<Shell>().get_review() == 1);
+        self.until(|me| me.get::<Shell>().get_review() == 1 && me.get::<Detail>().get_conflict());
         self.person.get::<Conflict>().invoke_next();
         self.until(|me| me.get::<Shell>().get_conflict_open());
     }
@@ -175,8 +175,8 @@ fn the_form_in_french() {
     picture.person.get::<Settings>().set_language(1);
     picture.person.get::<Settings>().invoke_changed();
     picture.person.get::<Theme>().set_mode(ThemeMode::Light);
-    picture.until(|me| me.get::<tombolo_ui::window::Detail>().get_shown());
-    picture.person.get::<tombolo_ui::window::Browse>().invoke_edit_record();
+    picture.until(|me| me.get::<Detail>().get_shown());
+    picture.person.get::<Browse>().invoke_edit_record();
     picture.until(|me| me.get::<Shell>().get_form_open());
     picture.compare("form-french");
 }
@@ -213,7 +213,7 @@ fn what_is_pending_in_light() {
     picture.until(|me| me.get::<Shell>().get_review() == 1);
     picture.edit(2, "Phone", "+254722000111");
     picture.person.get::<Shell>().set_pending_open(true);
-    picture.until(|me| me.get::<Pending>().get_ready().row_count() == 1);
+    picture.until(|me| me.get::<Pending>().get_ready().row_count() == 1 && me.get::<Pending>().get_bytes() != "");
     for cards in [picture.person.get::<Pending>().get_review(), picture.person.get::<Pending>().get_ready()] {
         for at in 0..cards.row_count() {
             let mut card = cards.row_data(at).unwrap();

@@ -364,8 +364,13 @@ fn split(place: u32) -> (usize, usize) {
 
 /// Text without case and accents, in one line.
 pub fn fold(text: &str) -> String {
+    let in_line = |char: char| if char.is_control() { ' ' } else { char };
+    // Most text, and several times as quick.
+    if text.is_ascii() {
+        return text.chars().map(|char| in_line(char.to_ascii_lowercase())).collect();
+    }
     let folded = text.nfkd().filter(|char| !is_combining_mark(*char)).flat_map(char::to_lowercase);
-    folded.map(|char| if char.is_control() { ' ' } else { char }).collect()
+    folded.map(in_line).collect()
 }
 
 /// Keeps the list of a table up to date. Whatever fails leaves it as it was.

@@ -274,3 +274,9 @@ fn a_hundred_thousand_patients_with_short_notes_are_below_25_mb() {
     let each = bytes / listing.len();
     assert!(each * 100_000 < 25_000_000, "{each} bytes a row");
 }
+
+#[test]
+fn text_is_folded_the_same_with_and_without_letters_of_other_scripts() {
+    assert_eq!(fold("Ann\tO'Neil\n"), "ann o'neil ");
+    assert_eq!(fold("ANN\tO'Neil\n \u{c9}TÉ ﬁ"), "ann o'neil  ete fi");
+}

@@ -15,14 +15,14 @@ use tempfile::TempDir;
 use tombolo_client::paths::STORE_FILE;
 use tombolo_client::protocol::ids::RowKey;
 use tombolo_client::protocol::outbox::{Resolution, Write};
-use tombolo_client::protocol::schema::{CLINIC, Role};
+use tombolo_client::protocol::schema::CLINIC;
 use tombolo_client::url::ServerUrl;
 use tombolo_client::view::Query;
 use tombolo_client::{Client, LocalWrite, SyncDone, SyncOptions};
 use tombolo_server::net::{Config, Operator, RunningServer, Server};
+use tombolo_tests::clinic::{PASSWORD, PEOPLE, seed};
 use tombolo_tests::process;
 use tombolo_tests::proxy::{Admission, Proxy};
-use tombolo_tests::workload::{gen_rows, write_csv};
 
 /// Plays the main story of Tombolo on this machine.
 #[derive(Parser)]
@@ -100,7 +100,7 @@ impl Story<'_> {
         let mut windows = Vec::new();
         // Each window has a way of its own to the server, that its switch cuts.
         let mut ways = Vec::new();
-        for name in ["amina", "brian"] {
+        for name in PEOPLE {
             let proxy = Arc::new(Proxy::start(self.server.addr())?);
             let store = self.folder.join(name);
             let client = Client::open(&store.join(STORE_FILE))?;
@@ -135,16 +135,7 @@ impl Story<'_> {
 
     fn seed(&self, rows: usize) -> Result<()> {
         let began = now();
-        let mut csv = Vec::new();
-        write_csv(&gen_rows(rows), &mut csv)?;
-        self.runtime.block_on(async {
-            self.operator.import_csv("sites", &[], b"name\nKilifi\n".to_vec()).await?;
-            self.operator.import_csv("patients", &[("site", "Kilifi")], csv).await?;
-            for name in ["amina", "brian"] {
-                self.operator.add_user(name, PASSWORD, Role::Editor, &["Kilifi"]).await?;
-            }
-            anyhow::Ok(())
-        })?;
+        self.runtime.block_on(seed(&self.operator, rows))?;
         say(&format!("A server at http://{} has {rows} patients ({} ms).", self.server.addr(), began.elapsed().as_millis()));
         Ok(())
     }
@@ -229,8 +220,6 @@ fn switch(proxy: Arc<Proxy>) -> Result<SocketAddr> {
     });
     Ok(address)
 }
-
-const PASSWORD: &str = "river stone 42";
 
 fn table(client: &Client, name: &str) -> Result<tombolo_client::protocol::ids::TableTag> {
     Ok(client.schema()?.table_named(name).with_context(|| format!("no table {name}"))?.tag)

@@ -1,4 +1,4 @@
-//! The desktop application itself on a display: when its window is there, what it holds, and what it does when nobody does.
+//! The desktop application itself on a display, with the software renderer: when its window is there, what it holds, and what it does when nobody does.
 
 use crate::figures::rss_mb_of;
 use crate::{PATIENCE, Result, now};
@@ -24,7 +24,15 @@ pub fn figures(store: &Path) -> Result<Option<Map<String, Value>>> {
     let program = build()?;
     let data = store.with_extension("desktop");
     let began = now();
-    let window = Window(Command::new(program).arg("--store").arg(store).arg("--data").arg(&data).spawn()?);
+    let window = Window(
+        Command::new(program)
+            .arg("--store")
+            .arg(store)
+            .arg("--data")
+            .arg(&data)
+            .env("SLINT_BACKEND", "winit-software")
+            .spawn()?,
+    );
     let process = window.0.id().to_string();
     while !there(&process)? {
         if began.elapsed() > PATIENCE {

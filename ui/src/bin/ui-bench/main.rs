@@ -2,7 +2,8 @@
 //!
 //! The program makes a clinic (`clinic` of `tombolo-tests`, a process of its own) and plays each part in a fresh process: a window
 //! of 1280 x 800 drawn by the software renderer into memory, its desk, its engine and its store. A frame is everything that the
-//! window's thread does for one event: what the desk told since, the event, timers, and painting. Where there is a display, the
+//! window's thread does for one event: what the desk told since, the event, timers, and painting; one every sixtieth of a second.
+//! Where there is a display, the
 //! desktop application itself is started on the same store, too.
 
 mod desktop;
@@ -34,8 +35,6 @@ const JUMPS: usize = 100;
 const ROUNDS: usize = 10;
 /// What is typed: a name, a part of a number, two words, and what nobody has.
 const TYPED: [&str; 4] = ["wanj", "+25471", "ma ki", "zzzz"];
-/// A display's time for one frame.
-const FRAME: Duration = Duration::from_micros(16_667);
 /// Nothing takes longer than this.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -174,7 +173,7 @@ fn list(store: &Path, rows: usize) -> Result<()> {
     for at in 0..MOVES {
         // Down and up again, in the same steps.
         let notch = if at % 200 < 150 { -120.0 } else { 360.0 };
-        scroll.push(stage.painted(|| stage.wheel(notch))?);
+        scroll.push(stage.next_painted(|| stage.wheel(notch))?);
     }
 
     stage.frame(|| stage.click());
@@ -183,7 +182,7 @@ fn list(store: &Path, rows: usize) -> Result<()> {
     let mut keys = Times::default();
     for at in 0..MOVES {
         let before = stage.browse().get_selected();
-        keys.push(stage.painted(|| stage.key(Key::DownArrow))?);
+        keys.push(stage.next_painted(|| stage.key(Key::DownArrow))?);
         if stage.browse().get_selected() != before + 1 {
             return Err(format!("arrow key {at} did not move the choice").into());
         }
@@ -191,7 +190,7 @@ fn list(store: &Path, rows: usize) -> Result<()> {
     let mut jumps = Times::default();
     for at in 0..JUMPS {
         let (key, wanted) = if at % 2 == 0 { (Key::End, rows - 1) } else { (Key::Home, 0) };
-        jumps.push(stage.painted(|| stage.key(key))?);
+        jumps.push(stage.next_painted(|| stage.key(key))?);
         if stage.browse().get_selected() as usize != wanted {
             return Err(format!("jump {at} did not arrive").into());
         }
@@ -203,16 +202,16 @@ fn list(store: &Path, rows: usize) -> Result<()> {
     for _ in 0..ROUNDS {
         for text in TYPED {
             for letter in text.chars() {
-                search.push(stage.painted(|| stage.key(letter))?);
+                search.push(stage.next_painted(|| stage.key(letter))?);
             }
             if stage.browse().get_text() != text {
                 return Err(format!("{:?} was typed and {:?} is there", text, stage.browse().get_text()).into());
             }
             hits.push(stage.browse().get_total());
             for _ in 1..text.chars().count() {
-                search.push(stage.painted(|| stage.key(Key::Backspace))?);
+                search.push(stage.next_painted(|| stage.key(Key::Backspace))?);
             }
-            clear.push(stage.painted(|| stage.key(Key::Backspace))?);
+            clear.push(stage.next_painted(|| stage.key(Key::Backspace))?);
             if stage.browse().get_total() as usize != rows {
                 return Err("an empty search does not show everything".into());
             }
@@ -242,11 +241,9 @@ fn bootstrap(store: &Path, rows: usize) -> Result<()> {
         if began.elapsed() > PATIENCE {
             return Err("the first sync does not end".into());
         }
-        let next = now() + FRAME;
         at += 1;
         let notch = if at % 100 < 75 { -120.0 } else { 360.0 };
-        frames.push(stage.frame(|| stage.wheel(notch)).0);
-        std::thread::park_timeout(next.saturating_duration_since(now()));
+        frames.push(stage.next_frame(|| stage.wheel(notch)).0);
     }
     let filled_ms = began.elapsed().as_millis();
     print(
@@ -262,7 +259,7 @@ fn bootstrap(store: &Path, rows: usize) -> Result<()> {
 fn open(store: &Path) -> Result<Stage> {
     let data = store.with_extension("settings");
     let stage = Stage::open(Options { store: Some(store.to_owned()), data: Some(data), network: None })?;
-    stage.painted(|| ())?;
+    stage.next_painted(|| ())?;
     print("visible");
     Ok(stage)
 }

@@ -4,13 +4,15 @@ use crate::{PATIENCE, Result, now};
 use slint::platform::software_renderer::{MinimalSoftwareWindow, PremultipliedRgbaColor, RepaintBufferType};
 use slint::platform::{Platform, PointerEventButton, WindowAdapter, WindowEvent};
 use slint::{ComponentHandle, LogicalPosition, PhysicalSize, PlatformError, SharedString};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tombolo_ui::app::{App, Options};
 use tombolo_ui::window::{Browse, Shell};
 
 const SIZE: PhysicalSize = PhysicalSize { width: 1280, height: 800 };
+/// A display's time for one frame.
+const FRAME: Duration = Duration::from_micros(16_667);
 /// In the middle of the list.
 const LIST: LogicalPosition = LogicalPosition { x: 480.0, y: 500.0 };
 
@@ -27,6 +29,8 @@ pub struct Stage {
     app: Rc<App>,
     window: Rc<MinimalSoftwareWindow>,
     picture: RefCell<Vec<PremultipliedRgbaColor>>,
+    /// When the display's next frame is due.
+    next: Cell<Instant>,
 }
 
 impl Stage {
@@ -38,7 +42,7 @@ impl Stage {
         app.window().show()?;
         window.set_size(SIZE);
         let picture = RefCell::new(vec![PremultipliedRgbaColor::default(); (SIZE.width * SIZE.height) as usize]);
-        Ok(Self { app, window, picture })
+        Ok(Self { app, window, picture, next: Cell::new(now()) })
     }
 
     pub fn browse(&self) -> Browse<'_> {
@@ -62,9 +66,18 @@ impl Stage {
         (began.elapsed(), painted)
     }
 
-    /// A frame that has to show something new.
-    pub fn painted(&self, act: impl FnOnce()) -> Result<Duration> {
-        match self.frame(act) {
+    /// A frame when the display's next one is due.
+    pub fn next_frame(&self, act: impl FnOnce()) -> (Duration, bool) {
+        while let Some(left) = self.next.get().checked_duration_since(now()).filter(|left| !left.is_zero()) {
+            std::thread::park_timeout(left);
+        }
+        self.next.set(now() + FRAME);
+        self.frame(act)
+    }
+
+    /// [`Stage::next_frame`], that has to show something new.
+    pub fn next_painted(&self, act: impl FnOnce()) -> Result<Duration> {
+        match self.next_frame(act) {
             (time, true) => Ok(time),
             (_, false) => Err("what was done changed nothing in the picture".into()),
         }

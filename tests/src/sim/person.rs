@@ -339,8 +339,8 @@ impl World {
         let write = LocalWrite { key, write: Write::Update(values.clone()), seen };
         if self.write(at, vec![write], None)? {
             self.oracles.ledger.touched(at, key);
-            if let Some(made) = self.pending(at, key)?.filter(|_| is_first) {
-                self.oracles.form_saved(at, key, &displayed, values.keys(), &made)?;
+            if let (Some(made), Some(mirror)) = (self.pending(at, key)?.filter(|_| is_first), self.mirror(at, key)?) {
+                self.oracles.form_saved(at, &displayed, &mirror, &made)?;
             }
             self.accepted(at, key, table, &values);
             // What is back at its base has left the outbox, and stands for nothing.
@@ -358,7 +358,10 @@ impl World {
         let write = LocalWrite { key, write: Write::Delete, seen: form.map(|form| form.seen) };
         if self.write(at, vec![write], None)? {
             self.oracles.ledger.forget_row(at, key);
-            self.oracles.ledger.deletions.insert((at, key));
+            // A create that never left is gone with its deletion; a copy of the store may send it all the same.
+            if self.is_pending(at, key)? || !self.oracles.ledger.earlier_lives.contains(&at) {
+                self.oracles.ledger.deletions.insert((at, key));
+            }
         }
         Ok(())
     }
@@ -409,10 +412,12 @@ impl World {
                 self.oracles.ledger.saw(at, *key, *field, value);
                 self.oracles.ledger.stands(at, *key, *field, value);
             }
-            let is_one = places.keys().next().map(|(key, _)| self.with_group(at, *key)).transpose()?;
-            if is_one.as_ref().is_some_and(|one| !one.is_superset(&together)) {
-                let what =
-                    format!("store {at} made a group of {together:?}, with those that share an entry, and has {is_one:?}");
+            let mut ids = BTreeSet::new();
+            for key in &together {
+                ids.extend(self.pending(at, *key)?.map(|next| next.group));
+            }
+            if ids.len() > 1 {
+                let what = format!("store {at} made a group of {together:?}, with those that share an entry, and has {ids:?}");
                 return Err(Broken::new("groups", what));
             }
             // Of groups that are one now only plain ones are followed.

@@ -3,26 +3,18 @@
 
 use super::Broken;
 use anyhow::{Result, ensure};
-use tombolo_client::protocol::ids::{FieldTag, RowKey};
 use tombolo_client::protocol::outbox::Pending;
+use tombolo_client::protocol::row::Row;
 use tombolo_client::view::RowView;
 
-/// A form was saved that touches these fields, where nothing of the row was pending before.
-pub(super) fn of_form<'f>(
-    store: usize,
-    key: RowKey,
-    form: &RowView,
-    touched: impl Iterator<Item = &'f FieldTag>,
-    made: &Pending,
-) -> Result<()> {
-    for field in touched {
-        let base = made.fields.get(field).and_then(|edit| edit.base_value.as_ref());
+/// A form was saved where nothing of the row was pending before. An older base than the form's only asks a question.
+pub(super) fn of_form(store: usize, form: &RowView, mirror: &Row, made: &Pending) -> Result<()> {
+    for (field, edit) in &made.fields {
+        let (now, stamp) = (mirror.value(*field), mirror.stamp(*field));
+        let takes_now_for_seen = edit.base_value.as_ref() == Some(now) && edit.base >= stamp;
         ensure!(
-            base.is_none_or(|base| base == form.value(*field)),
-            Broken::new(
-                "bases",
-                format!("store {store}, field {field} of {key:?}: the form showed {form:?}, and made {made:?}")
-            )
+            !takes_now_for_seen || form.value(*field) == now,
+            Broken::new("bases", format!("store {store}, field {field} is {now:?} of {stamp}: {form:?} made {made:?}"))
         );
     }
     Ok(())

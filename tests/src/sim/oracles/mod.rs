@@ -22,9 +22,10 @@ use thiserror::Error;
 use tombolo_client::engine::Engine;
 use tombolo_client::protocol::change::Push;
 use tombolo_client::protocol::cursor::Cursors;
-use tombolo_client::protocol::ids::{DeviceId, FieldTag, Mark, PushNo, RowKey, Seq};
+use tombolo_client::protocol::ids::{DeviceId, Mark, PushNo, Seq};
 use tombolo_client::protocol::message::{Down, Hello};
 use tombolo_client::protocol::outbox::Pending;
+use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::schema::Role;
 use tombolo_client::view::RowView;
 use tombolo_server::snapshot::{Identity, Snapshot};
@@ -202,19 +203,12 @@ impl Oracles {
         kept::check(self, store, engine)
     }
 
-    /// A form was saved that touches these fields, where nothing of the row was pending before; and this came of it.
+    /// A form was saved where nothing of the row was pending before, over this row of the mirror; and this came of it.
     ///
     /// # Errors
     /// [`Broken`].
-    pub fn form_saved<'f>(
-        &self,
-        store: usize,
-        key: RowKey,
-        form: &RowView,
-        touched: impl Iterator<Item = &'f FieldTag>,
-        made: &Pending,
-    ) -> Result<()> {
-        bases::of_form(store, key, form, touched, made)
+    pub fn form_saved(&self, store: usize, form: &RowView, mirror: &Row, made: &Pending) -> Result<()> {
+        bases::of_form(store, form, mirror, made)
     }
 
     /// A person did something at a device that had this in flight before.

@@ -10,7 +10,7 @@ use tombolo_client::protocol::ids::{FieldTag, RowKey};
 
 /// Sessions that one and the same push may end before its device gives it up. Three are allowed; a device whose store failed
 /// when it heard of one does not count that.
-const ENDED_MAX: u32 = 8;
+const ENDED_MAX: u32 = 16;
 
 /// What a push says, whatever its number.
 type Said = Vec<(RowKey, Op, Vec<(FieldTag, Content)>)>;

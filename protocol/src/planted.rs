@@ -156,16 +156,12 @@ wrongs! {
     // The mirror.
     /// S2: the cursor of a delta is durable before its rows.
     CursorBeforeRows = "cursor_before_rows",
-    /// S3: the value that comes last wins over a newer stamp.
-    OlderStampWins = "older_stamp_wins",
     /// S3: a row of which only a part came is not asked for.
     WishForgotten = "wish_forgotten",
     /// T9, section 8: rows of sections that are no longer listed stay.
     GoneSectionStays = "gone_section_stays",
     /// T39, S4: rows are stored before the head of their fill is known.
     StoredBeforeHead = "stored_before_head",
-    /// T26, S7: digests are compared also where an own result is ahead of them.
-    DigestWhileAhead = "digest_while_ahead",
 
     // A new life.
     /// P3, P6: what is thawed, by a void or with a new device id, is dropped.

@@ -220,7 +220,7 @@ fn stored(key: RowKey, row: &Row, state: &RowState, keep_fields: bool) -> Applie
 fn taken(key: RowKey, held: Option<&Row>, state: &RowState) -> Row {
     let mut fields = held.map(|row| row.fields.clone()).unwrap_or_default();
     for FieldState { field, stamp, value } in &state.fields {
-        if fields.get(field).is_none_or(|known| *stamp >= known.stamp || planted(Planted::OlderStampWins)) {
+        if fields.get(field).is_none_or(|known| *stamp >= known.stamp) {
             fields.insert(*field, Stamped { value: value.clone(), stamp: *stamp });
         }
     }

@@ -25,6 +25,8 @@ struct Run {
 type Runs = BTreeMap<String, Vec<Run>>;
 
 const FILE: &str = "tests/counts.json";
+/// What runs add up in.
+const UNITS: [&str; 5] = ["images", "kills", "law_cases", "seeds", "sequences"];
 const PLACE: Place = Place { begin: "<!-- counts: written by the program `counts` -->\n", end: "<!-- end of counts -->\n" };
 
 fn root() -> PathBuf {
@@ -96,31 +98,40 @@ pub fn write_table() -> Result<()> {
     PLACE.write(&table(&read_record(FILE)?)?)
 }
 
+/// One row a run, the newest of each program first: what an older one found stays to be read beside what the newer ones did not find
+/// any more.
 fn table(runs: &Runs) -> Result<String> {
-    let mut text = String::from("\n| program | runs | counts | last commit |\n|---|---|---|---|\n");
-    let mut faults = BTreeMap::new();
+    let mut text = String::from("\n| run | commit | counts |\n|---|---|---|\n");
+    let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
     for (program, runs) in runs {
-        let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
-        for (name, value) in runs.iter().flat_map(|run| &run.counts) {
-            if let Some(number) = value.as_f64() {
-                let sum = sums.entry(name).or_default();
-                *sum = if name.ends_with("_max") { sum.max(number) } else { *sum + number };
+        for run in runs.iter().rev() {
+            let mut counts = Vec::new();
+            for (name, value) in &run.counts {
+                let Some(number) = value.as_f64() else { continue };
+                counts.push(format!("{} {}", grouped(number), name.replace('_', " ")));
+                if let Some(unit) = UNITS.iter().find(|unit| *unit == name) {
+                    *sums.entry(unit).or_default() += number;
+                }
             }
-            for (class, count) in value.as_object().into_iter().flatten() {
-                *faults.entry(class.as_str()).or_insert(0) += count.as_u64().unwrap_or(0);
-            }
+            let called = [program].into_iter().chain(&run.arguments).map(String::as_str).collect::<Vec<_>>().join(" ");
+            writeln!(text, "| `{called}` | {} | {} |", run.commit, counts.join(", "))?;
         }
-        let counts: Vec<String> =
-            sums.iter().map(|(name, sum)| format!("{} {}", grouped(*sum), name.replace('_', " "))).collect();
-        let last = runs.last().map_or("", |run| &run.commit);
-        writeln!(text, "| `{program}` | {} | {} | {last} |", runs.len(), counts.join(", "))?;
     }
-    text.push_str("\n| fault in simulated worlds | times |\n|---|---|\n");
-    for (class, count) in faults {
-        writeln!(text, "| {class} | {} |", grouped(count as f64))?;
+    let sums: Vec<String> = sums.iter().map(|(unit, sum)| format!("{} {}", grouped(*sum), unit.replace('_', " "))).collect();
+    writeln!(text, "\nTogether {}.", sums.join(", "))?;
+    if let Some(last) = runs.get("sim").and_then(|runs| runs.last()) {
+        writeln!(text, "\n| faults and verdicts in the newest run of `sim` | times |\n|---|---|")?;
+        let classes: BTreeMap<&str, u64> = last.counts.values().filter_map(Json::as_object).flatten().map(count).collect();
+        for (class, count) in classes {
+            writeln!(text, "| {class} | {} |", grouped(count as f64))?;
+        }
     }
     text.push('\n');
     Ok(text)
+}
+
+fn count<'r>((class, count): (&'r String, &'r Json)) -> (&'r str, u64) {
+    (class, count.as_u64().unwrap_or(0))
 }
 
 /// A whole number with its thousands apart.
@@ -147,14 +158,20 @@ mod tests {
     }
 
     #[test]
-    fn runs_add_up_and_the_longest_time_stays_one() {
-        let run = |edits: u64, ms: u64| Run {
-            arguments: Vec::new(),
-            commit: "c0ffee".into(),
-            counts: serde_json::from_value(serde_json::json!({"edits": edits, "ms_max": ms, "faults": {"cut": 2}})).unwrap(),
+    fn each_run_has_its_row_the_newest_first_and_what_was_found_once_stays() {
+        let run = |seeds: u64, failing: u64, commit: &str| Run {
+            arguments: vec!["--seeds".into(), seeds.to_string()],
+            commit: commit.into(),
+            counts: serde_json::from_value(
+                serde_json::json!({"seeds": seeds, "failing": failing, "faults": {"cut": seeds / 2}}),
+            )
+            .unwrap(),
         };
-        let text = table(&Runs::from([("kill".into(), vec![run(1_200_000, 7), run(34, 5)])])).unwrap();
-        assert!(text.contains("| `kill` | 2 | 1,200,034 edits, 7 ms max | c0ffee |"), "{text}");
-        assert!(text.contains("| cut | 4 |"), "{text}");
+        let text = table(&Runs::from([("sim".into(), vec![run(1_000, 3, "c0ffee"), run(200, 0, "beef00")])])).unwrap();
+        let rows =
+            "| `sim --seeds 200` | beef00 | 0 failing, 200 seeds |\n| `sim --seeds 1000` | c0ffee | 3 failing, 1,000 seeds |";
+        assert!(text.contains(rows), "{text}");
+        assert!(text.contains("Together 1,200 seeds."), "{text}");
+        assert!(text.contains("| cut | 100 |"), "{text}");
     }
 }

@@ -11,5 +11,7 @@ pub mod laws;
 pub mod pair;
 pub mod process;
 pub mod proxy;
+#[cfg(target_os = "linux")]
+pub mod room;
 pub mod sim;
 pub mod workload;

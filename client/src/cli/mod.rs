@@ -41,6 +41,9 @@ pub fn run(words: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> Exit {
         Err(error) => return explain(&error, io),
     };
     let place = Place::new(cli.store, &io.environment);
+    if io.environment.heeds_interrupts {
+        interrupt::outlive_file_size_limit();
+    }
     let output = Output { json: cli.json };
     let ended = guarded(|| obey(&cli.command, &place, io, output)).map_err(Failure::from).flatten().and_then(|exit| {
         io.out.flush()?;

@@ -82,7 +82,7 @@ fn merge_fields(older: BTreeMap<FieldTag, Edit>, newer: BTreeMap<FieldTag, Edit>
         match fields.get_mut(&field) {
             Some(known) => {
                 known.value = edit.value;
-                known.base = if planted(Planted::NewestBase) { known.base.max(edit.base) } else { known.base.min(edit.base) };
+                known.base = known.base.min(edit.base);
             }
             None => {
                 fields.insert(field, edit);

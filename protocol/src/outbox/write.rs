@@ -262,7 +262,7 @@ fn set_field(
 ) {
     let unit = ground.table.unit(&field);
     for member in unit {
-        if !pending.fields.contains_key(member) {
+        if !pending.fields.contains_key(member) || planted(Planted::NewestBase) {
             let (base_value, base) = base_of(ground, entry, *member);
             let value = displayed.get(member).cloned().unwrap_or_default();
             pending.fields.insert(*member, Edit { value, base_value, base });

@@ -121,9 +121,15 @@ struct Stop {
     interrupt: tokio::signal::unix::Signal,
 }
 
+/// SIGXFSZ. A handler stays once it was there.
+#[cfg(unix)]
+const FILE_SIZE_LIMIT: i32 = 25;
+
 #[cfg(unix)]
 fn signals() -> std::io::Result<Stop> {
     use tokio::signal::unix::{SignalKind, signal};
+    // Caught, a file size limit is an error of the write like any full disk; else it ends the process.
+    drop(signal(SignalKind::from_raw(FILE_SIZE_LIMIT))?);
     Ok(Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
+use tombolo_tests::counts::record;
 use tombolo_tests::interleavings::{KINDS, Played, play_all};
 use tombolo_tests::laws::{self, Counterexample, Law};
 
@@ -31,6 +32,9 @@ struct Args {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Add the counts to tests/counts.json.
+    #[arg(long)]
+    record: bool,
 }
 
 /// What was tried of a law.
@@ -47,7 +51,7 @@ fn main() -> Result<ExitCode> {
     std::panic::set_hook(Box::new(|_| {}));
     let begun = Instant::now();
     if let Some(depth) = args.interleavings {
-        return interleavings(depth, args.json, begun);
+        return interleavings(depth, &args, begun);
     }
     let laws: Vec<Law> = laws::all().into_iter().filter(|law| law.name.contains(&args.only)).collect();
     anyhow::ensure!(!laws.is_empty(), "no law has {:?} in its name", args.only);
@@ -63,16 +67,20 @@ fn main() -> Result<ExitCode> {
             eprintln!("does not hold: {}\n  {}\n  choices {:?}", law.name, found.what, found.choices);
         }
     }
-    println!("{}", serde_json::json!({ "law_cases": cases, "failing": failing, "seconds": seconds }));
+    let counts = serde_json::json!({ "law_cases": cases, "failing": failing, "seconds": seconds });
+    println!("{counts}");
+    if args.record {
+        record("laws", &counts)?;
+    }
     Ok(if failing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[expect(clippy::print_stdout, reason = "a command line prints")]
-fn interleavings(depth: usize, json: bool, begun: Instant) -> Result<ExitCode> {
+fn interleavings(depth: usize, args: &Args, begun: Instant) -> Result<ExitCode> {
     let mut total = Played::default();
     for kind in KINDS {
         let played = play_all(kind, depth)?;
-        if !json {
+        if !args.json {
             let seconds = begun.elapsed().as_secs_f64();
             println!("{:>12}  {kind:?}, {} ended early, after {seconds:.1} s", played.sequences, played.pruned);
         }
@@ -83,12 +91,13 @@ fn interleavings(depth: usize, json: bool, begun: Instant) -> Result<ExitCode> {
     }
     let Played { sequences, pruned, failing, .. } = total;
     let seconds = begun.elapsed().as_secs_f64();
-    println!(
-        "{}",
-        serde_json::json!({
-            "depth": depth, "sequences": sequences, "ended_early": pruned, "failing": failing, "seconds": seconds,
-        })
-    );
+    let counts = serde_json::json!({
+        "depth": depth, "sequences": sequences, "ended_early": pruned, "failing": failing, "seconds": seconds,
+    });
+    println!("{counts}");
+    if args.record {
+        record("laws", &counts)?;
+    }
     Ok(if failing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

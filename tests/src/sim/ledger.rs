@@ -33,6 +33,10 @@ pub struct Ledger {
     pub old_forms: BTreeSet<(usize, RowKey)>,
     /// Rows that somebody restored, created again, or decided to keep.
     pub revived: BTreeSet<RowKey>,
+    /// Rows that a person at a store deleted and has not taken back.
+    pub deletions: BTreeSet<(usize, RowKey)>,
+    /// Deletions of a store that a restore of the server undid, while nobody there has decided about them.
+    pub undone: BTreeSet<(usize, RowKey)>,
     /// Groups that nobody touched since they were made.
     pub groups: BTreeMap<GroupId, Group>,
     /// Stores whose past is not whole: they were put back.
@@ -105,6 +109,8 @@ impl Ledger {
 
     /// Something was done to a row at a store: a group that it belongs to is not what it was.
     pub fn touched(&mut self, store: usize, key: RowKey) {
+        self.deletions.remove(&(store, key));
+        self.undone.remove(&(store, key));
         self.groups.retain(|_, group| group.store != store || !group.writes.keys().any(|(row, _)| *row == key));
     }
 

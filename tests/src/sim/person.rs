@@ -2,6 +2,8 @@
 
 use super::device::Mode;
 use super::ledger::{Group, content};
+use super::oracles::Broken;
+use super::oracles::frozen::in_flight;
 use super::plan::Act;
 use super::world::World;
 use anyhow::Result;
@@ -211,8 +213,10 @@ impl World {
     ) -> Result<bool> {
         let now_ms = self.device_ms(at);
         let Some(engine) = self.devices[at].engine.as_mut() else { return Ok(false) };
+        let in_flight = in_flight(engine)?;
         match act(engine, now_ms) {
             Ok(()) => {
+                self.oracles.in_flight_stays(at, &in_flight, engine)?;
                 self.oracles.ledger.begin();
                 self.counts.edits += 1;
                 self.note(&format!("device {at} accepts an edit"), &[]);
@@ -323,6 +327,7 @@ impl World {
             // The form is older than what this store knows by now: it is right to be asked about one's own newer edits.
             self.oracles.ledger.old_forms.insert((at, key));
         }
+        let is_first = form.is_some() && !self.is_pending(at, key)?;
         let seen: Option<Seen> = form.map(|form| form.seen);
         for field in &table.fields {
             let touched = table.strict || table.unit(&field.tag).iter().any(|member| values.contains_key(member));
@@ -334,6 +339,9 @@ impl World {
         let write = LocalWrite { key, write: Write::Update(values.clone()), seen };
         if self.write(at, vec![write], None)? {
             self.oracles.ledger.touched(at, key);
+            if let (Some(made), Some(mirror)) = (self.pending(at, key)?.filter(|_| is_first), self.mirror(at, key)?) {
+                self.oracles.form_saved(at, &displayed, &mirror, &made)?;
+            }
             self.accepted(at, key, table, &values);
             // What is back at its base has left the outbox, and stands for nothing.
             self.forget_what_left(at, &[key].into())?;
@@ -350,6 +358,10 @@ impl World {
         let write = LocalWrite { key, write: Write::Delete, seen: form.map(|form| form.seen) };
         if self.write(at, vec![write], None)? {
             self.oracles.ledger.forget_row(at, key);
+            // A create that never left is gone with its deletion; a copy of the store may send it all the same.
+            if self.is_pending(at, key)? || !self.oracles.ledger.earlier_lives.contains(&at) {
+                self.oracles.ledger.deletions.insert((at, key));
+            }
         }
         Ok(())
     }
@@ -389,17 +401,26 @@ impl World {
             return Ok(());
         }
         let id = GroupId(self.id());
-        let mut untouched = true;
+        let mut together = BTreeSet::new();
         for key in writes.keys() {
-            untouched &= self.with_group(at, *key)?.len() == 1;
+            together.extend(self.with_group(at, *key)?);
         }
+        let untouched = together.len() == writes.len();
         if self.write(at, writes.into_values().collect(), Some(id))? {
             for ((key, field), value) in &places {
                 self.oracles.ledger.touched(at, *key);
                 self.oracles.ledger.saw(at, *key, *field, value);
                 self.oracles.ledger.stands(at, *key, *field, value);
             }
-            // Groups that share an entry with an older one are one with it; only plain ones are followed.
+            let mut ids = BTreeSet::new();
+            for key in &together {
+                ids.extend(self.pending(at, *key)?.map(|next| next.group));
+            }
+            if ids.len() > 1 {
+                let what = format!("store {at} made a group of {together:?}, with those that share an entry, and has {ids:?}");
+                return Err(Broken::new("groups", what));
+            }
+            // Of groups that are one now only plain ones are followed.
             if untouched {
                 let writes = places.into_iter().map(|(place, value)| (place, content(&value))).collect();
                 self.oracles.ledger.groups.insert(id, Group { store: at, writes });
@@ -543,6 +564,12 @@ impl World {
     fn pending(&self, at: usize, key: RowKey) -> Result<Option<Pending>> {
         let Some(engine) = &self.devices[at].engine else { return Ok(None) };
         Ok(engine.store().read()?.entry(key)?.and_then(|entry| entry.next))
+    }
+
+    /// Whether anything of a row waits to be sent, or for an answer.
+    fn is_pending(&self, at: usize, key: RowKey) -> Result<bool> {
+        let Some(engine) = &self.devices[at].engine else { return Ok(false) };
+        Ok(engine.store().read()?.entry(key)?.is_some_and(|entry| !entry.is_empty()))
     }
 
     /// Who takes a unique value over sees the row that has it, whichever that is by then.

@@ -58,28 +58,31 @@ impl Failure {
 
 /// Plays a plan. With `lines` the trace is kept to be read.
 pub fn play(plan: &Plan, lines: bool) -> Run {
-    let mut world = match World::new(plan.seed, &plan.knobs) {
+    let mut world = match caught(|| World::new(plan.seed, &plan.knobs)) {
         Ok(world) => world,
-        Err(error) => {
-            let failure = Some(Failure::of(&error));
+        Err(failure) => {
+            let failure = Some(failure);
             return Run { counts: Counts::default(), trace: 0, lines: Vec::new(), operations: (0, 0), failure };
         }
     };
     world.lines = lines.then(Vec::new);
-    let played = catch_unwind(AssertUnwindSafe(|| world.live(plan).and_then(|()| world.come_right())));
-    let failure = match played {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(Failure::of(&error)),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned().or(panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
-            Some(Failure { oracle: "panic".to_owned(), what: text.unwrap_or_default() })
-        }
-    };
+    let failure = caught(|| world.live(plan).and_then(|()| world.come_right())).err();
     world.counts.commits = world.server.workspace.as_ref().map_or(0, |workspace| workspace.head().seq.0);
     world.counts.verdicts = std::mem::take(&mut world.oracles.verdicts);
     let trace = world.trace();
     let operations = world.operations;
     Run { counts: world.counts, trace, lines: world.lines.take().unwrap_or_default(), operations, failure }
+}
+
+/// What comes of something; a panic is a failure like others.
+fn caught<R>(what: impl FnOnce() -> Result<R>) -> Result<R, Failure> {
+    match catch_unwind(AssertUnwindSafe(what)) {
+        Ok(done) => done.map_err(|error| Failure::of(&error)),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned().or(panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+            Err(Failure { oracle: "panic".to_owned(), what: text.unwrap_or_default() })
+        }
+    }
 }
 
 impl World {
@@ -345,7 +348,9 @@ impl World {
                 self.oracles.at_the_end(at, engine, &snapshot)?;
             }
         }
-        self.oracles.whole_log(&snapshot)?;
+        let ids =
+            self.devices.iter().map(|device| device.engine.as_ref().and_then(|engine| engine.account()).map(|it| it.device));
+        self.oracles.whole(&snapshot, ids.enumerate().filter_map(|(store, id)| Some((store, id?))))?;
         drop(snapshot);
         let report = verify(self.server.workspace()?.store(), &ServerStore::in_memory()?, &mut |_| {})?;
         if report.is_sound() { Ok(()) } else { Err(Broken::new("verify", format!("{report:?}"))) }

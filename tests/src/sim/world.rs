@@ -23,7 +23,7 @@ use tombolo_client::protocol::commit::{AccessChange, Grant};
 use tombolo_client::protocol::frame::{decode_up, encode_down, encode_up};
 use tombolo_client::protocol::hash;
 use tombolo_client::protocol::ids::{DeviceId, FieldTag, RowId, RowKey, Seq, TableTag, UserId};
-use tombolo_client::protocol::message::CloseReason;
+use tombolo_client::protocol::message::{CloseReason, Up};
 use tombolo_client::protocol::schema::Role;
 use tombolo_client::protocol::value::Value;
 use tombolo_client::store::{Account, StoreError};
@@ -299,6 +299,9 @@ impl World {
                 let at = self.links[&link].device;
                 if self.devices[at].link == Some(link) {
                     self.note(&format!("device {at} lost its link"), &[]);
+                    if by_error {
+                        self.oracles.ended_by_error(at, link)?;
+                    }
                     self.end_link(at, by_error, None)?;
                 }
                 Ok(())

@@ -1,7 +1,7 @@
 //! The log: gap-free, append-only, chained; each change in it once; nothing overwritten that its author had not seen, nothing
 //! invented, nothing back from the dead by itself, groups whole.
 
-use super::{Broken, Oracles, verdicts};
+use super::{Broken, Oracles, deletions, verdicts};
 use crate::sim::ledger::{Content, Place, content};
 use crate::sim::model::Model;
 use crate::sim::schema::INITIAL;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::commit::{Commit, CommitBody, PushRecord};
-use tombolo_client::protocol::ids::{FieldTag, Hash16, Mark, RowKey, Seq};
+use tombolo_client::protocol::ids::{DeviceId, FieldTag, Hash16, Mark, PushNo, RowKey, Seq};
 use tombolo_client::protocol::value::Value;
 use tombolo_server::snapshot::Snapshot;
 
@@ -23,6 +23,10 @@ pub(super) struct Log {
     effects: BTreeMap<(Place, Content), u32>,
     /// Values that are somewhere in it: accepted, or as one that lost.
     holds: BTreeSet<(Place, Content)>,
+    /// Rows that were ever deleted.
+    deleted: BTreeSet<RowKey>,
+    /// The hash of each push.
+    pushes: BTreeMap<(DeviceId, PushNo), Hash16>,
     /// The newest commit that anybody was told of.
     told: Mark,
 }
@@ -38,6 +42,16 @@ impl Log {
     /// Whether a value is in the log, accepted or as one that lost.
     pub(super) fn holds(&self, place: Place, value: &Content) -> bool {
         self.holds.contains(&(place, value.clone()))
+    }
+
+    /// Whether a row was ever deleted.
+    pub(super) fn deleted(&self, key: &RowKey) -> bool {
+        self.deleted.contains(key)
+    }
+
+    /// The hash of a push, where it is in the log.
+    pub(super) fn push_hash(&self, device: DeviceId, number: PushNo) -> Option<Hash16> {
+        self.pushes.get(&(device, number)).copied()
     }
 
     /// Compares the server's rows with those that were folded here.
@@ -109,11 +123,15 @@ fn push(oracles: &mut Oracles, snapshot: &Snapshot, seq: Seq, record: &PushRecor
     let stores = oracles.stores_of(record.device);
     // The server's own imports are nobody's.
     if !stores.is_empty() {
+        deletions::answered(oracles, &stores, record);
         let common = stores.iter().filter_map(|store| oracles.stores.get(store)?.common).max();
         for effect in &record.effects {
             let before = oracles.log.model.rows.get(&effect.key);
             let schema = snapshot.schema_at(seq)?;
             let strict = schema.table(effect.key.table).is_some_and(|table| table.strict);
+            if effect.op == Op::Delete {
+                deletions::deleted(oracles, seq, &stores, effect.key)?;
+            }
             let unseen = |field: FieldTag| -> Option<(Value, Seq)> {
                 let (value, stamp) = before?.fields.get(&field)?;
                 // What the server wrote for an app that does not know the field is shown by none of its like.
@@ -169,7 +187,11 @@ fn once(oracles: &Oracles, seq: Seq, place: Place, value: &Value) -> Result<()> 
 /// Folds a commit. Returns the rows that it changes.
 fn fold(log: &mut Log, commit: &Commit) -> Result<Vec<RowKey>> {
     if let CommitBody::Push(record) = &commit.body {
+        log.pushes.insert((record.device, record.number), record.hash);
         for effect in &record.effects {
+            if effect.op == Op::Delete {
+                log.deleted.insert(effect.key);
+            }
             for (field, value) in &effect.fields {
                 let key = ((effect.key, *field), content(value));
                 *log.effects.entry(key.clone()).or_default() += 1;

@@ -36,10 +36,28 @@ pub(super) fn moved(oracles: &mut Oracles, store: usize, engine: &Engine, snapsh
         Broken::new("witness", format!("store {store} went back from {:?} to {:?}", watched.witness, engine.state().witness))
     );
     watched.witness = engine.state().witness;
+    nothing_newer(store, engine)?;
     watched.cursors = Some((account.device, cursors.clone()));
     // Between histories there is nothing to compare with.
     let same_history = snapshot.hash_at(engine.state().witness.seq)? == Some(engine.state().witness.hash);
     if completed && same_history { covers(store, engine, snapshot) } else { Ok(()) }
+}
+
+/// The witness covers every row of the mirror.
+fn nothing_newer(store: usize, engine: &Engine) -> Result<()> {
+    let (Some(schema), witness) = (engine.schema(), engine.state().witness.seq) else { return Ok(()) };
+    let tables = engine.store().read()?;
+    for table in &schema.tables {
+        for held in tables.mirror_rows(table.tag, None)? {
+            let row = held?.row;
+            let newest = row.fields.values().map(|it| it.stamp).chain([row.seq, row.since]).max();
+            ensure!(
+                newest <= Some(witness),
+                Broken::new("witness", format!("store {store} has {row:?}, newer than its witness {witness}"))
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Up to `complete` the mirror of the complete sections lacks nothing, and has nothing that is gone.

@@ -1,22 +1,33 @@
 //! What must hold, looked at after every step. Each oracle has a name, by which a failure is told and cut down.
 
 mod answers;
+mod bases;
+mod copies;
+mod deletions;
+pub mod frozen;
 mod kept;
 mod log;
 mod mirror;
+mod poison;
 mod reviews;
+mod schema;
 mod scopes;
 mod verdicts;
 
 use super::ledger::Ledger;
+use super::net::LinkId;
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 use tombolo_client::engine::Engine;
+use tombolo_client::protocol::change::Push;
 use tombolo_client::protocol::cursor::Cursors;
 use tombolo_client::protocol::ids::{DeviceId, Mark, PushNo, Seq};
-use tombolo_client::protocol::message::Down;
+use tombolo_client::protocol::message::{Down, Hello};
+use tombolo_client::protocol::outbox::Pending;
+use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::schema::Role;
+use tombolo_client::view::RowView;
 use tombolo_server::snapshot::{Identity, Snapshot};
 use tombolo_server::workspace::Job;
 
@@ -52,9 +63,20 @@ pub struct Oracles {
     log: log::Log,
     asked: verdicts::Asked,
     answers: BTreeMap<(DeviceId, PushNo), answers::Answer>,
+    /// What each session was told.
+    told: BTreeMap<LinkId, Told>,
+    poison: poison::Poison,
     stores: BTreeMap<usize, Watched>,
     /// Which stores ever went by a device id.
     users_of_id: BTreeMap<DeviceId, BTreeSet<usize>>,
+}
+
+/// What is remembered of a session.
+struct Told {
+    /// The pushes that its Hello named.
+    pushes: copies::Named,
+    /// The newest schema that it was told of.
+    schema: Seq,
 }
 
 /// What is remembered of a store.
@@ -99,21 +121,49 @@ impl Oracles {
         self.ledger.put_back.insert(store);
         self.ledger.earlier_lives.insert(store);
         self.ledger.groups.retain(|_, group| group.store != store);
+        self.ledger.deletions.retain(|(of, _)| *of != store);
+        self.ledger.undone.retain(|(of, _)| *of != store);
+        self.poison.begins_again(store);
         *self.stores.entry(store).or_default() = Watched::default();
+    }
+
+    /// A device says who it is.
+    pub fn hello(&mut self, link: LinkId, hello: &Hello) {
+        self.told.insert(link, Told { pushes: copies::named(hello), schema: hello.schema });
+    }
+
+    /// The server ends a session because of this push.
+    pub fn poisoned(&mut self, link: LinkId, push: &Push) {
+        self.poison.ends(link, push);
+    }
+
+    /// A device hears that the server ended its session by an error.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn ended_by_error(&mut self, store: usize, link: LinkId) -> Result<()> {
+        poison::heard(self, store, link)
     }
 
     /// The server sends something.
     ///
     /// # Errors
     /// [`Broken`].
-    pub fn sent(&mut self, snapshot: &Snapshot, to: Identity, message: &Down) -> Result<()> {
+    pub fn sent(&mut self, snapshot: &Snapshot, link: LinkId, to: Identity, message: &Down) -> Result<()> {
         self.log.told(snapshot.head());
+        schema::sent(self, link, snapshot, message)?;
+        if let Down::Welcome(welcome) = message
+            && welcome.snapshot == snapshot.head()
+        {
+            copies::greeted(self, link, to.device, welcome)?;
+        }
         scopes::sent(snapshot, to, message)?;
         answers::sent(self, to.device, message)
     }
 
     /// A device took a new life.
     pub fn new_life(&mut self, store: usize) {
+        self.poison.begins_again(store);
         self.stores.entry(store).or_default().cursors = None;
     }
 
@@ -121,13 +171,16 @@ impl Oracles {
     ///
     /// # Errors
     /// [`Broken`].
-    pub fn diverged(&mut self, store: usize, common: Seq) -> Result<()> {
+    pub fn diverged(&mut self, store: usize, common: Seq, engine: Option<&Engine>) -> Result<()> {
+        self.poison.begins_again(store);
         self.ledger.earlier_lives.insert(store);
         let watched = self.stores.entry(store).or_default();
         watched.cursors = None;
         watched.witness = Mark::default();
         watched.common = watched.common.max(Some(common));
-        Ok(())
+        // What the server lost is offered again or not, as the operator chose.
+        self.ledger.deletions.retain(|(of, _)| *of != store);
+        engine.map_or(Ok(()), |engine| deletions::undone(self, store, engine))
     }
 
     /// A frame is about to be handed to an engine.
@@ -146,7 +199,24 @@ impl Oracles {
     pub fn after_frame(&mut self, store: usize, engine: &Engine, snapshot: &Snapshot) -> Result<()> {
         self.knows(store, engine);
         mirror::moved(self, store, engine, snapshot)?;
+        deletions::check(self, store, engine)?;
         kept::check(self, store, engine)
+    }
+
+    /// A form was saved where nothing of the row was pending before, over this row of the mirror; and this came of it.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn form_saved(&self, store: usize, form: &RowView, mirror: &Row, made: &Pending) -> Result<()> {
+        bases::of_form(store, form, mirror, made)
+    }
+
+    /// A person did something at a device that had this in flight before.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn in_flight_stays(&self, store: usize, before: &frozen::InFlight, engine: &Engine) -> Result<()> {
+        frozen::stays(store, before, engine)
     }
 
     /// A person did something at a device.
@@ -156,6 +226,7 @@ impl Oracles {
     pub fn after_act(&mut self, store: usize, engine: &Engine) -> Result<()> {
         self.knows(store, engine);
         kept::check(self, store, engine)?;
+        deletions::check(self, store, engine)?;
         reviews::check(self, store, engine)
     }
 
@@ -178,11 +249,12 @@ impl Oracles {
         mirror::equal(store, engine, snapshot)
     }
 
-    /// The log as a whole.
+    /// The log as a whole, and the device ids of the stores.
     ///
     /// # Errors
     /// [`Broken`].
-    pub fn whole_log(&self, snapshot: &Snapshot) -> Result<()> {
+    pub fn whole(&self, snapshot: &Snapshot, stores: impl Iterator<Item = (usize, DeviceId)>) -> Result<()> {
+        copies::apart(stores)?;
         self.log.equals(snapshot)
     }
 

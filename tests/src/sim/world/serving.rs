@@ -35,6 +35,9 @@ impl World {
         self.note(&format!("server reads from {}", link.0), frame);
         let Some(seat) = self.server.sessions.get_mut(&link) else { return Ok(()) };
         let message = decode_up(frame).context("a client sent what cannot be read")?;
+        if let Up::Hello(hello) = &message {
+            self.oracles.hello(link, hello);
+        }
         seat.session.handle_bytes(now_ms);
         seat.session.handle_up(message, now_ms);
         self.pump(link)
@@ -77,7 +80,7 @@ impl World {
             Output::Frame(message) => {
                 let identity = seat.identity;
                 let Some(workspace) = &self.server.workspace else { return Ok(()) };
-                self.oracles.sent(&workspace.store().snapshot()?, identity, &message)?;
+                self.oracles.sent(&workspace.store().snapshot()?, link, identity, &message)?;
                 let frame = encode_down(&message);
                 self.send_down(link, frame);
             }
@@ -86,6 +89,7 @@ impl World {
                     && push.changes.iter().any(|change| change.key == poison)
                 {
                     self.count_fault("poisoned push");
+                    self.oracles.poisoned(link, push);
                     self.close(link, true);
                     return Ok(());
                 }

@@ -2,14 +2,18 @@
 //! `cargo run --release -p tombolo-tests --bin kill -- --kills 20`.
 //!
 //! A server and three devices: release programs, real files and sockets, a proxy that cuts and stalls. In each round a device
-//! accepts edits, begins a sync, and then the server or the device is killed as by `kill -9`, or the link is cut. At the end
-//! everything heals, and each edit that a program had accepted must be in the server's log, once.
+//! accepts edits, begins a sync, and then the server or the device is killed as by `kill -9`, or the link is cut. Then disks are
+//! full: files of the server or of a device may not grow, and, where the machine allows a mount, everything lies on a small file
+//! system without room. At the end everything heals, and each edit that a program had accepted must be in the server's log, once.
+
+#[cfg(target_os = "linux")]
+mod full;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -36,6 +40,9 @@ struct Args {
     /// Kills.
     #[arg(long, default_value_t = 20)]
     kills: u64,
+    /// Rounds with a full disk, by a file size limit and again on a small mount.
+    #[arg(long, default_value_t = 4)]
+    full: u64,
     /// The seed of what happens when.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -57,13 +64,21 @@ struct Total {
     lost: u64,
     doubled: u64,
     unopenable: u64,
+    /// Rounds with a full disk: by a limit, and on a small mount.
+    full_limit: u64,
+    full_mount: u64,
+    /// Edits that were refused for want of room, and syncs that failed for it.
+    full_edits_refused: u64,
+    full_syncs_failed: u64,
+    /// Programs that a full disk ended by a signal or a panic, or that did not go on when there was room again.
+    full_broken: u64,
     restart_ms_max: u64,
     seconds: f64,
 }
 
 /// The server, the devices, and what they accepted.
 struct Scene {
-    folder: TempDir,
+    folder: PathBuf,
     server: Option<ServerProcess>,
     proxy: Proxy,
     rng: Rng,
@@ -80,26 +95,37 @@ fn main() -> Result<ExitCode> {
     let begun = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let _inside = runtime.enter();
-    let mut scene = Scene::new(args.seed)?;
+    let folder = TempDir::new()?;
+    let mut scene = Scene::new(folder.path().to_owned(), args.seed, Total::default())?;
     while scene.total.kills < args.kills {
         scene.round()?;
     }
-    scene.heal()?;
-    scene.compare()?;
-    scene.total.seconds = begun.elapsed().as_secs_f64();
-    let total = scene.total;
+    let mut total = full_disks(scene, args.full, args.seed)?;
+    total.seconds = begun.elapsed().as_secs_f64();
     println!("{}", if args.json { serde_json::to_string(&total)? } else { serde_json::to_string_pretty(&total)? });
     if args.record {
         record("kill", &total)?;
     }
-    let sound = total.lost + total.doubled + total.unopenable == 0;
+    let sound = total.lost + total.doubled + total.unopenable + total.full_broken == 0;
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+#[cfg(target_os = "linux")]
+fn full_disks(mut scene: Scene, rounds: u64, seed: u64) -> Result<Total> {
+    full::by_limit(&mut scene, rounds)?;
+    let total = scene.come_right()?;
+    if rounds == 0 { Ok(total) } else { full::on_a_small_mount(seed, rounds, total) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn full_disks(scene: Scene, _rounds: u64, _seed: u64) -> Result<Total> {
+    eprintln!("full disks are skipped: file size limits and small mounts are made on Linux only");
+    scene.come_right()
+}
+
 impl Scene {
-    fn new(seed: u64) -> Result<Self> {
-        let folder = TempDir::new()?;
-        let (schema, data) = (folder.path().join("schema.toml"), folder.path().join("data"));
+    fn new(folder: PathBuf, seed: u64, total: Total) -> Result<Self> {
+        let (schema, data) = (folder.join("schema.toml"), folder.join("data"));
         std::fs::write(&schema, CLINIC)?;
         let (schema, data) = (schema.to_string_lossy().into_owned(), data.to_string_lossy().into_owned());
         tombolo_server(&["init", "--schema", &schema, "--data", &data], "")?.exited_with(0)?;
@@ -112,7 +138,7 @@ impl Scene {
             server: Some(server),
             proxy,
             rng: Rng::new(seed),
-            total: Total::default(),
+            total,
             rows: Vec::new(),
             standing: BTreeMap::new(),
             value: 0,
@@ -136,7 +162,7 @@ impl Scene {
     }
 
     fn store(&self, device: usize) -> PathBuf {
-        self.folder.path().join(format!("device {device}"))
+        self.folder.join(format!("device {device}"))
     }
 
     fn tombolo(&mut self, device: usize, args: &[&str]) -> Result<Output> {
@@ -214,7 +240,7 @@ impl Scene {
         let server = self.server.take().context("no server")?;
         server.kill9()?;
         let begun = Instant::now();
-        let folder = self.folder.path();
+        let folder = &self.folder;
         let server = match ServerProcess::start(&folder.join("data"), &folder.join("schema.toml"), &[]) {
             Ok(server) => server,
             Err(error) => {
@@ -226,6 +252,13 @@ impl Scene {
         self.proxy.set_upstream(server.addr());
         self.server = Some(server);
         Ok(())
+    }
+
+    /// Everything heals, and what is there is compared with what was accepted.
+    fn come_right(mut self) -> Result<Total> {
+        self.heal()?;
+        self.compare()?;
+        Ok(self.total)
     }
 
     /// Everybody syncs and decides until nothing waits.
@@ -253,10 +286,10 @@ impl Scene {
     /// Every edit that a program had accepted is in the log, and applied at most once.
     fn compare(&mut self) -> Result<()> {
         self.server.take().context("no server")?.stop()?;
-        let data = self.folder.path().join("data").to_string_lossy().into_owned();
+        let data = self.folder.join("data").to_string_lossy().into_owned();
         let verified = tombolo_server(&["verify", "--data", &data], "")?;
         ensure!(verified.code == Some(0), "{}", verified.stderr);
-        let store = Store::open(&self.folder.path().join("data").join("tombolo.redb"))?;
+        let store = Store::open(&self.folder.join("data").join("tombolo.redb"))?;
         let snapshot = store.snapshot()?;
         let (mut applied, mut held): (BTreeMap<String, u64>, BTreeMap<String, u64>) = Default::default();
         for seq in 1..=snapshot.head().seq.0 {

@@ -25,7 +25,7 @@ const ONE: u64 = 256;
 /// The logarithm of a number that is not zero, in 256ths; between powers of two on a straight line.
 fn log2(number: u64) -> u64 {
     let whole = number.ilog2();
-    let below = u128::from(number) * u128::from(ONE) >> whole;
+    let below = (u128::from(number) * u128::from(ONE)) >> whole;
     u64::from(whole) * ONE + below as u64 - ONE
 }
 

@@ -27,7 +27,11 @@ type Runs = BTreeMap<String, Vec<Run>>;
 const FILE: &str = "tests/counts.json";
 /// What runs add up in.
 const UNITS: [&str; 5] = ["images", "kills", "law_cases", "seeds", "sequences"];
-const PLACE: Place = Place { begin: "<!-- counts: written by the program `counts` -->\n", end: "<!-- end of counts -->\n" };
+const PLACE: Place = Place {
+    page: "docs/testing.md",
+    begin: "<!-- counts: written by the program `counts` -->\n",
+    end: "<!-- end of counts -->\n",
+};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -47,8 +51,10 @@ pub(crate) fn write_record(name: &str, record: &impl Serialize) -> Result<()> {
     Ok(std::fs::write(root().join(name), serde_json::to_string_pretty(record)? + "\n")?)
 }
 
-/// The place of a table in `docs/testing.md` that a program writes.
+/// The place of a table that a program writes.
 pub(crate) struct Place {
+    /// The page.
+    pub page: &'static str,
     /// The line before it.
     pub begin: &'static str,
     /// The line behind it.
@@ -58,21 +64,17 @@ pub(crate) struct Place {
 impl Place {
     /// The page with this table in its place, and as it stands.
     pub(crate) fn page_with(&self, table: &str) -> Result<(String, String)> {
-        let Self { begin, end } = self;
-        let text = std::fs::read_to_string(page())?;
-        let (before, rest) = text.split_once(begin).with_context(|| format!("docs/testing.md has no line {begin}"))?;
-        let (_, after) = rest.split_once(end).with_context(|| format!("docs/testing.md has no line {end}"))?;
+        let Self { page, begin, end } = self;
+        let text = std::fs::read_to_string(root().join(page))?;
+        let (before, rest) = text.split_once(begin).with_context(|| format!("{page} has no line {begin}"))?;
+        let (_, after) = rest.split_once(end).with_context(|| format!("{page} has no line {end}"))?;
         Ok((format!("{before}{begin}{table}{end}{after}"), text))
     }
 
     /// Writes the table.
     pub(crate) fn write(&self, table: &str) -> Result<()> {
-        Ok(std::fs::write(page(), self.page_with(table)?.0)?)
+        Ok(std::fs::write(root().join(self.page), self.page_with(table)?.0)?)
     }
-}
-
-fn page() -> PathBuf {
-    root().join("docs/testing.md")
 }
 
 /// Adds what this run of `program` counted to `tests/counts.json`.
@@ -135,7 +137,7 @@ fn count<'r>((class, count): (&'r String, &'r Json)) -> (&'r str, u64) {
 }
 
 /// A whole number with its thousands apart.
-fn grouped(number: f64) -> String {
+pub(crate) fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -3,6 +3,7 @@
 //!
 //! It decides nothing about sync. The subjects themselves are tested where their crates are, or in this package's own test binary.
 
+pub mod bench;
 pub mod clinic;
 pub mod counts;
 pub mod disk;

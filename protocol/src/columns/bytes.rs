@@ -11,6 +11,11 @@ pub(super) fn put_uint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
+/// The bytes that [`put_uint`] writes.
+pub(super) fn uint_len(number: u64) -> usize {
+    (u64::BITS - number.leading_zeros()).div_ceil(7).max(1) as usize
+}
+
 /// Small numbers of either sign as small numbers: 0, -1, 1, -2, 2 ...
 pub(super) fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)) as u64
@@ -101,7 +106,7 @@ mod tests {
         for (number, length) in [(0, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (u64::MAX, 10)] {
             let mut bytes = Vec::new();
             put_uint(&mut bytes, number);
-            assert_eq!((bytes.len(), read(&bytes)), (length, Ok(number)));
+            assert_eq!((bytes.len(), uint_len(number), read(&bytes)), (length, length, Ok(number)));
         }
         for number in [0, -1, 1, i64::MIN, i64::MAX] {
             assert_eq!(unzigzag(zigzag(number)), number);

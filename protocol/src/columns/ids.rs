@@ -1,5 +1,6 @@
 //! Columns of UUIDs: those of version 7 without the bits that say so and with their times as differences.
 
+use super::bits::{bits, put_bits};
 use super::bytes::{Reader, malformed, put_uint};
 use super::ints::{indexes, put_uints, uints};
 use crate::error::DecodeError;
@@ -23,7 +24,7 @@ pub(super) fn put_ids(out: &mut Vec<u8>, ids: &[Id]) {
         Some(parts) => {
             out.push(V7);
             put_uints(out, &parts.iter().map(|(ms, _)| *ms).collect::<Vec<_>>());
-            put_bits(out, parts.iter().map(|(_, random)| *random));
+            put_bits(out, RANDOM_BITS, parts.iter().map(|(_, random)| *random));
         }
         None => {
             out.push(RAW);
@@ -81,7 +82,7 @@ fn plain_ids(reader: &mut Reader<'_>, mode: u8, count: usize) -> Result<Vec<Id>,
             if times.iter().any(|ms| *ms >> MS_BITS != 0) {
                 return Err(malformed("a time of more than 48 bits in an id"));
             }
-            let randoms = bits(reader, count)?;
+            let randoms = bits(reader, RANDOM_BITS, count)?;
             Ok(times.into_iter().zip(randoms).map(|(ms, random)| join_v7(ms, random)).collect())
         }
         _ => Err(malformed("an unknown form of ids")),
@@ -99,39 +100,6 @@ fn split_v7(id: &Id) -> Option<(u64, u128)> {
 fn join_v7(ms: u64, random: u128) -> Id {
     let number = u128::from(ms) << 80 | 7 << 76 | (random >> 62) << 64 | 2 << 62 | random & ((1 << 62) - 1);
     number.to_be_bytes()
-}
-
-/// Packs numbers of [`RANDOM_BITS`] bits, lowest bit first; the last byte is filled up with zeros.
-fn put_bits(out: &mut Vec<u8>, numbers: impl Iterator<Item = u128>) {
-    let (mut held, mut filled) = (0u128, 0);
-    for number in numbers {
-        held |= number << filled;
-        filled += RANDOM_BITS;
-        while filled >= 8 {
-            out.push(held as u8);
-            held >>= 8;
-            filled -= 8;
-        }
-    }
-    if filled > 0 {
-        out.push(held as u8);
-    }
-}
-
-fn bits(reader: &mut Reader<'_>, count: usize) -> Result<Vec<u128>, DecodeError> {
-    let mut packed = reader.take((count * RANDOM_BITS as usize).div_ceil(8))?.iter();
-    let (mut held, mut filled) = (0u128, 0);
-    let mut numbers = Vec::with_capacity(count);
-    for _ in 0..count {
-        while filled < RANDOM_BITS {
-            held |= u128::from(*packed.next().expect("as many bytes were taken as the bits need")) << filled;
-            filled += 8;
-        }
-        numbers.push(held & ((1 << RANDOM_BITS) - 1));
-        held >>= RANDOM_BITS;
-        filled -= RANDOM_BITS;
-    }
-    if held == 0 { Ok(numbers) } else { Err(DecodeError::NotCanonical) }
 }
 
 #[cfg(test)]

@@ -9,14 +9,19 @@
 //! Runs and dictionaries let few bytes claim many rows, so a decoder counts a *weight* before it allocates: [`ROW_WEIGHT`] a
 //! row, [`CELL_WEIGHT`] a field and the bytes of texts as often as they come out. Memory is at most a small multiple of it.
 
+mod bits;
 mod bytes;
 mod changes;
+mod digits;
+mod distinct;
+mod estimate;
 mod ids;
 mod ints;
 mod rows;
 mod shape;
 mod texts;
 mod values;
+mod words;
 
 #[cfg(test)]
 pub(crate) mod samples;

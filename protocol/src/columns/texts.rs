@@ -1,27 +1,24 @@
-//! Columns of texts and bytes: lengths and content, behind a dictionary where repetition pays.
+//! Columns of texts and bytes: lengths and content; a dictionary where texts repeat, one of words where words do, and numbers
+//! where all texts are digits behind one prefix.
 
 use super::bytes::{Reader, malformed, put_uint};
+use super::digits::{self, Digits};
+use super::distinct::distinct;
 use super::ints::{indexes, put_uints, uints};
+use super::words::{self, Words};
 use crate::error::DecodeError;
-use std::collections::BTreeMap;
 
 const PLAIN: u8 = 0;
 const DICTIONARY: u8 = 1;
+const WORDS: u8 = 2;
+const DIGITS: u8 = 3;
 
 /// Writes a column of byte strings; how many there are is known from elsewhere.
 pub(super) fn put_texts(out: &mut Vec<u8>, texts: &[&[u8]]) {
     if texts.len() < 2 {
         return put_plain(out, texts);
     }
-    let mut places = BTreeMap::new();
-    let mut distinct: Vec<&[u8]> = Vec::new();
-    let mut indexes = Vec::with_capacity(texts.len());
-    for text in texts {
-        indexes.push(*places.entry(*text).or_insert_with(|| {
-            distinct.push(text);
-            distinct.len() as u64 - 1
-        }));
-    }
+    let (distinct, indexes) = distinct(texts);
     let bytes = |texts: &[&[u8]]| texts.iter().map(|text| text.len() + 1).sum::<usize>();
     let index_bytes = if distinct.len() > 128 { 2 } else { 1 };
     if bytes(&distinct) + index_bytes * texts.len() < bytes(texts) {
@@ -29,13 +26,19 @@ pub(super) fn put_texts(out: &mut Vec<u8>, texts: &[&[u8]]) {
         put_uint(out, distinct.len() as u64);
         put_plain(out, &distinct);
         put_uints(out, &indexes);
+    } else if let Some(digits) = Digits::of(texts) {
+        out.push(DIGITS);
+        digits.put(out);
+    } else if let Some(words) = Words::of(texts) {
+        out.push(WORDS);
+        words.put(out);
     } else {
         out.push(PLAIN);
         put_plain(out, texts);
     }
 }
 
-fn put_plain(out: &mut Vec<u8>, texts: &[&[u8]]) {
+pub(super) fn put_plain(out: &mut Vec<u8>, texts: &[&[u8]]) {
     put_uints(out, &texts.iter().map(|text| text.len() as u64).collect::<Vec<_>>());
     texts.iter().for_each(|text| out.extend_from_slice(text));
 }
@@ -63,11 +66,13 @@ pub(super) fn texts<T: Clone>(
             let distinct = distinct.into_iter().map(made).collect::<Result<Vec<T>, _>>()?;
             Ok(indexes.into_iter().map(|index| distinct[index].clone()).collect())
         }
+        WORDS => words::read(reader, count)?.iter().map(|text| made(text)).collect(),
+        DIGITS => digits::read(reader, count)?.iter().map(|text| made(text)).collect(),
         _ => Err(malformed("an unknown form of texts")),
     }
 }
 
-fn plain<'a>(reader: &mut Reader<'a>, count: usize) -> Result<Vec<&'a [u8]>, DecodeError> {
+pub(super) fn plain<'a>(reader: &mut Reader<'a>, count: usize) -> Result<Vec<&'a [u8]>, DecodeError> {
     let lengths = uints(reader, count)?;
     let text = |length| reader.take(usize::try_from(length).unwrap_or(usize::MAX));
     lengths.into_iter().map(text).collect()

@@ -20,8 +20,11 @@ pub const SEEDS: u64 = 20_000;
 /// A wrong that took this many seeds is not picked: looking for it takes too long.
 const PICKED_SEEDS_MAX: u64 = 2_000;
 const FILE: &str = "tests/planted.json";
-const PLACE: Place =
-    Place { begin: "<!-- planted: written by `sim --planted --record` -->\n", end: "<!-- end of planted -->\n" };
+const PLACE: Place = Place {
+    page: "docs/testing.md",
+    begin: "<!-- planted: written by `sim --planted --record` -->\n",
+    end: "<!-- end of planted -->\n",
+};
 
 /// How a wrong was found.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -60,6 +60,7 @@ fn deltas() -> Vec<Sample<Down>> {
         delta("delta_one_field", "one field of a row known by number", vec![one_field(4711, 261)]),
         delta("delta_of_kinds", "a value of each kind, tombstones, an exit", of_kinds()),
         delta("delta_of_many", "forty whole rows of one table", (0..40).map(patient).collect()),
+        delta("delta_of_words", "forty sentences of few words, of rows far apart", (0..40).map(sentence).collect()),
     ]
 }
 
@@ -100,6 +101,13 @@ fn one_field(number: u64, seq: u64) -> RowState {
         since: Seq(250),
         fields: vec![field(8, seq, Value::Float(61.5))],
     }
+}
+
+fn sentence(number: u64) -> RowState {
+    const WORDS: [&str; 8] = ["fever", "since", "three", "days", "mother", "coughs", "returned", "yesterday"];
+    let word = |place: u64| WORDS[(number * (place + 3) + number / 7 + place * place) as usize % WORDS.len()];
+    let text = (0..8).map(word).collect::<Vec<_>>().join(" ");
+    RowState { fields: vec![field(6, 261, Value::text(&text))], ..one_field(1_000 + 97 * number + number * number % 31, 261) }
 }
 
 fn patient(number: u8) -> RowState {

@@ -304,13 +304,12 @@ impl Listing {
         let mut places: Vec<u32> = if everything {
             self.order.to_vec()
         } else {
-            let found: Vec<Vec<bool>> =
-                self.pieces.iter().map(|piece| self.found_in(piece, &words, &numbers, wanted.standings)).collect();
-            let is_found = |place: &u32| {
-                let (piece, at) = split(*place);
-                found[piece][at]
-            };
-            self.order.iter().copied().filter(is_found).collect()
+            // By place.
+            let mut found = vec![words.is_empty(); self.pieces.len() * PIECE_MAX];
+            for (piece, found) in self.pieces.iter().zip(found.chunks_mut(PIECE_MAX)) {
+                self.find_in(piece, &words, &numbers, wanted.standings, &mut found[..piece.items.len()]);
+            }
+            self.order.iter().copied().filter(|place| found[*place as usize]).collect()
         };
         if wanted.descending {
             let with_value = places.partition_point(|place| self.key(*place) != NO_VALUE);
@@ -324,8 +323,8 @@ impl Listing {
         self.pieces[piece].key(at)
     }
 
-    fn found_in(&self, piece: &Piece, words: &[Finder<'_>], numbers: &[(usize, u32)], standings: Standings) -> Vec<bool> {
-        let mut found = vec![words.is_empty(); piece.items.len()];
+    /// Marks the rows of a piece that are wanted; without words all are marked before.
+    fn find_in(&self, piece: &Piece, words: &[Finder<'_>], numbers: &[(usize, u32)], standings: Standings, found: &mut [bool]) {
         if let Some((first, others)) = words.split_first() {
             // One pass over the whole text; a hit leads to its row. No word has a line end in it.
             let mut at = 0;
@@ -344,13 +343,15 @@ impl Listing {
                 }
             }
         }
+        if standings == Standings::All && numbers.is_empty() {
+            return;
+        }
         let columns = self.facets.len();
         for (at, item) in piece.items.iter().enumerate() {
             found[at] = found[at]
                 && standings.admits(item.standing)
                 && numbers.iter().all(|(column, number)| piece.facets[at * columns + column] == *number);
         }
-        found
     }
 }
 
@@ -412,6 +413,25 @@ impl Lister {
     /// The newest snapshot.
     pub fn listing(&self) -> &Listing {
         &self.listing
+    }
+
+    /// The rows that a reference of the listed rows points at, by what they are called; `None` where there are more than `most`.
+    pub fn referred(&self, field: &Field, most: usize) -> Option<Vec<(RowId, String)>> {
+        let reference = field.reference?;
+        let ids = [0, u8::MAX].map(|byte| (field.tag, Facet::Uuid([byte; 16])));
+        let [first, last] = &ids;
+        let mut referred = Vec::new();
+        for (_, facet) in self.listing.numbers.range(first..=last).map(|(key, _)| key) {
+            let Facet::Uuid(bytes) = facet else { continue };
+            if referred.len() == most {
+                return None;
+            }
+            let id = RowId::from_bytes(*bytes);
+            let title = self.titles.get(&RowKey { table: reference.table, id });
+            referred.push((id, title.cloned().unwrap_or_default()));
+        }
+        referred.sort_by(|(_, one), (_, other)| fold(one).cmp(&fold(other)));
+        Some(referred)
     }
 
     /// Lists in another order.

@@ -12,7 +12,7 @@ mod list;
 mod pending;
 mod shown;
 
-use crate::desk::{Ask, Desk, Tell};
+use crate::desk::{Ask, Desk, Referred, Tell};
 use crate::presenters::decision::Decision;
 use crate::presenters::form::Form;
 use crate::presenters::values::{Language, Locale};
@@ -68,6 +68,8 @@ pub struct App {
     tell: Sender<Tell>,
     rows: Rc<RowModel>,
     hits: Rc<HitModel>,
+    tables: Rc<VecModel<window::NavItem>>,
+    details: Rc<VecModel<window::DetailLine>>,
     fields: Rc<VecModel<window::FieldVm>>,
     lines: Rc<VecModel<window::ConflictLine>>,
     review: Rc<VecModel<window::PendingVm>>,
@@ -85,6 +87,7 @@ struct State {
     tables: Vec<TableInfo>,
     table: Option<TableTag>,
     listing: Option<Listing>,
+    referred: Vec<Referred>,
     wanted: Wanted,
     /// The filters that are offered: a field, and the values of its choices.
     filters: Vec<browse::Offered>,
@@ -145,6 +148,8 @@ impl App {
             tell,
             rows: Rc::new(RowModel::default()),
             hits: Rc::new(HitModel::default()),
+            tables: Rc::default(),
+            details: Rc::default(),
             fields: Rc::default(),
             lines: Rc::default(),
             review: Rc::default(),
@@ -172,6 +177,8 @@ impl App {
     /// Models are set once; afterwards only what is in them changes, so that focus and place stay.
     fn bind(self: &Rc<Self>) {
         self.get::<window::Browse>().set_rows(ModelRc::from(self.rows.clone()));
+        self.get::<window::Browse>().set_tables(ModelRc::from(self.tables.clone()));
+        self.get::<window::Detail>().set_lines(ModelRc::from(self.details.clone()));
         self.get::<window::Picker>().set_hits(ModelRc::from(self.hits.clone()));
         self.get::<window::Form>().set_fields(ModelRc::from(self.fields.clone()));
         self.get::<window::Conflict>().set_lines(ModelRc::from(self.lines.clone()));
@@ -230,14 +237,14 @@ impl App {
         // Of snapshots only the newest counts.
         let last = |is: fn(&Tell) -> bool| news.iter().rposition(is);
         let newest = [
-            last(|tell| matches!(tell, Tell::Listing(..))),
+            last(|tell| matches!(tell, Tell::Listing { .. })),
             last(|tell| matches!(tell, Tell::Status(..))),
             last(|tell| matches!(tell, Tell::Pending { .. })),
             last(|tell| matches!(tell, Tell::Progress(..))),
         ];
         let outdated = |at: usize, tell: &Tell| {
             let kind = match tell {
-                Tell::Listing(..) => 0,
+                Tell::Listing { .. } => 0,
                 Tell::Status(..) => 1,
                 Tell::Pending { .. } => 2,
                 Tell::Progress(..) => 3,
@@ -258,7 +265,7 @@ impl App {
             Tell::Schema(schema) => self.schema(schema),
             Tell::Status(status, tables) => self.status(&status, tables),
             Tell::Connection(connection) => self.connection(connection),
-            Tell::Listing(table, listing) => self.listing(table, listing),
+            Tell::Listing { table, listing, referred } => self.listing(table, listing, referred),
             Tell::Row(news) => self.row(*news),
             Tell::Candidates(table, listing) => self.candidates(table, listing),
             Tell::Pending { pending, conflicts, ready, review } => self.pending(pending, conflicts, ready, review),
@@ -371,6 +378,23 @@ fn handler2<A, B, F: Fn(&Rc<App>, A, B)>(app: &Rc<App>, act: F) -> impl Fn(A, B)
             act(&app, one, two);
         }
     }
+}
+
+/// What is shown stays in its place, and only what differs is drawn anew: a line costs several times as much to make as to change.
+fn fill<T: Clone + PartialEq + 'static>(model: &VecModel<T>, lines: Vec<T>) {
+    if lines.len() != model.row_count() {
+        return model.set_vec(lines);
+    }
+    for (at, line) in lines.into_iter().enumerate() {
+        if model.row_data(at).as_ref() != Some(&line) {
+            model.set_row_data(at, line);
+        }
+    }
+}
+
+/// What a row is called; of one without a title, a dash.
+fn named(title: &str) -> SharedString {
+    if title.is_empty() { "—".into() } else { title.into() }
 }
 
 fn model<T: Clone + 'static>(items: Vec<T>) -> ModelRc<T> {

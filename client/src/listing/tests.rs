@@ -222,6 +222,11 @@ fn a_reference_shows_the_title_of_its_row_and_follows_it() {
     ]);
     let mut visits = Lister::new(&client, VISITS, Order::default()).unwrap();
     assert_eq!(all(visits.listing())[0].3, "Rose \u{b7} Kisumu");
+    let schema = client.schema().unwrap();
+    let field = schema.table(VISITS).unwrap().field(FieldTag(1)).unwrap();
+    let referred = |visits: &Lister| visits.referred(field, 2).unwrap().into_iter().map(|(_, title)| title).collect::<Vec<_>>();
+    assert_eq!(referred(&visits), ["Otieno", "Rose"]);
+    assert_eq!(visits.referred(field, 1), None, "more than are wanted");
     // Of the patient something changed that no visit shows.
     client.transaction(vec![write(patient(1), Write::Update([(PHONE, Value::text("1"))].into()))], false).unwrap();
     assert!(!visits.refresh(&client, &[patient(1)]).unwrap());
@@ -229,6 +234,7 @@ fn a_reference_shows_the_title_of_its_row_and_follows_it() {
     assert!(visits.refresh(&client, &[patient(1)]).unwrap());
     let below: Vec<String> = all(visits.listing()).into_iter().map(|row| row.3).collect();
     assert_eq!(below, ["Rosa \u{b7} Kisumu", "Otieno \u{b7} Kisumu"]);
+    assert_eq!(referred(&visits), ["Otieno", "Rosa"]);
     assert_eq!(search(visits.listing(), "rosa").len(), 1);
     // Deleted, it is still what the visit was about.
     client.transaction(vec![write(patient(1), Write::Delete)], false).unwrap();

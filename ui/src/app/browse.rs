@@ -1,7 +1,7 @@
 //! Tables, the list and the details of a row.
 
-use super::{App, at, handler, handler1, handler2, int, model};
-use crate::desk::{Ask, Done, RowNews};
+use super::{App, at, fill, handler, handler1, handler2, int, model, named};
+use crate::desk::{Ask, Done, Referred, RowNews};
 use crate::window::{Browse, Detail, DetailLine, Filter, NavItem, Shell, Words};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ impl App {
         shell.set_last_sync(last.unwrap_or_default().into());
         let browse = self.get::<Browse>();
         browse.set_filling(status.filling > 0 || status.caught_up_at_ms == 0);
-        browse.set_tables(model(items));
+        fill(&self.tables, items);
         self.connection(status.connection.clone());
     }
 
@@ -134,6 +134,7 @@ impl App {
             let Some(table) = table else { return };
             state.table = Some(table);
             state.listing = None;
+            state.referred.clear();
             state.wanted = Wanted::default();
             state.selected = None;
             state.row = None;
@@ -172,7 +173,7 @@ impl App {
         self.offer_filters();
     }
 
-    /// Choice and yes-or-no fields, and references to short tables, are offered as filters.
+    /// Choice and yes-or-no fields, and references that point at a few rows, are offered as filters.
     fn offer_filters(self: &Rc<Self>) {
         let words = self.get::<Words>();
         let (any, yes, no) = (words.invoke_any(), words.invoke_yes(), words.invoke_no());
@@ -182,10 +183,13 @@ impl App {
             let state = self.state.borrow();
             let Some(table) = shown_table(&state) else { return };
             for field in &table.fields {
+                let referred = state.referred.iter().find(|(tag, rows)| *tag == field.tag && rows.len() > 1);
                 let choices: Vec<(slint::SharedString, Value)> = if !field.choices.is_empty() {
                     field.choices.iter().map(|choice| (choice.as_str().into(), Value::text(choice))).collect()
                 } else if field.kind == Kind::Bool {
                     vec![(yes.clone(), Value::Bool(true)), (no.clone(), Value::Bool(false))]
+                } else if let Some((_, rows)) = referred {
+                    rows.iter().map(|(id, title)| (named(title), Value::Uuid(*id.bytes()))).collect()
                 } else {
                     continue;
                 };
@@ -203,7 +207,12 @@ impl App {
                 }
             }
         }
-        self.state.borrow_mut().filters = offered;
+        let mut state = self.state.borrow_mut();
+        // What cannot be chosen any more filters nothing.
+        let stays = |(tag, value): &(FieldTag, Value)| offered.iter().any(|of| of.field == *tag && of.values.contains(value));
+        state.wanted.equal.retain(stays);
+        state.filters = offered;
+        drop(state);
         self.get::<Browse>().set_filters(model(shown));
     }
 
@@ -230,13 +239,19 @@ impl App {
         self.find();
     }
 
-    pub(super) fn listing(self: &Rc<Self>, table: TableTag, listing: Listing) {
-        {
+    pub(super) fn listing(self: &Rc<Self>, table: TableTag, listing: Listing, referred: Vec<Referred>) {
+        let others = {
             let mut state = self.state.borrow_mut();
             if state.table != Some(table) {
                 return;
             }
             state.listing = Some(listing);
+            let others = state.referred != referred;
+            state.referred = referred;
+            others
+        };
+        if others {
+            self.offer_filters();
         }
         self.find();
     }
@@ -389,11 +404,11 @@ impl App {
         let values = (row.title.clone(), row.view.is_none(), lines, state.back.is_empty());
         drop(state);
         let (title, gone, lines, no_back) = values;
-        detail.set_title(if title.is_empty() { "—".into() } else { title.into() });
+        detail.set_title(named(&title));
         detail.set_version(version.into());
         detail.set_gone(gone);
         detail.set_pending(int(lines.iter().filter(|line| line.pending).count()));
-        detail.set_lines(model(lines));
+        fill(&self.details, lines);
         detail.set_is_new(is_new);
         detail.set_conflict(standing == RowStanding::Conflict);
         detail.set_refused(standing == RowStanding::Refused);

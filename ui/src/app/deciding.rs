@@ -1,7 +1,7 @@
 //! The conflict dialog.
 
 use super::form::wrong;
-use super::{App, at, handler, handler1, handler2, int, model};
+use super::{App, at, handler, handler1, handler2, int, model, named};
 use crate::desk::Ask;
 use crate::presenters::decision::{Decision, Line, Merge, Piece, Side, is_long, words};
 use crate::presenters::values::Locale;
@@ -64,7 +64,7 @@ impl App {
             return self.stop_looking();
         };
         let conflict = self.get::<Conflict>();
-        conflict.set_title(if title.is_empty() { "—".into() } else { title.into() });
+        conflict.set_title(named(&title));
         conflict.set_moved(false);
         conflict.set_dropped(0);
         conflict.set_trouble("".into());

@@ -1,5 +1,6 @@
 //! Rows of a snapshot as the window's models: nothing is copied but what is on the screen.
 
+use super::named;
 use crate::window::{Hit, RowState, RowVm};
 use slint::{Model, ModelNotify, ModelTracker};
 use std::cell::RefCell;
@@ -33,20 +34,13 @@ pub(super) type HitModel = FoundModel<Hit>;
 
 impl Default for RowModel {
     fn default() -> Self {
-        Self::new(|row| RowVm {
-            title: if row.title.is_empty() { "—".into() } else { row.title.into() },
-            subtitle: row.below.into(),
-            state: state(row.standing),
-        })
+        Self::new(|row| RowVm { title: named(row.title), subtitle: row.below.into(), state: state(row.standing) })
     }
 }
 
 impl Default for HitModel {
     fn default() -> Self {
-        Self::new(|row| Hit {
-            title: if row.title.is_empty() { "—".into() } else { row.title.into() },
-            subtitle: row.below.into(),
-        })
+        Self::new(|row| Hit { title: named(row.title), subtitle: row.below.into() })
     }
 }
 

@@ -2,11 +2,10 @@
 
 use super::deciding::kind_of;
 use super::shown::{change_lines, op};
-use super::{App, handler, handler1, handler2, int, model};
-use crate::desk::rows::PENDING_SHOWN_MAX;
+use super::{App, fill, handler, handler1, handler2, int, model, named};
 use crate::desk::{Ask, Done, Failed};
 use crate::window::{ConflictKind, Pending, PendingVm, Reason, RowState, Shell, Words};
-use slint::{ComponentHandle, Model, VecModel};
+use slint::ComponentHandle;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use tombolo_client::protocol::change::Refusal;
@@ -117,8 +116,8 @@ impl App {
             }
             (review, ready, state.ready.len(), state.ready.len() - state.left_out.len())
         };
-        put(&self.review, review);
-        put(&self.ready, ready);
+        fill(&self.review, review);
+        fill(&self.ready, ready);
         let window = self.get::<Pending>();
         window.set_ready_total(int(total));
         window.set_selected(int(selected));
@@ -148,7 +147,7 @@ impl App {
         PendingVm {
             id: int(id),
             table: state.label(view.key.table).into(),
-            title: if title.is_empty() { "—".into() } else { title.into() },
+            title: named(title),
             when: locale.moment(view.change.edited_at_ms).unwrap_or_default().into(),
             op: op(view.change.op),
             state: match view.standing {
@@ -195,12 +194,12 @@ impl App {
 
     pub(super) fn done(self: &Rc<Self>, done: Done, title: &str, undo: Option<u64>, key: RowKey) {
         let words = self.get::<Words>();
-        let title = if title.is_empty() { "—" } else { title };
+        let title = named(title);
         let text = match done {
-            Done::Saved => words.invoke_saved(title.into()),
-            Done::Deleted => words.invoke_deleted(title.into()),
-            Done::Discarded => words.invoke_discarded(title.into()),
-            Done::Decided => words.invoke_decided(title.into()),
+            Done::Saved => words.invoke_saved(title),
+            Done::Deleted => words.invoke_deleted(title),
+            Done::Discarded => words.invoke_discarded(title),
+            Done::Decided => words.invoke_decided(title),
             Done::Undone => words.invoke_undone(),
         };
         match done {
@@ -227,18 +226,6 @@ impl App {
             self.toast(text, None, true);
         }
         self.window().window().request_redraw();
-    }
-}
-
-/// Cards are put in one by one, so that a list that is looked at does not jump.
-fn put(model: &VecModel<PendingVm>, cards: Vec<PendingVm>) {
-    debug_assert!(cards.len() <= PENDING_SHOWN_MAX);
-    if cards.len() != model.row_count() {
-        model.set_vec(cards);
-        return;
-    }
-    for (at, card) in cards.into_iter().enumerate() {
-        model.set_row_data(at, card);
     }
 }
 

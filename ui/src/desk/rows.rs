@@ -16,6 +16,8 @@ use tombolo_client::{Client, ClientError, LocalError, LocalWrite, Standing, Tabl
 
 /// Changes of each kind that are shown at once; the others are counted.
 pub const PENDING_SHOWN_MAX: usize = 200;
+/// Rows that a reference can be filtered by; of more nobody chooses in a list.
+const REFERRED_MAX: usize = 100;
 /// What can be undone at the same time.
 const UNDO_MAX: usize = 20;
 
@@ -78,10 +80,13 @@ impl Worker {
     }
 
     fn tell_listing(&mut self) {
-        if let Some(lister) = &self.shown.lister {
-            self.shown.counts.insert(lister.table(), lister.listing().len());
-            self.tell(Tell::Listing(lister.table(), lister.listing().clone()));
-        }
+        let Some(lister) = &self.shown.lister else { return };
+        let (table, listing) = (lister.table(), lister.listing().clone());
+        self.shown.counts.insert(table, listing.len());
+        let schema = self.client.as_ref().and_then(|client| client.schema().ok());
+        let fields = schema.as_ref().and_then(|schema| schema.table(table)).map(|table| &table.fields[..]).unwrap_or_default();
+        let referred = fields.iter().filter_map(|field| Some((field.tag, lister.referred(field, REFERRED_MAX)?))).collect();
+        self.tell(Tell::Listing { table, listing, referred });
     }
 
     pub(super) fn show_row(&mut self, key: Option<RowKey>) {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tombolo_client::listing::{Listing, Order};
-use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
+use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
 use tombolo_client::protocol::outbox::{Pending, Resolution};
 use tombolo_client::protocol::row::Row;
@@ -154,6 +154,9 @@ pub struct RowNews {
     pub references: Vec<(FieldTag, String)>,
 }
 
+/// A reference, and the rows that it points at with what they are called.
+pub type Referred = (FieldTag, Vec<(RowId, String)>);
+
 /// What a look at a server's address found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
@@ -218,7 +221,14 @@ pub enum Tell {
     /// How the link stands.
     Connection(Connection),
     /// The rows of the table that is shown.
-    Listing(TableTag, Listing),
+    Listing {
+        /// Of which table.
+        table: TableTag,
+        /// The rows.
+        listing: Listing,
+        /// What each reference of theirs points at, where that is little enough to choose from.
+        referred: Vec<Referred>,
+    },
     /// The row that is shown.
     Row(Box<RowNews>),
     /// What a reference may point at.

@@ -125,6 +125,36 @@ fn the_list_is_searched_filtered_and_sorted() {
 }
 
 #[test]
+fn a_list_is_filtered_by_what_its_rows_point_at() {
+    let clinic = Clinic::open();
+    let client = clinic.client("amina");
+    let patients = client.table::<Fields>("patients").unwrap().list().unwrap();
+    let visits = client.table::<Fields>("visits").unwrap();
+    for (patient, reason) in [(1, "Fever"), (1, "Cough"), (0, "Burn")] {
+        let patient = patients.iter().find(|row| row.value["name"] == Plain::Text(PATIENTS[patient].into())).unwrap();
+        let visit = [
+            ("patient", Plain::Text(patient.id.to_string())),
+            ("date", Plain::Text("2026-11-27".into())),
+            ("reason", Plain::Text(reason.into())),
+            ("site", patient.value["site"].clone()),
+        ];
+        visits.create(&visit.map(|(field, value)| (field.to_owned(), value)).into()).unwrap();
+    }
+    drop((visits, client));
+    let amina = clinic.person_at(Some(clinic.folder_of("amina")), "amina");
+    amina.ready();
+    amina.get::<Browse>().invoke_select_table(2);
+    amina.until("all visits are listed", |me| me.get::<Browse>().get_total() == 3);
+    let filter = amina.get::<Browse>().get_filters().row_data(0).unwrap();
+    assert_eq!(filter.label, "Patient");
+    assert_eq!(filter.choices.iter().collect::<Vec<_>>(), ["All", PATIENTS[0], PATIENTS[1]]);
+    amina.get::<Browse>().invoke_set_filter(0, 2);
+    assert_eq!(amina.get::<Browse>().get_total(), 2);
+    amina.click("Show all");
+    assert_eq!(amina.get::<Browse>().get_total(), 3);
+}
+
+#[test]
 fn a_discarded_change_can_be_brought_back() {
     let clinic = Clinic::open();
     let amina = clinic.person("amina");

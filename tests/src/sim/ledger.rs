@@ -1,7 +1,7 @@
 //! What people did and saw: the only witness that is not the code under test.
 
 use std::collections::{BTreeMap, BTreeSet};
-use tombolo_client::protocol::ids::{FieldTag, GroupId, RowKey};
+use tombolo_client::protocol::ids::{FieldTag, GroupId, RowKey, Seq};
 use tombolo_client::protocol::value::Value;
 
 /// A value in its canonical form, so that it can be looked up.
@@ -35,8 +35,11 @@ pub struct Ledger {
     pub revived: BTreeSet<RowKey>,
     /// Rows that a person at a store deleted and has not taken back.
     pub deletions: BTreeSet<(usize, RowKey)>,
-    /// Deletions of a store that a restore of the server undid, while nobody there has decided about them.
-    pub undone: BTreeSet<(usize, RowKey)>,
+    /// Deletions of a store that a restore of the server undid, while nobody there has decided about them; and the last commit
+    /// that the restore left.
+    pub undone: BTreeMap<(usize, RowKey), Seq>,
+    /// Rows of which a person took a change back that an open form shows.
+    pub taken_back: BTreeSet<(usize, RowKey)>,
     /// Groups that nobody touched since they were made.
     pub groups: BTreeMap<GroupId, Group>,
     /// Stores whose past is not whole: they were put back.

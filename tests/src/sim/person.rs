@@ -136,6 +136,7 @@ impl World {
                 let Some((key, _)) = self.row_in(schema, *row) else { return Ok(()) };
                 if let Some(view) = self.shown(at, schema, key)? {
                     self.devices[at].forms.insert(key, view);
+                    self.oracles.ledger.taken_back.remove(&(at, key));
                 }
                 Ok(())
             }
@@ -327,7 +328,8 @@ impl World {
             // The form is older than what this store knows by now: it is right to be asked about one's own newer edits.
             self.oracles.ledger.old_forms.insert((at, key));
         }
-        let is_first = form.is_some() && !self.is_pending(at, key)?;
+        let taken_back = self.oracles.ledger.taken_back.contains(&(at, key));
+        let is_first = form.is_some() && !taken_back && !self.is_pending(at, key)?;
         let seen: Option<Seen> = form.map(|form| form.seen);
         for field in &table.fields {
             let touched = table.strict || table.unit(&field.tag).iter().any(|member| values.contains_key(member));
@@ -590,7 +592,12 @@ impl World {
 
     /// What is not in the outbox of these rows any more was given up by its owner.
     fn given_up(&mut self, at: usize, keys: &BTreeSet<RowKey>) -> Result<()> {
-        keys.iter().for_each(|key| self.oracles.ledger.touched(at, *key));
+        for key in keys {
+            self.oracles.ledger.touched(at, *key);
+            if self.devices[at].forms.contains_key(key) {
+                self.oracles.ledger.taken_back.insert((at, *key));
+            }
+        }
         self.forget_what_left(at, keys)
     }
 

@@ -43,20 +43,21 @@ pub(super) fn answered(oracles: &mut Oracles, stores: &BTreeSet<usize>, record: 
 }
 
 /// A device found that the server was put back: these deletions are to be asked about.
-pub(super) fn undone(oracles: &mut Oracles, store: usize, engine: &Engine) -> Result<()> {
+pub(super) fn undone(oracles: &mut Oracles, store: usize, common: Seq, engine: &Engine) -> Result<()> {
     for entry in engine.store().read()?.entries()? {
         let entry = entry?;
         if entry.next.is_some_and(|next| next.op == Op::Delete && next.sent_before == SentBefore::Acknowledged) {
-            oracles.ledger.undone.insert((store, entry.key));
+            oracles.ledger.undone.insert((store, entry.key), common);
         }
     }
     Ok(())
 }
 
-/// A row is deleted by one of these stores.
+/// A row is deleted by one of these stores, copies of each other; one that heard of no restore sends what it never sent. Commits
+/// that the restore left are older than it.
 pub(super) fn deleted(oracles: &Oracles, seq: Seq, stores: &BTreeSet<usize>, key: RowKey) -> Result<()> {
     ensure!(
-        !stores.iter().any(|store| oracles.ledger.undone.contains(&(*store, key))),
+        !stores.iter().all(|store| oracles.ledger.undone.get(&(*store, key)).is_some_and(|common| seq > *common)),
         Broken::new(
             "unasked",
             format!("commit {seq} deletes {key:?} again, which a restore had brought back, and nobody was asked")

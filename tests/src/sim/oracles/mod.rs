@@ -122,7 +122,7 @@ impl Oracles {
         self.ledger.earlier_lives.insert(store);
         self.ledger.groups.retain(|_, group| group.store != store);
         self.ledger.deletions.retain(|(of, _)| *of != store);
-        self.ledger.undone.retain(|(of, _)| *of != store);
+        self.ledger.undone.retain(|(of, _), _| *of != store);
         self.poison.begins_again(store);
         *self.stores.entry(store).or_default() = Watched::default();
     }
@@ -171,7 +171,7 @@ impl Oracles {
     ///
     /// # Errors
     /// [`Broken`].
-    pub fn diverged(&mut self, store: usize, common: Seq, engine: Option<&Engine>) -> Result<()> {
+    pub fn diverged(&mut self, store: usize, common: Seq, offered: u64, engine: Option<&Engine>) -> Result<()> {
         self.poison.begins_again(store);
         self.ledger.earlier_lives.insert(store);
         let watched = self.stores.entry(store).or_default();
@@ -180,7 +180,11 @@ impl Oracles {
         watched.common = watched.common.max(Some(common));
         // What the server lost is offered again or not, as the operator chose.
         self.ledger.deletions.retain(|(of, _)| *of != store);
-        engine.map_or(Ok(()), |engine| deletions::undone(self, store, engine))
+        // Where it took back nothing, what waits has been waiting before, or was decided.
+        match engine.filter(|_| offered > 0) {
+            Some(engine) => deletions::undone(self, store, common, engine),
+            None => Ok(()),
+        }
     }
 
     /// A frame is about to be handed to an engine.

@@ -332,7 +332,9 @@ impl World {
                 return Err(Broken::new("protocol", format!("the server says that device {at} broke the protocol: {what}")));
             }
             Event::NewLife { .. } => self.oracles.new_life(at),
-            Event::Diverged { common, .. } => self.oracles.diverged(at, common, self.devices[at].engine.as_ref())?,
+            Event::Diverged { common, lost } => {
+                self.oracles.diverged(at, common, lost.offered, self.devices[at].engine.as_ref())?;
+            }
             _ => {}
         }
         Ok(())

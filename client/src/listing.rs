@@ -430,7 +430,7 @@ impl Lister {
             let title = self.titles.get(&RowKey { table: reference.table, id });
             referred.push((id, title.cloned().unwrap_or_default()));
         }
-        referred.sort_by(|(_, one), (_, other)| fold(one).cmp(&fold(other)));
+        referred.sort_by_cached_key(|(_, title)| fold(title));
         Some(referred)
     }
 

@@ -268,7 +268,7 @@ impl Person {
     /// Edits a field of the patient that is shown, by the form, and saves.
     pub fn edit(&self, label: &str, text: &str) {
         self.control("e");
-        self.until("the form is open", |me| me.get::<Shell>().get_form_open());
+        self.until("the form is open", |me| me.get::<Shell>().get_form_open() && me.has(label));
         self.find(AccessibleRole::TextInput, label).mock_single_click(PointerEventButton::Left);
         self.settle();
         self.rewrite(text);

@@ -12,7 +12,7 @@ use tombolo_tests::clinic::{PASSWORD, PEOPLE, seed};
 
 /// A clinic's server, until standard input ends.
 #[derive(Parser)]
-#[command(name = "clinic", after_help = "Example:\n  clinic --rows 1000 --folder /tmp/clinic < /dev/tty")]
+#[command(name = "clinic", after_help = "Example:\n  clinic --rows 1000 --folder clinic-data")]
 struct Options {
     /// Patients
     #[arg(long, default_value_t = 100_000)]

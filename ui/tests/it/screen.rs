@@ -1,6 +1,6 @@
 //! One story in real windows with a real server, by keyboard alone: two people sign in, edit the same note offline, sync, and
-//! the second one decides. Played where `TOMBOLO_SCREEN` is set:
-//! it presses keys on the display that it finds, and needs `xdotool` and a window manager.
+//! the second one decides. Played where `TOMBOLO_SCREEN` is set: it presses keys on the display that it finds, and needs `xdotool`
+//! and a window manager.
 
 use crate::stage::{Clinic, PASSWORD, PATIENTS};
 use std::fs;

@@ -3,8 +3,7 @@
 //! The program makes a clinic (`clinic` of `tombolo-tests`, a process of its own) and plays each part in a fresh process: a window
 //! of 1280 x 800 drawn by the software renderer into memory, its desk, its engine and its store. A frame is everything that the
 //! window's thread does for one event: what the desk told since, the event, timers, and painting; one every sixtieth of a second.
-//! Where there is a display, the
-//! desktop application itself is started on the same store, too.
+//! Where there is a display, the desktop application itself is started on the same store, too.
 
 mod desktop;
 mod figures;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use tombolo_protocol::batch::{ChangeBatch, WireChange};
 use tombolo_protocol::frame::encode_up;
 use tombolo_protocol::ids::{Hash16, PushNo, RowKey, RowNo, Seq};
+use tombolo_protocol::limits::PUSH_CHANGES_MAX;
 use tombolo_protocol::message::{PushMessage, Up};
 use tombolo_protocol::outbox::change_of;
 
@@ -44,9 +45,15 @@ impl Client {
                 })
                 .collect();
             let Some(encoded) = std::num::NonZeroUsize::new(changes.len()) else { return Ok(Estimate::default()) };
-            let push =
-                PushMessage { number: PushNo(1), hash: Hash16::default(), schema: Seq(0), changes: ChangeBatch(changes) };
-            let bytes = encode_up(&Up::Push(Box::new(push))).len();
+            // In pushes as they will go: each of them packs and compresses on its own.
+            let bytes: usize = changes
+                .chunks(PUSH_CHANGES_MAX)
+                .map(|changes| {
+                    let changes = ChangeBatch(changes.to_vec());
+                    let push = PushMessage { number: PushNo(1), hash: Hash16::default(), schema: Seq(0), changes };
+                    encode_up(&Up::Push(Box::new(push))).len()
+                })
+                .sum();
             Ok(Estimate { changes: ready.len(), bytes: (bytes * ready.len() / encoded) as u64 })
         })
     }

@@ -328,7 +328,7 @@ fn what_a_push_will_cost_is_foretold() {
         assert_eq!(estimate.changes, count);
         let done = client.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
         // The handshake comes on top of it.
-        let (least, most) = (estimate.bytes * 7 / 10, estimate.bytes * 13 / 10 + 700);
+        let (least, most) = (estimate.bytes * 9 / 10, estimate.bytes * 11 / 10 + 700);
         assert!((least..=most).contains(&done.bytes_up), "{count}: {} foretold, {} sent", estimate.bytes, done.bytes_up);
     }
     assert_eq!(client.estimate(Default::default()).unwrap(), Default::default());

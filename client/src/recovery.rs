@@ -33,8 +33,8 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    /// The store begins a new life under a device id that it asks for next: what is frozen is thawed. Outcomes that the server
-    /// named have been applied before.
+    /// The store begins a new life: what is frozen is thawed. Outcomes that the server named have been applied before. It goes on
+    /// under a device id that it asks for next, or under the one that a login issued while something was frozen under the old one.
     pub fn new_life(&mut self) -> Result<(), StoreError> {
         for push in self.tables.all_frozen()? {
             let rows: Vec<RowKey> = push.rows.iter().map(|(key, _)| *key).collect();
@@ -44,8 +44,8 @@ impl Step<'_, '_> {
         self.unite_groups()?;
         self.state.frozen = (PushNo(0), Hash16::default());
         self.state.applied = (PushNo(0), Hash16::default());
-        self.state.needs_device = true;
-        Ok(())
+        self.state.needs_device = self.tables.frozen_under()?.is_none();
+        self.tables.set_frozen_under(None)
     }
 
     /// Takes the acknowledged pushes above `common` out of the store: the server lost them.

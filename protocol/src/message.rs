@@ -157,7 +157,7 @@ pub struct Hello {
     pub protocol: (u16, u16),
     /// The workspace that it learnt at login.
     pub workspace: WorkspaceId,
-    /// Its device id.
+    /// Its device id; while pushes are frozen under an earlier one of this user, that one.
     pub device: DeviceId,
     /// Random number of the running process.
     pub process: u64,

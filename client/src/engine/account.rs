@@ -9,8 +9,9 @@ use tombolo_protocol::ids::Seq;
 use tombolo_protocol::schema::Schema;
 
 impl Engine {
-    /// Takes what a login brought. The store keeps its device id if the server kept it; another workspace is refused while the
-    /// store holds something (H2).
+    /// Takes what a login brought. The store keeps its device id if the server kept it; else what is frozen stays so until the
+    /// server said, in a session of the new device, what it has of it. Another workspace is refused while the store holds
+    /// something (H2).
     ///
     /// # Errors
     /// [`LoginError`]; the store is as before.
@@ -33,7 +34,7 @@ impl Engine {
         // A store that has one takes the newer in a session, before any row that was written under it (H7).
         let first = newer.filter(|_| self.state.schema == Seq(0));
         let known = self.account.as_ref();
-        let new_device = known.is_some_and(|known| known.device != account.device);
+        let old_device = known.map(|known| known.device).filter(|device| *device != account.device);
         let new_token = known.is_some_and(|known| known.token != account.token);
         self.step(0, |step| {
             step.tables.set_account(&account)?;
@@ -42,9 +43,12 @@ impl Engine {
                 step.tables.put_schema(*seq, text)?;
                 step.state.schema = *seq;
             }
-            if new_device {
-                step.new_life()?;
-                step.state.needs_device = false;
+            if let Some(old_device) = old_device {
+                let frozen_under = step.tables.frozen_under()?.unwrap_or(old_device);
+                step.tables.set_frozen_under(Some(frozen_under))?;
+                if step.tables.frozen_count()? == 0 {
+                    step.new_life()?;
+                }
             }
             Ok(())
         })
@@ -53,7 +57,7 @@ impl Engine {
             self.schema = Some(Arc::new(schema));
         }
         self.account = Some(account);
-        if (new_device || new_token) && self.session.phase != Phase::Down {
+        if (old_device.is_some() || new_token) && self.session.phase != Phase::Down {
             // The session is that of the old token, and its answers are those of the old device.
             self.session.begin(Phase::Down, 0);
             self.frames.clear();

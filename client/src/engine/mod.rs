@@ -201,11 +201,12 @@ impl Engine {
         }
         self.session.begin(Phase::Greeting, now_ms);
         self.connections += 1;
-        let frozen = self.store.read()?.all_frozen()?;
+        let tables = self.store.read()?;
+        let frozen = tables.all_frozen()?;
         let hello = Hello {
             protocol: (PROTOCOL_LOWEST, PROTOCOL),
             workspace: account.workspace,
-            device: account.device,
+            device: tables.frozen_under()?.unwrap_or(account.device),
             process: self.process,
             connection: self.connections,
             schema: self.state.schema,

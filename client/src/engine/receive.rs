@@ -155,8 +155,11 @@ impl Engine {
     }
 
     fn copied(&mut self, copied: Copied, now_ms: i64) -> Result<(), StepError> {
+        let is_copy = self.store.read()?.frozen_under()?.is_none();
         self.answered(copied.snapshot, &copied.outcomes, &copied.authors, now_ms, |step| step.new_life())?;
-        self.begin_again(Event::NewLife { foreign_process: false });
+        // Behind a login as another device there is nothing to tell: only what was frozen had to be settled.
+        self.events.extend(is_copy.then_some(Event::NewLife { foreign_process: false }));
+        self.hangup = Some(Hangup::Reconnect);
         Ok(())
     }
 

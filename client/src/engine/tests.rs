@@ -10,7 +10,7 @@ use tombolo_protocol::frame::{decode_up, encode_down};
 use tombolo_protocol::ids::{
     DeviceId, FieldTag, Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, Version, WorkspaceId,
 };
-use tombolo_protocol::message::{Authors, CloseReason, Down, Outcome, Welcome};
+use tombolo_protocol::message::{Authors, CloseReason, Copied, Down, Outcome, Welcome};
 use tombolo_protocol::outbox::Write;
 use tombolo_protocol::row::{Life, Row, Stamped};
 use tombolo_protocol::schema::CLINIC;
@@ -217,21 +217,49 @@ fn scrambled(n: u8, i: u32) -> u8 {
 }
 
 #[test]
-fn a_login_under_another_device_id_ends_the_session_and_takes_back_what_was_sent() {
+fn a_login_under_another_device_id_ends_the_session_and_asks_what_became_of_what_was_sent() {
+    let hello = |engine: &mut Engine| match engine.connect(1).unwrap() {
+        Some(Up::Hello(hello)) => (hello.device, hello.frozen.len()),
+        other => panic!("{other:?}"),
+    };
+    let (first, second, third) = (DeviceId::default(), DeviceId::from_bytes([9; 16]), DeviceId::from_bytes([10; 16]));
     let mut engine = welcomed();
     create(&mut engine, "Kilifi");
     engine.sync(None, 1).unwrap();
-    let account = Account { device: DeviceId::from_bytes([9; 16]), ..engine.account().unwrap().clone() };
-    engine.logged_in(account, None).unwrap();
+    let account = |engine: &Engine, device| Account { device, ..engine.account().unwrap().clone() };
+    engine.logged_in(account(&engine, second), None).unwrap();
     assert_eq!((engine.phase(), engine.poll_hangup(), engine.poll_frame()), (Phase::Down, Some(Hangup::Reconnect), None));
-    // Edited again, when the old answer comes: it is nobody's any more.
+    // Edited again, when the old answer comes by the old session: it is nobody's any more.
     let fields = BTreeMap::from([(FieldTag(1), Value::text("Lamu"))]);
     engine.write(vec![LocalWrite { key: key(), write: Write::Update(fields), seen: None }], None, 1).unwrap();
     engine.sync(None, 1).unwrap();
     let entry = |engine: &Engine| engine.store().read().unwrap().entry(key()).unwrap();
     let before = entry(&engine);
     hears(&mut engine, accepted(PushNo(1))).unwrap();
-    assert!(before.is_some_and(|before| before.sent.is_none() && Some(before) == entry(&engine)));
+    assert!(before.is_some_and(|before| before.sent.is_some() && Some(before) == entry(&engine)));
+    // The new one is revoked too, before it could ask: what is frozen is still of the first, also in another process.
+    engine.logged_in(account(&engine, third), None).unwrap();
+    let mut engine = Engine::open(engine.store, 2).unwrap();
+    assert_eq!(hello(&mut engine), (first, 1));
+    let Down::Result { snapshot, outcome, authors } = accepted(PushNo(1)) else { panic!() };
+    let copied = Copied { snapshot, last: (PushNo(1), Hash16::default()), outcomes: vec![*outcome], authors };
+    hears(&mut engine, Down::Copy(Box::new(copied))).unwrap();
+    assert_eq!(engine.poll_hangup(), Some(Hangup::Reconnect));
+    let events: Vec<_> = std::iter::from_fn(|| engine.poll_event()).collect();
+    assert!(!events.iter().any(|event| matches!(event, Event::NewLife { .. })), "it is no copy: {events:?}");
+    let next = entry(&engine).unwrap().next.unwrap();
+    assert_eq!(next.fields[&FieldTag(1)].base_value, Some(Value::text("Kilifi")), "its own value is what it was edited from");
+    assert_eq!(hello(&mut engine), (third, 0));
+}
+
+#[test]
+fn a_login_under_another_device_id_with_nothing_in_flight_goes_on_at_once() {
+    let mut engine = engine();
+    let second = DeviceId::from_bytes([9; 16]);
+    create(&mut engine, "Kilifi");
+    let account = Account { device: second, ..engine.account().unwrap().clone() };
+    engine.logged_in(account, None).unwrap();
+    assert!(matches!(engine.connect(1).unwrap(), Some(Up::Hello(hello)) if hello.device == second));
 }
 
 #[test]

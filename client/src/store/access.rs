@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tombolo_protocol::codec::store::{decode, encode};
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag};
+use tombolo_protocol::ids::{DeviceId, Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag};
 use tombolo_protocol::limits::{COMMON_PAIRS_MAX, SETTLED_OF_ROW_MAX};
 use tombolo_protocol::message::WantedRow;
 use tombolo_protocol::outbox::{Entry, Settled};
@@ -105,6 +105,11 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     /// Whom the store belongs to.
     pub fn account(&self) -> Result<Option<super::Account>, StoreError> {
         self.meta(records::ACCOUNT)
+    }
+
+    /// The device under which what is frozen was frozen, where it is not the account's.
+    pub fn frozen_under(&self) -> Result<Option<DeviceId>, StoreError> {
+        Ok(self.meta(records::FROZEN_UNDER)?.flatten())
     }
 
     /// A mirror row.
@@ -296,6 +301,10 @@ impl Tables<Table<'_, Bytes, Bytes>> {
 
     pub(crate) fn set_account(&mut self, account: &super::Account) -> Result<(), StoreError> {
         self.set_meta(records::ACCOUNT, account)
+    }
+
+    pub(crate) fn set_frozen_under(&mut self, device: Option<DeviceId>) -> Result<(), StoreError> {
+        self.set_meta(records::FROZEN_UNDER, &device)
     }
 
     pub(crate) fn put_mirror(&mut self, row: &MirrorRow) -> Result<(), StoreError> {

@@ -15,6 +15,10 @@ pub(crate) const ACCOUNT: &str = "account";
 pub(crate) const CURSORS: &str = "cursors";
 /// META: [`SyncState`].
 pub(crate) const SYNC: &str = "sync";
+/// META: the device (`Option<DeviceId>`) under which what is frozen was frozen, where a login issued another since. A program that
+/// does not know it says Hello as the new device, is taken for a copy, and sends all of it again: at worst a person is asked. So the
+/// format of the store is the same.
+pub(crate) const FROZEN_UNDER: &str = "frozen under";
 /// META: the rate of the link when it was last caught up over, in bytes a second (u32); zero where it is not known.
 pub(crate) const RATE: &str = "rate";
 

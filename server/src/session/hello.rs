@@ -8,7 +8,7 @@ use crate::feed::Load;
 use crate::snapshot::{AuthorList, Snapshot};
 use crate::store::StoreError;
 use tombolo_protocol::cursor::Cursors;
-use tombolo_protocol::ids::{Hash16, Mark, Position, PushNo, Seq};
+use tombolo_protocol::ids::{Mark, Position, PushNo, Seq};
 use tombolo_protocol::message::{Authors, CloseReason, Copied, Diverged, Down, Hello, Outcome, Welcome};
 use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::version::{PROTOCOL, PROTOCOL_LOWEST, agree};
@@ -62,9 +62,11 @@ impl Session {
         self.welcome(hello, protocol, &rights, snapshot, now_ms)
     }
 
-    /// The rights of the user, where the device is the token's and may connect.
+    /// The rights of the user, where the token's device may connect. A store whose pushes were frozen under an earlier device of
+    /// this user, or under one that this history does not know, may say so: it is answered as a copy.
     pub(super) fn check_device(&mut self, hello: &Hello, snapshot: &Snapshot) -> Result<Option<Rights>, StoreError> {
-        if hello.device != self.identity.device {
+        let earlier = snapshot.device(hello.device)?.filter(|_| hello.device != self.identity.device);
+        if earlier.is_some_and(|device| device.user != self.identity.user) {
             self.close_with(Down::Closed(CloseReason::Unauthorized));
             return Ok(None);
         }
@@ -88,13 +90,17 @@ impl Session {
         Ok(rights.filter(|_| known).ok_or(CloseReason::Unauthorized))
     }
 
-    /// The store was copied or put back: the record is above what it ever froze, or differs where both have something (P3).
+    /// The store goes on from pushes of an earlier device; or it was copied or put back: the record is above what it ever froze,
+    /// or differs where both have something (P3).
     fn is_copy(&self, hello: &Hello, snapshot: &Snapshot) -> Result<bool, StoreError> {
+        if hello.device != self.identity.device {
+            return Ok(true);
+        }
         let recorded =
-            |number: PushNo| Ok::<_, StoreError>(snapshot.recorded_push(self.identity.device, number)?.map(|(hash, _)| hash));
+            |number: PushNo| Ok::<_, StoreError>(snapshot.recorded_push(hello.device, number)?.map(|(hash, _)| hash));
         let (applied, applied_hash) = hello.applied;
         let highest = hello.frozen.last().map_or(applied, |(number, _)| *number).max(applied);
-        if snapshot.last_push(self.identity.device)?.0 > highest {
+        if snapshot.last_push(hello.device)?.0 > highest {
             return Ok(true);
         }
         if applied != PushNo(0) && recorded(applied)? != Some(applied_hash) {
@@ -117,7 +123,7 @@ impl Session {
         now_ms: i64,
     ) -> Result<(), StoreError> {
         // Not known settles nothing: what is left out is sent again, and answered by itself.
-        let outcomes = self.outcomes(&hello.frozen, rights, snapshot, Surplus::LeftOut)?;
+        let outcomes = self.outcomes(&hello, rights, snapshot, Surplus::LeftOut)?;
         let listed = snapshot.sections(rights)?;
         let named = hello.cursors.sections.iter().chain(hello.cursors.fills.keys()).copied().collect();
         let answered = outcomes.last().map_or(hello.applied.0, |outcome| outcome.number).max(hello.applied.0);
@@ -125,7 +131,7 @@ impl Session {
             protocol,
             server_ms: now_ms,
             snapshot: snapshot.head(),
-            last: snapshot.last_push(self.identity.device)?,
+            last: snapshot.last_push(hello.device)?,
             authors: authors(&outcomes, snapshot)?,
             outcomes,
             sections: (listed != named).then(|| listed.iter().copied().collect()),
@@ -139,10 +145,10 @@ impl Session {
 
     /// What is answered to a copy: everything that is recorded under the hashes that it named.
     pub(super) fn copied(&self, hello: &Hello, rights: &Rights, snapshot: &Snapshot) -> Result<Copied, StoreError> {
-        let outcomes = self.outcomes(&hello.frozen, rights, snapshot, Surplus::WithoutRows)?;
+        let outcomes = self.outcomes(hello, rights, snapshot, Surplus::WithoutRows)?;
         Ok(Copied {
             snapshot: snapshot.head(),
-            last: snapshot.last_push(self.identity.device)?,
+            last: snapshot.last_push(hello.device)?,
             authors: authors(&outcomes, snapshot)?,
             outcomes,
         })
@@ -151,19 +157,19 @@ impl Session {
     /// The recorded outcomes of frozen pushes whose hashes are the recorded ones, as far as they fit into one message.
     fn outcomes(
         &self,
-        frozen: &[(PushNo, Hash16)],
+        hello: &Hello,
         rights: &Rights,
         snapshot: &Snapshot,
         surplus: Surplus,
     ) -> Result<Vec<Outcome>, StoreError> {
         let mut outcomes = Vec::new();
         let mut load = Load::default();
-        for (number, hash) in frozen {
-            let recorded = snapshot.recorded_push(self.identity.device, *number)?;
+        for (number, hash) in &hello.frozen {
+            let recorded = snapshot.recorded_push(hello.device, *number)?;
             if recorded.map(|(recorded, _)| recorded) != Some(*hash) {
                 continue;
             }
-            let Some(mut outcome) = snapshot.outcome(rights, self.identity.device, *number)? else { continue };
+            let Some(mut outcome) = snapshot.outcome(rights, hello.device, *number)? else { continue };
             load.reserve(wire::verdict_bytes(&outcome));
             if !load.try_add(&outcome.rows.0, surplus.room(self.config.chunk_bytes_max)) {
                 match surplus {
@@ -191,7 +197,7 @@ impl Session {
         let Some(rights) = self.check_device(hello, snapshot)? else { return Ok(()) };
         // Without rows: they would be of a history and a schema that the client does not have yet, and every section is filled
         // anew (H3, H7).
-        let mut outcomes = self.outcomes(&hello.frozen, &rights, snapshot, Surplus::WithoutRows)?;
+        let mut outcomes = self.outcomes(hello, &rights, snapshot, Surplus::WithoutRows)?;
         outcomes.iter_mut().for_each(|outcome| outcome.rows.0.clear());
         let diverged = Diverged {
             common,

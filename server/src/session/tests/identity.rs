@@ -234,11 +234,51 @@ fn a_session_ends_when_its_device_is_revoked_or_its_token_given_back() {
 }
 
 #[test]
-fn a_device_that_is_not_the_tokens_is_not_let_in() {
+fn pushes_of_an_earlier_device_are_answered_to_its_user_and_never_admitted() {
+    // A device is revoked while its push is under way, and its user logs in again under a new one.
+    let (mut world, mut registry, _) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let arrived = peer.freeze(vec![create_patient(1, "arrived", NORTH)]);
+    let waiting = peer.freeze(vec![create_patient(2, "waiting", NORTH)]);
+    peer.send(&arrived);
+    peer.serve(&mut world, &mut registry);
+    peer.cut();
+    let earlier = peer.kept.device;
+    world.apply(Job::Access { by: OPERATOR, change: AccessChange::DeviceRevoked { device: earlier } });
+    let head = world.workspace.head();
+    peer.kept.device.0 = uuid::Uuid::from_u128(5);
+    world.login(peer.kept.device, NORTHERN);
+    let mut hello = peer.hello();
+    hello.device = earlier;
+    peer.seen.clear();
+    peer.connect_with(hello);
+    peer.send(&waiting);
+    peer.settle(&mut world, &mut registry);
+    let [Down::Copy(copied)] = &peer.seen[..] else { panic!("{:?}", peer.seen) };
+    assert_eq!(copied.outcomes.iter().map(|outcome| outcome.number).collect::<Vec<_>>(), [arrived.number]);
+    assert_eq!(copied.last.0, arrived.number);
+    assert!(peer.closed && world.workspace.head().seq.0 == head.seq.0 + 1, "only the login is new");
+}
+
+#[test]
+fn a_device_that_this_history_does_not_know_has_nothing_recorded() {
     let (mut world, mut registry, _) = start();
     let mut peer = Peer::new(&mut world, 1, NORTHERN);
     let mut hello = peer.hello();
     hello.device.0 = uuid::Uuid::from_u128(5);
+    peer.connect_with(hello);
+    peer.settle(&mut world, &mut registry);
+    assert!(matches!(&peer.seen[..], [.., Down::Copy(copied)] if copied.outcomes.is_empty()), "{:?}", peer.seen);
+}
+
+#[test]
+fn a_device_of_another_user_is_not_let_in() {
+    let (mut world, mut registry, _) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    let other = Peer::new(&mut world, 5, EVERYBODY);
+    let mut hello = peer.hello();
+    hello.device = other.kept.device;
     peer.connect_with(hello);
     peer.settle(&mut world, &mut registry);
     assert_eq!(peer.closed_because(), Some(&CloseReason::Unauthorized));

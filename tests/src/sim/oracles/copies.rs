@@ -1,5 +1,5 @@
 //! Stores that were copied or put back are noticed: none is greeted while the log has pushes of its device id that it does not
-//! know, and when all is quiet no two stores go by one id.
+//! know, or while its pushes are those of another id, and when all is quiet no two stores go by one id.
 
 use super::{Broken, Oracles};
 use crate::sim::net::LinkId;
@@ -19,6 +19,10 @@ pub(super) fn named(hello: &Hello) -> Named {
 /// A store is greeted.
 pub(super) fn greeted(oracles: &Oracles, link: LinkId, device: DeviceId, welcome: &Welcome) -> Result<()> {
     let Some(told) = oracles.told.get(&link) else { return Ok(()) };
+    ensure!(
+        told.device == device,
+        Broken::new("copies", format!("{device:?} is greeted, and its pushes are those of {:?}: {welcome:?}", told.device))
+    );
     let highest = told.pushes.keys().next_back().copied().unwrap_or_default();
     let next = oracles.log.model.next_push(device);
     ensure!(

@@ -73,6 +73,8 @@ pub struct Oracles {
 
 /// What is remembered of a session.
 struct Told {
+    /// The device that its Hello named: the one that its pushes are of.
+    device: DeviceId,
     /// The pushes that its Hello named.
     pushes: copies::Named,
     /// The newest schema that it was told of.
@@ -129,7 +131,7 @@ impl Oracles {
 
     /// A device says who it is.
     pub fn hello(&mut self, link: LinkId, hello: &Hello) {
-        self.told.insert(link, Told { pushes: copies::named(hello), schema: hello.schema });
+        self.told.insert(link, Told { device: hello.device, pushes: copies::named(hello), schema: hello.schema });
     }
 
     /// The server ends a session because of this push.
@@ -158,7 +160,8 @@ impl Oracles {
             copies::greeted(self, link, to.device, welcome)?;
         }
         scopes::sent(snapshot, to, message)?;
-        answers::sent(self, to.device, message)
+        let device = self.told.get(&link).map_or(to.device, |told| told.device);
+        answers::sent(self, device, message)
     }
 
     /// A device took a new life.

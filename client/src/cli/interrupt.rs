@@ -25,21 +25,6 @@ pub(super) fn heed(act: impl FnOnce() + Send + 'static) -> Heeding {
     Heeding { _ends: ends }
 }
 
-/// Catches the signal of a file size limit (SIGXFSZ), which would end the process: caught, the limit is an error of the write like
-/// any full disk.
-#[cfg(unix)]
-pub(super) fn outlive_file_size_limit() {
-    use tokio::signal::unix::{SignalKind, signal};
-    const FILE_SIZE_LIMIT: i32 = 25;
-    // Without a runtime the limit ends the process, which loses nothing either.
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-    // The handler stays when the runtime is gone.
-    runtime.block_on(async { drop(signal(SignalKind::from_raw(FILE_SIZE_LIMIT))) });
-}
-
-#[cfg(not(unix))]
-pub(super) fn outlive_file_size_limit() {}
-
 #[cfg(unix)]
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};

@@ -42,7 +42,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> Exit {
     };
     let place = Place::new(cli.store, &io.environment);
     if io.environment.heeds_interrupts {
-        interrupt::outlive_file_size_limit();
+        crate::outlive_file_size_limit();
     }
     let output = Output { json: cli.json };
     let ended = guarded(|| obey(&cli.command, &place, io, output)).map_err(Failure::from).flatten().and_then(|exit| {

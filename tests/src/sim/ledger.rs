@@ -38,6 +38,8 @@ pub struct Ledger {
     /// Deletions of a store that a restore of the server undid, while nobody there has decided about them; and the last commit
     /// that the restore left.
     pub undone: BTreeMap<(usize, RowKey), Seq>,
+    /// Rows whose creation a store has sent, since it was last put back.
+    pub sent_creates: BTreeSet<(usize, RowKey)>,
     /// Rows of which a person took a change back that an open form shows.
     pub taken_back: BTreeSet<(usize, RowKey)>,
     /// Groups that nobody touched since they were made.

@@ -308,6 +308,18 @@ impl World {
         }
     }
 
+    /// The form of a row that was opened earlier and is used up now, where a person goes on from it.
+    fn form(&mut self, at: usize, schema: &Schema, key: RowKey, from_form: bool) -> Result<Option<RowView>> {
+        let form = if from_form { self.devices[at].forms.remove(&key) } else { None };
+        if let Some(form) = &form
+            && self.shown(at, schema, key)?.is_none_or(|now| now.values != form.values)
+        {
+            // The form is older than what this store knows by now: it is right to be asked about one's own newer edits.
+            self.oracles.ledger.old_forms.insert((at, key));
+        }
+        Ok(form)
+    }
+
     /// What a person was shown before a write counts as seen, whatever becomes of the write.
     fn update(
         &mut self,
@@ -317,17 +329,13 @@ impl World {
         values: BTreeMap<FieldTag, Value>,
         from_form: bool,
     ) -> Result<()> {
-        let form = if from_form { self.devices[at].forms.remove(&key) } else { None };
         let Some(schema) = self.devices[at].engine.as_ref().and_then(|engine| engine.schema().cloned()) else {
             return Ok(());
         };
+        let form = self.form(at, &schema, key, from_form)?;
         let Some(displayed) = form.clone().map_or_else(|| self.shown(at, &schema, key), |form| Ok(Some(form)))? else {
             return Ok(());
         };
-        if form.is_some() && self.shown(at, &schema, key)?.is_none_or(|now| now.values != displayed.values) {
-            // The form is older than what this store knows by now: it is right to be asked about one's own newer edits.
-            self.oracles.ledger.old_forms.insert((at, key));
-        }
         let taken_back = self.oracles.ledger.taken_back.contains(&(at, key));
         let is_first = form.is_some() && !taken_back && !self.is_pending(at, key)?;
         let seen: Option<Seen> = form.map(|form| form.seen);
@@ -353,7 +361,7 @@ impl World {
 
     fn delete(&mut self, at: usize, schema: &Schema, row: usize, from_form: bool) -> Result<()> {
         let Some((key, _)) = self.row_in(schema, row) else { return Ok(()) };
-        let form = if from_form { self.devices[at].forms.remove(&key) } else { None };
+        let form = self.form(at, schema, key, from_form)?;
         let displayed = form.clone().map_or_else(|| self.shown(at, schema, key), |form| Ok(Some(form)))?;
         let Some(displayed) = displayed else { return Ok(()) };
         self.saw_all(at, schema, key, Some(&displayed))?;
@@ -361,7 +369,9 @@ impl World {
         if self.write(at, vec![write], None)? {
             self.oracles.ledger.forget_row(at, key);
             // A create that never left is gone with its deletion; a copy of the store may send it all the same.
-            if self.is_pending(at, key)? || !self.oracles.ledger.earlier_lives.contains(&at) {
+            let shares_a_past = self.oracles.ledger.earlier_lives.contains(&at);
+            let was_sent = self.oracles.ledger.sent_creates.contains(&(at, key));
+            if self.is_pending(at, key)? || was_sent || !shares_a_past {
                 self.oracles.ledger.deletions.insert((at, key));
             }
         }

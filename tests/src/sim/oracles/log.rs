@@ -23,6 +23,8 @@ pub(super) struct Log {
     effects: BTreeMap<(Place, Content), u32>,
     /// Values that are somewhere in it: accepted, or as one that lost.
     holds: BTreeSet<(Place, Content)>,
+    /// The commits that changed each row, with the devices that they are of.
+    changes: BTreeMap<RowKey, Vec<(Seq, DeviceId)>>,
     /// Rows that were ever deleted.
     deleted: BTreeSet<RowKey>,
     /// The hash of each push.
@@ -42,6 +44,18 @@ impl Log {
     /// Whether a value is in the log, accepted or as one that lost.
     pub(super) fn holds(&self, place: Place, value: &Content) -> bool {
         self.holds.contains(&(place, value.clone()))
+    }
+
+    /// Whether a commit is in it, under this hash.
+    pub(super) fn has(&self, mark: Mark) -> bool {
+        let hash = (mark.seq.0 as usize).checked_sub(1).and_then(|before| self.hashes.get(before));
+        mark.seq == Seq(0) || hash == Some(&mark.hash)
+    }
+
+    /// The devices that changed a row behind a commit.
+    pub(super) fn changed_behind(&self, key: &RowKey, base: Seq) -> impl Iterator<Item = DeviceId> {
+        let changes = self.changes.get(key).into_iter().flatten();
+        changes.filter(move |(seq, _)| *seq > base).map(|(_, device)| *device)
     }
 
     /// Whether a row was ever deleted.
@@ -189,6 +203,7 @@ fn fold(log: &mut Log, commit: &Commit) -> Result<Vec<RowKey>> {
     if let CommitBody::Push(record) = &commit.body {
         log.pushes.insert((record.device, record.number), record.hash);
         for effect in &record.effects {
+            log.changes.entry(effect.key).or_default().push((commit.seq, record.device));
             if effect.op == Op::Delete {
                 log.deleted.insert(effect.key);
             }

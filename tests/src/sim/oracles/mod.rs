@@ -125,6 +125,7 @@ impl Oracles {
         self.ledger.groups.retain(|_, group| group.store != store);
         self.ledger.deletions.retain(|(of, _)| *of != store);
         self.ledger.undone.retain(|(of, _), _| *of != store);
+        self.ledger.sent_creates.retain(|(of, _)| *of != store);
         self.poison.begins_again(store);
         *self.stores.entry(store).or_default() = Watched::default();
     }
@@ -269,6 +270,11 @@ impl Oracles {
         if let Some(account) = engine.account() {
             self.users_of_id.entry(account.device).or_default().insert(store);
         }
+    }
+
+    /// How many ids a store went by.
+    fn ids_of(&self, store: usize) -> usize {
+        self.users_of_id.values().filter(|stores| stores.contains(&store)).count()
     }
 
     fn stores_of(&self, device: DeviceId) -> BTreeSet<usize> {

@@ -1,12 +1,12 @@
 //! What waits for a person says why, and is a real question: nobody is asked about a value that they saw, wrote themselves, or
-//! agree with.
+//! agree with, nor about a row that only they changed.
 
 use super::{Broken, Oracles};
 use crate::sim::ledger::content;
 use crate::sim::person::is_traced;
 use anyhow::{Result, ensure};
 use tombolo_client::engine::Engine;
-use tombolo_client::protocol::outbox::ConflictKind;
+use tombolo_client::protocol::outbox::{ConflictKind, SentBefore};
 use tombolo_client::view::{self, ConflictView};
 
 /// Looks at every conflict of a store.
@@ -16,14 +16,42 @@ pub(super) fn check(oracles: &Oracles, store: usize, engine: &Engine) -> Result<
         let strict = schema.table(conflict.key.table).is_some_and(|table| table.strict);
         let from_old_form = oracles.ledger.old_forms.contains(&(store, conflict.key));
         let from_old_form = from_old_form || oracles.ledger.earlier_lives.contains(&store);
-        if conflict.conflict.kind == ConflictKind::UpdateUpdate && !strict && !from_old_form {
-            update_update(oracles, store, schema, &conflict)?;
+        if from_old_form {
+            continue;
+        }
+        match conflict.conflict.kind {
+            ConflictKind::UpdateUpdate if !strict => fields(oracles, store, schema, &conflict)?,
+            // What a store saw of a history that was put back meanwhile is not in the log.
+            ConflictKind::UpdateUpdate | ConflictKind::DeleteUpdate if oracles.log.has(engine.state().witness) => {
+                row(oracles, store, &conflict)?;
+            }
+            _ => {}
         }
     }
     Ok(())
 }
 
-fn update_update(
+/// The question is of the row as such: of a strict table, or whether to delete what others changed.
+fn row(oracles: &Oracles, store: usize, view: &ConflictView) -> Result<()> {
+    // What a server that was put back lost is asked about again. A store that goes by another id than at first may have heard of
+    // what it sent without the row: then nobody knows what others changed.
+    if view.mine.sent_before == SentBefore::Acknowledged || oracles.ids_of(store) > 1 {
+        return Ok(());
+    }
+    let base = view.mine.row_base;
+    let is_question = oracles.log.changed_behind(&view.key, base).any(|device| !oracles.stores_of(device).contains(&store));
+    ensure!(
+        is_question,
+        Broken::new(
+            "phantom",
+            format!("store {store} asks about {:?}, which only it changed behind {base}: {view:?}", view.key)
+        )
+    );
+    Ok(())
+}
+
+/// The question is of fields.
+fn fields(
     oracles: &Oracles,
     store: usize,
     schema: &tombolo_client::protocol::schema::Schema,

@@ -85,6 +85,11 @@ impl World {
                 self.send_down(link, frame);
             }
             Output::Submit(job) => {
+                if let Job::Push { push, .. } = &job {
+                    let device = self.links[&link].device;
+                    let creates = push.changes.iter().filter(|change| change.op == Op::Create);
+                    self.oracles.ledger.sent_creates.extend(creates.map(|change| (device, change.key)));
+                }
                 if let (Job::Push { push, .. }, Some(poison)) = (&job, self.server.poison)
                     && push.changes.iter().any(|change| change.key == poison)
                 {

@@ -137,6 +137,7 @@ impl World {
                 if let Some(view) = self.shown(at, schema, key)? {
                     self.devices[at].forms.insert(key, view);
                     self.oracles.ledger.taken_back.remove(&(at, key));
+                    self.oracles.ledger.written_behind.remove(&(at, key));
                 }
                 Ok(())
             }
@@ -219,6 +220,8 @@ impl World {
             Ok(()) => {
                 self.oracles.in_flight_stays(at, &in_flight, engine)?;
                 self.oracles.ledger.begin();
+                let behind = keys.iter().filter(|key| self.devices[at].forms.contains_key(key));
+                self.oracles.ledger.written_behind.extend(behind.map(|key| (at, *key)));
                 self.counts.edits += 1;
                 self.note(&format!("device {at} accepts an edit"), &[]);
                 self.drain(at)?;
@@ -311,11 +314,12 @@ impl World {
     /// The form of a row that was opened earlier and is used up now, where a person goes on from it.
     fn form(&mut self, at: usize, schema: &Schema, key: RowKey, from_form: bool) -> Result<Option<RowView>> {
         let form = if from_form { self.devices[at].forms.remove(&key) } else { None };
-        if let Some(form) = &form
-            && self.shown(at, schema, key)?.is_none_or(|now| now.values != form.values)
-        {
+        if let Some(form) = &form {
             // The form is older than what this store knows by now: it is right to be asked about one's own newer edits.
-            self.oracles.ledger.old_forms.insert((at, key));
+            let is_behind = self.oracles.ledger.written_behind.remove(&(at, key));
+            if is_behind || self.shown(at, schema, key)?.is_none_or(|now| now.values != form.values) {
+                self.oracles.ledger.old_forms.insert((at, key));
+            }
         }
         Ok(form)
     }

@@ -4,14 +4,15 @@
 mod tests;
 
 use crate::step::{Step, StepError};
-use crate::store::{AcknowledgedPush, StoreError};
+use crate::store::{AcknowledgedPush, FrozenPush, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_protocol::change::{Op, Refusal, Verdict};
 use tombolo_protocol::cursor::Advance;
-use tombolo_protocol::ids::{PushNo, RowKey, Section, Seq};
+use tombolo_protocol::hash::Digest;
+use tombolo_protocol::ids::{Mark, PushNo, RowKey, RowNo, Section, Seq};
 use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX, PROVISIONAL_ROUNDS_MAX, SETTLED_MAX};
 use tombolo_protocol::message::{CaughtUp, Delta, Outcome, WantedRow};
-use tombolo_protocol::outbox::{Entry, Pending, Review, Sent, SentBefore, expand_as_sent, settle, squash};
+use tombolo_protocol::outbox::{Entry, Pending, Review, Sent, SentBefore, expand_as_sent, expected, settle, squash};
 use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::{RowName, RowState};
 
@@ -36,7 +37,8 @@ impl Step<'_, '_> {
             self.put_rows(&outcome.rows.0)?;
             return Ok(Tally::default());
         };
-        let answered = self.answered_rows(outcome)?;
+        let mut answered = self.answered_rows(outcome)?;
+        self.add_expected(outcome, &push, &mut answered)?;
         self.put_rows(answered.iter().map(|(_, state)| state))?;
         let states: BTreeMap<RowKey, &RowState> =
             answered.iter().filter_map(|(key, state)| key.map(|key| (key, state))).collect();
@@ -85,6 +87,28 @@ impl Step<'_, '_> {
             answered.push((key, state));
         }
         Ok(answered)
+    }
+
+    /// The rows of which an outcome says that they are as expected. One whose ground is not here any more is asked for.
+    fn add_expected(
+        &mut self,
+        outcome: &Outcome,
+        push: &FrozenPush,
+        answered: &mut Vec<(Option<RowKey>, RowState)>,
+    ) -> Result<(), StepError> {
+        let mut created = outcome.first_created;
+        for place in outcome.as_expected.iter() {
+            let (key, _) = *push.rows.get(place).ok_or(StepError::Violation("a result for more changes than were sent"))?;
+            let sent = self.tables.entry(key)?.and_then(|entry| entry.sent).filter(|sent| sent.number == outcome.number);
+            let Sent { pending, .. } = sent.ok_or(StepError::Violation("a result for a row that was not sent"))?;
+            let mirror = self.tables.mirror(key)?.map(|held| held.row);
+            match expected(key, &pending, mirror.as_ref(), outcome.commit.seq, created) {
+                Some(state) => answered.push((Some(key), state)),
+                None => self.tables.put_want(WantedRow { table: key.table, name: RowName::Id(key.id, RowNo::default()) })?,
+            }
+            created.0 = created.0.saturating_add(u64::from(pending.op == Op::Create));
+        }
+        Ok(())
     }
 
     /// Settles what one row sent. Returns the change if it was accepted or agreed.
@@ -253,8 +277,8 @@ impl Step<'_, '_> {
         Ok(self.tables.entry(parent)?.and_then(|entry| entry.next).is_some_and(held_up).then_some(false))
     }
 
-    /// Applies a delta with its cursor (S2).
-    pub fn delta(&mut self, delta: &Delta) -> Result<(), StepError> {
+    /// Applies a delta, read from `snapshot`, with its cursor (S2).
+    pub fn delta(&mut self, delta: &Delta, snapshot: Mark) -> Result<(), StepError> {
         if self.cursors.scanned(delta.cursor) != Some(delta.from) && !planted(Planted::CursorBeforeRows) {
             return Err(StepError::Violation("a delta that does not start where this device stands"));
         }
@@ -269,33 +293,37 @@ impl Step<'_, '_> {
         {
             self.sweep(section.table, |of, held| of == Some(section) && held.refetch < fill.refetch)?;
         }
-        self.witness(delta.snapshot)?;
+        self.witness(snapshot)?;
         self.wake_waiting()?;
         Ok(())
     }
 
-    /// Compares digests where they can be compared (T26), and lets go of acknowledged pushes that a backup covers. Returns the
+    /// Compares the digests of the sections with the server's where they can be compared (T26), and lets go of acknowledged pushes that a backup covers. Returns the
     /// sections that differ.
-    pub fn caught_up(&mut self, caught_up: &CaughtUp) -> Result<Vec<Section>, StoreError> {
-        self.witness(caught_up.head)?;
-        let safe = if planted(Planted::BackupAssumed) { caught_up.head.seq } else { caught_up.safe };
+    pub fn caught_up(
+        &mut self,
+        caught_up: &CaughtUp,
+        head: Mark,
+        digests: &[(Section, Digest)],
+    ) -> Result<Vec<Section>, StoreError> {
+        self.witness(head)?;
+        let safe = if planted(Planted::BackupAssumed) { head.seq } else { caught_up.safe };
         let covered = self.tables.drop_acknowledged(safe)?;
         self.state.acknowledged_bytes = self.state.acknowledged_bytes.saturating_sub(covered);
         self.drop_old_copies()?;
         // What others did since the last answer may be what it lost its rounds to.
-        if caught_up.head.seq > self.state.result_seq && self.state.rounds_used_up {
+        if head.seq > self.state.result_seq && self.state.rounds_used_up {
             self.begin_rounds_again()?;
         }
-        if self.cursors.is_caught_up(caught_up.head.seq) {
+        if self.cursors.is_caught_up(head.seq) {
             self.state.caught_up_at_ms = self.now_ms;
         }
-        let comparable = self.cursors.main.complete == caught_up.head.seq
-            && self.state.result_seq <= caught_up.head.seq
-            && self.state.schema == caught_up.schema
-            && self.cursors.sections.len() == caught_up.digests.len();
+        let comparable = self.cursors.main.complete == head.seq
+            && self.state.result_seq <= head.seq
+            && self.state.schema == caught_up.schema;
         let mut differing = Vec::new();
         if comparable {
-            for (section, digest) in self.cursors.sections.iter().zip(&caught_up.digests) {
+            for (section, digest) in digests {
                 if self.digest(section)? != *digest {
                     differing.push(*section);
                 }

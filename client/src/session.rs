@@ -1,6 +1,7 @@
 //! What a session remembers about its link: who has heard what, and when. Pure; the engine moves it.
 
 use std::collections::BTreeSet;
+use tombolo_protocol::hash::Told;
 use tombolo_protocol::ids::PushNo;
 use tombolo_protocol::message::WantedRow;
 
@@ -61,6 +62,8 @@ pub(crate) struct Session {
     pub read_by_server: PushNo,
     /// Everything that the server had came once.
     pub caught_up: bool,
+    /// What the server said last, and does not say again.
+    pub told: Told,
     pub rate: RateMeter,
 }
 

@@ -254,6 +254,49 @@ impl VerdictRuns {
     }
 }
 
+/// Places in a push, ascending, as runs: how many are left out, how many follow each other, and so on.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct PlaceRuns(pub Vec<(u32, u32)>);
+
+impl PlaceRuns {
+    /// The runs of these places, which must ascend.
+    pub fn of(places: impl IntoIterator<Item = usize>) -> Self {
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        let mut end = 0;
+        for place in places {
+            let place = u32::try_from(place).unwrap_or(u32::MAX);
+            match runs.last_mut() {
+                Some((_, count)) if place == end => *count += 1,
+                _ => runs.push((place.saturating_sub(end), 1)),
+            }
+            end = place.saturating_add(1);
+        }
+        Self(runs)
+    }
+
+    /// Where the last run ends; saturating, so that a hostile count is only a wrong count.
+    pub fn end(&self) -> usize {
+        self.0
+            .iter()
+            .fold(0usize, |end, (skipped, count)| end.saturating_add(*skipped as usize).saturating_add(*count as usize))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The places, one by one. Check [`Self::end`] first where the runs came from a peer.
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        let starts = self.0.iter().scan(0, |end, (skipped, count)| {
+            let start = *end + *skipped as usize;
+            *end = start + *count as usize;
+            Some(start..*end)
+        });
+        starts.flatten()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,5 +341,15 @@ mod tests {
         let runs = VerdictRuns::of(verdicts.clone());
         assert_eq!(runs.0.len(), 3);
         assert_eq!(runs.iter().cloned().collect::<Vec<_>>(), verdicts);
+    }
+    #[test]
+    fn places_become_runs_and_come_back() {
+        for places in [vec![], vec![0, 1, 2], vec![3], vec![0, 2, 3, 249]] {
+            let runs = PlaceRuns::of(places.clone());
+            assert_eq!(runs.iter().collect::<Vec<_>>(), places);
+            assert_eq!(runs.end(), places.last().map_or(0, |last| last + 1));
+        }
+        assert_eq!(PlaceRuns::of([0, 2, 3]), PlaceRuns(vec![(0, 1), (1, 2)]));
+        assert_eq!(PlaceRuns(vec![(u32::MAX, u32::MAX); 3]).end(), 6 * u32::MAX as usize);
     }
 }

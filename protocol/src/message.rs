@@ -2,12 +2,14 @@
 //! golden bytes, and [`crate::version::PROTOCOL`] changes with them.
 
 use crate::batch::{ChangeBatch, RowBatch};
-use crate::change::VerdictRuns;
+use crate::change::{PlaceRuns, VerdictRuns};
 use crate::codec::{Decode, Encode};
 use crate::commit::Offer;
 use crate::cursor::{CursorName, Cursors};
 use crate::hash::Digest;
-use crate::ids::{DeviceId, FieldTag, Hash16, Mark, Position, PushNo, RowKey, Section, Seq, TableTag, Version, WorkspaceId};
+use crate::ids::{
+    DeviceId, FieldTag, Hash16, Mark, Position, PushNo, RowKey, RowNo, Section, Seq, TableTag, Version, WorkspaceId,
+};
 use crate::row::RowName;
 use crate::value::Value;
 
@@ -80,8 +82,8 @@ pub enum Down {
     },
     /// 6: the answer to a push; outside the credit window. Rows that it names and cannot hold came in [`Down::Rows`] ahead of it.
     Result {
-        /// Where its rows were read.
-        snapshot: Mark,
+        /// Where its rows were read; `None` where that is the outcome's commit.
+        snapshot: Option<Mark>,
         /// The outcome.
         outcome: Box<Outcome>,
         /// Who and when, for the stamps that the rows bring.
@@ -130,8 +132,8 @@ pub enum Down {
     Closed(CloseReason),
     /// 16: the answer to [`Up::WantRow`]; or rows of a result that one frame cannot hold, ahead of it.
     Rows {
-        /// Where they were read.
-        snapshot: Mark,
+        /// Where they were read; `None` where that is what the session named last.
+        snapshot: Option<Mark>,
         /// The rows that the client may see, whole.
         rows: RowBatch,
         /// All that were asked for: those not in `rows` are unknown.
@@ -243,7 +245,7 @@ pub struct Diverged {
 }
 
 /// What became of a push.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub struct Outcome {
     /// Its number.
     pub number: PushNo,
@@ -251,7 +253,12 @@ pub struct Outcome {
     pub commit: Mark,
     /// The verdicts, one for each of its changes; `None` when it was recorded as void.
     pub verdicts: Option<VerdictRuns>,
-    /// The rows that it names, complete as of the snapshot, under present rights (P5); and the other rows of clashes.
+    /// The accepted changes whose rows are just what the client expects: it may see them, and nobody else changed them since the
+    /// base that the push named, before or after it. They are not in `rows`; [`crate::outbox::expected`] says what they are.
+    pub as_expected: PlaceRuns,
+    /// The row number of the first create in `as_expected`; those of the others follow it. Zero where there is none.
+    pub first_created: RowNo,
+    /// The other rows that it names, complete as of the snapshot, under present rights (P5); and the other rows of clashes.
     pub rows: RowBatch,
 }
 
@@ -266,8 +273,8 @@ pub struct Delta {
     pub to: Position,
     /// The scan reached the end of the snapshot: the new `complete`.
     pub complete: Option<Seq>,
-    /// Where the rows were read.
-    pub snapshot: Mark,
+    /// Where the rows were read; `None` where that is what the session named last ([`crate::hash::Told`]).
+    pub snapshot: Option<Mark>,
     /// The rows.
     pub rows: RowBatch,
     /// Who and when.
@@ -277,14 +284,17 @@ pub struct Delta {
 /// The head is reached.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct CaughtUp {
-    /// The head.
-    pub head: Mark,
+    /// The head; `None` where that is the snapshot that the session named last.
+    pub head: Option<Mark>,
     /// The seq covered by a completed backup.
     pub safe: Seq,
     /// Seq of the present schema.
     pub schema: Seq,
-    /// The digest of each section that the main cursor serves, in the order of the sections.
-    pub digests: Vec<Digest>,
+    /// How many sections the main cursor serves.
+    pub sections: u32,
+    /// Digests of those sections, by their places in the order of the sections, ascending: those that are not what this session
+    /// said last ([`crate::hash::Told`]).
+    pub digests: Vec<(u32, Digest)>,
 }
 
 /// Who made the commits that stamps name, and when: each once a message.

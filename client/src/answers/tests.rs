@@ -39,7 +39,7 @@ fn site(id: u8) -> RowKey {
 }
 
 fn acknowledge(step: &mut Step<'_, '_>, number: u64) {
-    let outcome = Outcome { number: PushNo(number), commit: mark(number), verdicts: None, rows: Default::default() };
+    let outcome = Outcome { number: PushNo(number), commit: mark(number), ..Outcome::default() };
     step.keep_acknowledged(&outcome, vec![(site(1), Pending::new(Op::Delete, Seq(0), 0))]).unwrap();
 }
 
@@ -72,13 +72,13 @@ fn the_bytes_of_acknowledged_pushes_are_counted_and_the_oldest_go() {
     assert_eq!(kept(&store), [1, 2, 3, 4, 5]);
     step(&store, 0, false, |step| step.bound_acknowledged(three).unwrap());
     assert_eq!(kept(&store), [3, 4, 5]);
-    step(&store, 0, false, |step| step.caught_up(&caught_up(4)).map(drop).unwrap());
+    step(&store, 0, false, |step| step.caught_up(&caught_up(4), mark(4), &[]).map(drop).unwrap());
     step(&store, 0, false, |step| step.take_lost(Seq(4)).map(drop).unwrap());
     assert_eq!(store.read().unwrap().sync_state().unwrap().acknowledged_bytes, 0);
 }
 
 fn caught_up(seq: u64) -> CaughtUp {
-    CaughtUp { head: mark(seq), safe: Seq(seq), schema: Seq(0), digests: Vec::new() }
+    CaughtUp { head: None, safe: Seq(seq), schema: Seq(0), sections: 0, digests: Vec::new() }
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_mirror_set_aside_is_kept_for_its_days_by_clocks_that_agree() {
     };
     step(&store, 0, false, |step| step.tables.put_recovery(1, &copy).unwrap());
     let copies = |at_days: i64, agree: bool| {
-        step(&store, at_days * DAY_MS, agree, |step| step.caught_up(&caught_up(1)).map(drop).unwrap());
+        step(&store, at_days * DAY_MS, agree, |step| step.caught_up(&caught_up(1), mark(1), &[]).map(drop).unwrap());
         store.read().unwrap().recovery_copies().unwrap().len()
     };
     // Whatever clock the device had when it was set aside, its days begin here.
@@ -182,9 +182,9 @@ fn what_was_tried_too_often_in_vain_is_tried_again_when_the_servers_state_is_a_n
         (step.state.rounds_used_up, step.state.result_seq) = (true, Seq(9));
         let rounds = |step: &Step<'_, '_>| step.tables.entry(site(1)).unwrap().unwrap().next.unwrap().rounds;
         // The head is the own commit that was in vain: trying again would go on for ever.
-        step.caught_up(&caught_up(9)).unwrap();
+        step.caught_up(&caught_up(9), mark(9), &[]).unwrap();
         assert!(rounds(step) > PROVISIONAL_ROUNDS_MAX);
-        step.caught_up(&caught_up(10)).unwrap();
+        step.caught_up(&caught_up(10), mark(10), &[]).unwrap();
         assert_eq!(rounds(step), 0);
     });
 }

@@ -138,7 +138,7 @@ fn welcome() -> Down {
 }
 
 fn caught_up() -> Down {
-    Down::CaughtUp(Box::new(CaughtUp { head: head(), safe: Seq(0), schema: Seq(1), digests: Vec::new() }))
+    Down::CaughtUp(Box::new(CaughtUp { head: None, safe: Seq(0), schema: Seq(1), sections: 0, digests: Vec::new() }))
 }
 
 fn sync(client: &Client) -> Result<SyncDone, SyncError> {

@@ -46,9 +46,11 @@ impl Engine {
                 self.hangup = Some(Hangup::Stay);
             }
             Down::Result { snapshot, outcome, authors } => {
+                let snapshot = self.snapshot(snapshot.or(Some(outcome.commit)))?;
                 self.answered(snapshot, &[*outcome], &authors, now_ms, |_| Ok(()))?;
             }
             Down::Delta(delta) => {
+                let snapshot = self.snapshot(delta.snapshot)?;
                 self.session.rate.delta(frame.len(), now_ms);
                 if planted(Planted::CursorBeforeRows) {
                     let advance = Advance { name: delta.cursor, to: delta.to, complete: delta.complete };
@@ -57,10 +59,10 @@ impl Engine {
                         Ok(())
                     })?;
                 }
-                self.step(now_ms, |step| step.delta(&delta))?;
+                self.step(now_ms, |step| step.delta(&delta, snapshot))?;
                 self.count_pulled();
                 self.send(&Up::AckDelta);
-                self.events.push_back(Event::Progress { scanned: delta.to.seq, head: delta.snapshot.seq });
+                self.events.push_back(Event::Progress { scanned: delta.to.seq, head: snapshot.seq });
             }
             Down::CaughtUp(caught_up) => self.caught_up(&caught_up, now_ms)?,
             Down::Sections { head, sections } => {
@@ -77,6 +79,7 @@ impl Engine {
             }
             Down::Closed(reason) => self.closed(reason),
             Down::Rows { snapshot, rows, asked, authors } => {
+                let snapshot = self.snapshot(snapshot)?;
                 self.step(now_ms, |step| {
                     step.keep_authors(&authors)?;
                     for want in &asked {
@@ -97,6 +100,11 @@ impl Engine {
         self.go_on(now_ms)
     }
 
+    /// The snapshot of a message, which does not say it where it is that of the message before.
+    fn snapshot(&mut self, said: Option<Mark>) -> Result<Mark, StepError> {
+        self.session.told.hear_snapshot(said).ok_or(StepError::Violation("rows of no snapshot"))
+    }
+
     /// Another workspace answers at the address: remembered until a person decides, or the right one is back (H2).
     pub(crate) fn met_other_server(&mut self, workspace: WorkspaceId) -> Result<(), StoreError> {
         self.write_state(|state| state.other_server = Some(workspace))
@@ -111,6 +119,7 @@ impl Engine {
 
     fn welcome(&mut self, welcome: Welcome, now_ms: i64) -> Result<(), StepError> {
         self.session.welcomed(welcome.server_ms, now_ms);
+        self.session.told.hear_snapshot(Some(welcome.snapshot));
         let listed = welcome.sections.map(|sections| sections.into_iter().collect::<BTreeSet<Section>>());
         self.answered(welcome.snapshot, &welcome.outcomes, &welcome.authors, now_ms, |step| {
             let named = step.cursors.sections.iter().chain(step.cursors.fills.keys());
@@ -260,10 +269,16 @@ impl Engine {
 
     fn caught_up(&mut self, caught_up: &CaughtUp, now_ms: i64) -> Result<(), StepError> {
         self.session.asked_caught_up = false;
+        // Both sides make the same moves on the same messages.
+        if usize::try_from(caught_up.sections) != Ok(self.cursors.sections.len()) {
+            return Err(StepError::Violation("digests of other sections than this device holds"));
+        }
+        let head = self.snapshot(caught_up.head)?;
+        let digests = self.session.told.hear(&self.cursors.sections, &caught_up.digests);
         let rate = self.session.rate.rate().unwrap_or(self.rate);
         let differing = self.step(now_ms, |step| {
             step.tables.set_rate(rate)?;
-            Ok(step.caught_up(caught_up)?)
+            Ok(step.caught_up(caught_up, head, &digests)?)
         })?;
         self.rate = rate;
         self.session.caught_up = true;
@@ -276,10 +291,10 @@ impl Engine {
                 return Ok(());
             }
         }
-        if self.cursors.is_caught_up(caught_up.head.seq) {
-            self.events.push_back(Event::CaughtUp { head: caught_up.head.seq });
+        if self.cursors.is_caught_up(head.seq) {
+            self.events.push_back(Event::CaughtUp { head: head.seq });
             if let Some(sync) = &mut self.sync {
-                sync.caught_up = Some(caught_up.head);
+                sync.caught_up = Some(head);
             }
         }
         Ok(())

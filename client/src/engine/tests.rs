@@ -71,8 +71,8 @@ fn create(engine: &mut Engine, name: &str) {
 /// The answer to a push of one change, without its row.
 fn accepted(number: PushNo) -> Down {
     let verdicts = Some(VerdictRuns::of([Verdict::Accepted { merged: false }]));
-    let outcome = Outcome { number, commit: mark(6), verdicts, rows: RowBatch::default() };
-    Down::Result { snapshot: mark(6), outcome: Box::new(outcome), authors: Authors::default() }
+    let outcome = Outcome { number, commit: mark(6), verdicts, ..Outcome::default() };
+    Down::Result { snapshot: None, outcome: Box::new(outcome), authors: Authors::default() }
 }
 
 fn key() -> RowKey {
@@ -102,8 +102,10 @@ fn t37_the_witness_is_the_snapshot_that_a_results_rows_were_read_from() {
         commit: mark(6),
         verdicts: Some(VerdictRuns::of([Verdict::Accepted { merged: false }])),
         rows: RowBatch(vec![row.since_base(Seq(0))]),
+        ..Outcome::default()
     };
-    hears(&mut engine, Down::Result { snapshot: mark(9), outcome: Box::new(outcome), authors: Authors::default() }).unwrap();
+    hears(&mut engine, Down::Result { snapshot: Some(mark(9)), outcome: Box::new(outcome), authors: Authors::default() })
+        .unwrap();
     assert_eq!(engine.state().witness, mark(9));
     assert_eq!(engine.store().read().unwrap().all_frozen().unwrap(), Vec::new());
 }
@@ -120,7 +122,7 @@ fn a_delta_that_starts_elsewhere_is_a_breach_and_changes_nothing() {
         from: Position::end_of(Seq(3)),
         to: Position::end_of(Seq(5)),
         complete: Some(Seq(5)),
-        snapshot: mark(5),
+        snapshot: Some(mark(5)),
         rows: RowBatch::default(),
         authors: Authors::default(),
     };
@@ -179,7 +181,7 @@ fn the_rate_of_the_link_is_measured_and_said_in_the_next_hello() {
             from,
             to,
             complete: None,
-            snapshot: mark(5),
+            snapshot: Some(mark(5)),
             rows: RowBatch(vec![row.since_base(Seq(0))]),
             authors: Authors::default(),
         };
@@ -189,7 +191,7 @@ fn the_rate_of_the_link_is_measured_and_said_in_the_next_hello() {
         bytes += if n == 1 { 0 } else { frame.len() as u32 };
         from = to;
     }
-    let caught_up = CaughtUp { head: mark(5), safe: Seq(0), schema: Seq(2), digests: Vec::new() };
+    let caught_up = CaughtUp { head: None, safe: Seq(0), schema: Seq(2), sections: 0, digests: Vec::new() };
     engine.handle_frame(&encode_down(&Down::CaughtUp(Box::new(caught_up))), 9_000).unwrap();
     assert!(bytes > 16 * 1024, "{bytes}");
     assert_eq!(rate(&mut engine), bytes / 4);
@@ -241,8 +243,8 @@ fn a_login_under_another_device_id_ends_the_session_and_asks_what_became_of_what
     engine.logged_in(account(&engine, third), None).unwrap();
     let mut engine = Engine::open(engine.store, 2).unwrap();
     assert_eq!(hello(&mut engine), (first, 1));
-    let Down::Result { snapshot, outcome, authors } = accepted(PushNo(1)) else { panic!() };
-    let copied = Copied { snapshot, last: (PushNo(1), Hash16::default()), outcomes: vec![*outcome], authors };
+    let Down::Result { outcome, authors, .. } = accepted(PushNo(1)) else { panic!() };
+    let copied = Copied { snapshot: mark(6), last: (PushNo(1), Hash16::default()), outcomes: vec![*outcome], authors };
     hears(&mut engine, Down::Copy(Box::new(copied))).unwrap();
     assert_eq!(engine.poll_hangup(), Some(Hangup::Reconnect));
     let events: Vec<_> = std::iter::from_fn(|| engine.poll_event()).collect();
@@ -291,7 +293,7 @@ fn after_another_server_answered_nothing_is_sent_before_the_right_one_did_also_i
 
 #[test]
 fn rows_before_welcome_are_a_breach() {
-    let rows = Down::Rows { snapshot: mark(5), rows: RowBatch::default(), asked: Vec::new(), authors: Authors::default() };
+    let rows = Down::Rows { snapshot: None, rows: RowBatch::default(), asked: Vec::new(), authors: Authors::default() };
     let sections = Down::Sections { head: Seq(5), sections: vec![SITES] };
     for message in [rows, sections, accepted(PushNo(1))] {
         let mut engine = engine();
@@ -387,7 +389,7 @@ fn t26_a_digest_of_a_head_behind_an_own_result_is_not_compared() {
         from: engine.cursors().scanned(CursorName::Fill(SITES)).unwrap(),
         to: Position::end_of(Seq(5)),
         complete: Some(Seq(5)),
-        snapshot: mark(5),
+        snapshot: Some(mark(5)),
         rows: RowBatch::default(),
         authors: Authors::default(),
     };
@@ -395,7 +397,7 @@ fn t26_a_digest_of_a_head_behind_an_own_result_is_not_compared() {
     // The digest of rows that this device does not have: alarming only where the mirror is not ahead of it.
     for (result, is_alarm) in [(6, false), (5, true)] {
         engine.write_state(|state| state.result_seq = Seq(result)).unwrap();
-        let caught_up = CaughtUp { head: mark(5), safe: Seq(0), schema: Seq(2), digests: vec![Digest([7; 16])] };
+        let caught_up = CaughtUp { head: None, safe: Seq(0), schema: Seq(2), sections: 1, digests: vec![(0, Digest([7; 16]))] };
         hears(&mut engine, Down::CaughtUp(Box::new(caught_up))).unwrap();
         let events: Vec<Event> = std::iter::from_fn(|| engine.poll_event()).collect();
         assert_eq!(events.iter().any(|event| matches!(event, Event::DigestMismatch { .. })), is_alarm, "{events:?}");

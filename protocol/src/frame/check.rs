@@ -1,14 +1,14 @@
 //! What the parser cannot see: how long collections and texts may be, and orders that the receiver relies on. Batches check
 //! themselves ([`crate::columns`]).
 
-use crate::change::VerdictRuns;
+use crate::change::{PlaceRuns, Verdict, VerdictRuns};
 use crate::error::DecodeError;
 use crate::ids::Section;
 use crate::limits::{
     COMMON_PAIRS_MAX, FIELDS_MAX, HISTORY_ENTRIES_MAX, NAME_BYTES_MAX, PUSH_CHANGES_MAX, PUSH_WINDOW_MAX, SCHEMA_BYTES_MAX,
     SECTIONS_MAX, WANT_ROWS_MAX,
 };
-use crate::message::{Authors, CloseReason, Down, Hello, History, HistoryEntry, Outcome, Up};
+use crate::message::{Authors, CaughtUp, CloseReason, Down, Hello, History, HistoryEntry, Outcome, Up};
 
 /// Bytes of a token, and of the words that go with a violation.
 const WORDS_BYTES_MAX: usize = 1024;
@@ -59,7 +59,7 @@ pub(super) fn down(message: &Down) -> Result<(), DecodeError> {
             check_authors(authors)
         }
         Down::Delta(delta) => check_authors(&delta.authors),
-        Down::CaughtUp(caught_up) => within("digests", caught_up.digests.len(), SECTIONS_MAX),
+        Down::CaughtUp(caught_up) => check_caught_up(caught_up),
         Down::Sections { sections, .. } => check_sections(sections),
         Down::Schema { text, .. } => within("bytes of a schema", text.len(), SCHEMA_BYTES_MAX),
         Down::History(history) => check_history(history),
@@ -100,10 +100,32 @@ fn check_outcomes(outcomes: &[Outcome]) -> Result<(), DecodeError> {
 }
 
 fn check_outcome(outcome: &Outcome) -> Result<(), DecodeError> {
-    let Some(verdicts) = &outcome.verdicts else { return Ok(()) };
+    let Some(verdicts) = &outcome.verdicts else { return check_expected(&outcome.as_expected, &[]) };
     within("verdicts", verdicts.len(), PUSH_CHANGES_MAX)?;
     let VerdictRuns(runs) = verdicts;
-    canonical(runs.iter().all(|(_, count)| *count > 0) && runs.is_sorted_by(|one, next| one.0 != next.0))
+    canonical(runs.iter().all(|(_, count)| *count > 0) && runs.is_sorted_by(|one, next| one.0 != next.0))?;
+    check_expected(&outcome.as_expected, &verdicts.iter().collect::<Vec<_>>())
+}
+
+/// Only of what was accepted is known what the client expects.
+fn check_expected(expected: &PlaceRuns, verdicts: &[&Verdict]) -> Result<(), DecodeError> {
+    within("places in a push", expected.end(), verdicts.len())?;
+    let PlaceRuns(runs) = expected;
+    canonical(runs.iter().all(|(_, count)| *count > 0) && runs.iter().skip(1).all(|(skipped, _)| *skipped > 0))?;
+    let accepted = |place: usize| matches!(verdicts[place], Verdict::Accepted { .. });
+    if !expected.iter().all(accepted) {
+        return Err(DecodeError::Malformed("a change that is as expected and was not accepted".into()));
+    }
+    Ok(())
+}
+
+fn check_caught_up(caught_up: &CaughtUp) -> Result<(), DecodeError> {
+    let sections = usize::try_from(caught_up.sections).unwrap_or(usize::MAX);
+    within("sections", sections, SECTIONS_MAX)?;
+    if caught_up.digests.iter().any(|(place, _)| *place >= caught_up.sections) {
+        return Err(DecodeError::Malformed("a digest of no section".into()));
+    }
+    canonical(caught_up.digests.is_sorted_by(|(one, _), (next, _)| one < next))
 }
 
 fn check_authors(authors: &Authors) -> Result<(), DecodeError> {

@@ -2,10 +2,11 @@
 
 use super::golden::samples_of_hello;
 use super::*;
-use crate::change::{Verdict, VerdictRuns};
+use crate::change::{PlaceRuns, Verdict, VerdictRuns};
+use crate::hash::Digest;
 use crate::ids::{Hash16, Mark, PushNo, Section, Seq, TableTag};
 use crate::limits::{COMMON_PAIRS_MAX, PUSH_CHANGES_MAX, PUSH_WINDOW_MAX, SCHEMA_BYTES_MAX, SECTIONS_MAX, WANT_ROWS_MAX};
-use crate::message::{Author, Authors, Outcome, WantedRow};
+use crate::message::{Author, Authors, CaughtUp, Outcome, WantedRow};
 use crate::row::RowName;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -154,8 +155,8 @@ fn sections(count: u16) -> Down {
 
 fn result(runs: Vec<(Verdict, u32)>, authors: Authors) -> Down {
     let verdicts = Some(VerdictRuns(runs));
-    let outcome = Outcome { number: PushNo(1), commit: Mark::default(), verdicts, rows: Default::default() };
-    Down::Result { snapshot: Mark::default(), outcome: Box::new(outcome), authors }
+    let outcome = Outcome { number: PushNo(1), verdicts, ..Outcome::default() };
+    Down::Result { snapshot: None, outcome: Box::new(outcome), authors }
 }
 
 #[test]
@@ -227,4 +228,40 @@ proptest! {
         let _ = decode_up(&frame);
         let _ = decode_down(&frame);
     }
+}
+
+fn as_expected(runs: &[(u32, u32)]) -> Result<Down, DecodeError> {
+    let verdicts = VerdictRuns(vec![(Verdict::Accepted { merged: true }, 3), (Verdict::Conflict, 1)]);
+    let as_expected = PlaceRuns(runs.to_vec());
+    let outcome = Outcome { verdicts: Some(verdicts), as_expected, ..Outcome::default() };
+    decode_down(&encode_down(&Down::Result { snapshot: None, outcome: Box::new(outcome), authors: Authors::default() }))
+}
+
+#[test]
+fn only_accepted_changes_of_the_push_are_as_expected_and_their_places_have_one_form() {
+    for runs in [&[][..], &[(0, 3)], &[(1, 2)], &[(0, 1), (1, 1)]] {
+        assert!(as_expected(runs).is_ok(), "{runs:?}");
+    }
+    malformed(as_expected(&[(2, 2)]), "was not accepted");
+    for runs in [&[(0, 5)][..], &[(u32::MAX, u32::MAX), (1, 1)], &[(7, 0)]] {
+        assert!(matches!(as_expected(runs), Err(DecodeError::TooLarge { what: "places in a push", .. })), "{runs:?}");
+    }
+    for runs in [&[(0, 0)][..], &[(0, 1), (0, 1)], &[(0, 1), (1, 0)]] {
+        assert_eq!(as_expected(runs), Err(DecodeError::NotCanonical), "{runs:?}");
+    }
+}
+
+#[test]
+fn digests_are_of_sections_that_there_are_and_ascend() {
+    let caught_up = |sections: u32, places: &[u32]| {
+        let digests = places.iter().map(|place| (*place, Digest::default())).collect();
+        let caught_up = CaughtUp { head: None, safe: Seq(0), schema: Seq(0), sections, digests };
+        decode_down(&encode_down(&Down::CaughtUp(Box::new(caught_up))))
+    };
+    assert!(caught_up(3, &[0, 2]).is_ok() && caught_up(SECTIONS_MAX as u32, &[]).is_ok());
+    malformed(caught_up(3, &[3]), "a digest of no section");
+    assert_eq!(caught_up(3, &[1, 1]), Err(DecodeError::NotCanonical));
+    assert_eq!(caught_up(3, &[2, 1]), Err(DecodeError::NotCanonical));
+    let too_many = caught_up(SECTIONS_MAX as u32 + 1, &[]);
+    assert!(matches!(too_many, Err(DecodeError::TooLarge { what: "sections", .. })), "{too_many:?}");
 }

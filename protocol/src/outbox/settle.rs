@@ -2,9 +2,9 @@
 
 use super::{Entry, Pending, Review, SentBefore, squash};
 use crate::change::{Op, Refusal, Verdict};
-use crate::ids::{FieldTag, Generation, Seq};
+use crate::ids::{FieldTag, Generation, RowKey, RowNo, Seq, Version};
 use crate::planted::{Planted, planted};
-use crate::row::{FieldState, Row, RowState};
+use crate::row::{FieldState, Row, RowName, RowState, StateKind};
 use crate::schema::Table;
 use crate::value::Value;
 use serde::{Deserialize, Serialize};
@@ -138,5 +138,95 @@ pub fn expand_as_sent(state: &mut RowState, sent: &Pending, mirror: Option<&Row>
         {
             state.fields.insert(place, FieldState { field: *field, stamp: seq, value: edit.value.clone() });
         }
+    }
+}
+
+/// What a row is that an answer does not name because it is just what the client expects: what the mirror holds, with the change
+/// that was accepted as commit `seq`. `created` is the number of a row that the change made.
+///
+/// `None` where the mirror does not hold what the change was made on (any more): then the row must be asked for.
+pub fn expected(key: RowKey, sent: &Pending, mirror: Option<&Row>, seq: Seq, created: RowNo) -> Option<RowState> {
+    // A delta was quicker than the answer, and may have brought what is newer still.
+    if let Some(row) = mirror.filter(|row| row.seq >= seq) {
+        return Some(row.since_base(Seq(0)));
+    }
+    let mut state = match (sent.op, mirror) {
+        (Op::Create, None) => RowState {
+            table: key.table,
+            name: RowName::Id(key.id, created),
+            kind: StateKind::Live,
+            whole: true,
+            as_sent: true,
+            seq,
+            version: Version(1),
+            since: seq,
+            fields: Vec::new(),
+        },
+        // To a row that is there, a restore is an update.
+        (Op::Update | Op::Restore | Op::Delete, Some(row)) if row.is_live() => RowState {
+            table: key.table,
+            name: RowName::No(row.no),
+            kind: if sent.op == Op::Delete { StateKind::Deleted } else { StateKind::Live },
+            whole: false,
+            as_sent: true,
+            seq,
+            version: Version(row.version.0.saturating_add(1)),
+            since: row.since,
+            fields: Vec::new(),
+        },
+        _ => return None,
+    };
+    expand_as_sent(&mut state, sent, mirror, seq);
+    Some(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::{Applied, apply};
+    use crate::testing::{key, live_row};
+
+    const NAME: FieldTag = FieldTag(1);
+    const NOTES: FieldTag = FieldTag(4);
+
+    fn sent(op: Op, fields: &[(FieldTag, &str)]) -> Pending {
+        let edit = |value: &str| super::super::Edit { value: Value::text(value), base_value: None, base: Seq(5) };
+        let fields = fields.iter().map(|(field, value)| (*field, edit(value))).collect();
+        Pending { fields, ..Pending::new(op, Seq(5), 0) }
+    }
+
+    fn after(sent: &Pending, mirror: Option<&Row>) -> Applied {
+        apply(key(), mirror, &expected(key(), sent, mirror, Seq(9), RowNo(77)).expect("the mirror has what it was made on"))
+    }
+
+    #[test]
+    fn an_expected_row_is_what_was_held_with_what_was_sent() {
+        let held = live_row(&[(NAME, Value::text("a"), 5), (NOTES, Value::text("n"), 5)]);
+        let Applied::Store(row) = after(&sent(Op::Update, &[(NAME, "b"), (NOTES, "n")]), Some(&held)) else { panic!() };
+        assert_eq!((row.seq, row.version, row.no), (Seq(9), Version(held.version.0 + 1), held.no));
+        assert_eq!((row.value(NAME), row.stamp(NAME)), (&Value::text("b"), Seq(9)));
+        assert_eq!(row.stamp(NOTES), Seq(5), "what was set to what it is did not change");
+        assert_eq!(after(&sent(Op::Restore, &[(NAME, "b")]), Some(&held)), Applied::Store(row), "it was not deleted");
+        let Applied::Store(gone) = after(&sent(Op::Delete, &[]), Some(&held)) else { panic!() };
+        assert_eq!((gone.is_live(), &gone.fields), (false, &held.fields), "a tombstone keeps the last values (C5)");
+        let Applied::Store(made) = after(&sent(Op::Create, &[(NAME, "b")]), None) else { panic!() };
+        assert_eq!((made.no, made.version, made.since, made.fields.len()), (RowNo(77), Version(1), Seq(9), 1));
+    }
+
+    #[test]
+    fn an_expected_row_that_a_delta_brought_first_stays_as_it_is() {
+        let newer = Row { seq: Seq(9), ..live_row(&[(NAME, Value::text("b"), 9)]) };
+        assert_eq!(after(&sent(Op::Update, &[(NAME, "b")]), Some(&newer)), Applied::Unchanged);
+    }
+
+    #[test]
+    fn an_expected_row_whose_ground_is_gone_is_asked_for() {
+        let held = live_row(&[(NAME, Value::text("a"), 5)]);
+        let gone = Row { life: crate::row::Life::Deleted, ..held.clone() };
+        let update = sent(Op::Update, &[(NAME, "b")]);
+        assert_eq!(expected(key(), &update, None, Seq(9), RowNo(0)), None);
+        assert_eq!(expected(key(), &update, Some(&gone), Seq(9), RowNo(0)), None);
+        assert_eq!(expected(key(), &sent(Op::Restore, &[]), Some(&gone), Seq(9), RowNo(0)), None);
+        assert_eq!(expected(key(), &sent(Op::Create, &[]), Some(&held), Seq(9), RowNo(77)), None);
     }
 }

@@ -21,10 +21,12 @@ use tombolo_protocol::limits::FRAME_WIRE_BYTES_MAX;
 use tombolo_protocol::message::Hello;
 use tombolo_protocol::version::{HELLO_HEADER, SUBPROTOCOL};
 
-/// The buffer that every socket has at once; the default would be 128 KiB.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// The buffer that every socket has at once, and grows for a larger frame; the default would be 128 KiB.
+const READ_BUFFER_BYTES: usize = 1024;
+/// Frames that together are longer are written without waiting for the flush.
+const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 /// Frames are flushed by the writing task; more than two full ones never wait below it.
-const WRITE_BUFFER_BYTES_MAX: usize = 2 * FRAME_WIRE_BYTES_MAX + READ_BUFFER_BYTES;
+const WRITE_BUFFER_BYTES_MAX: usize = 2 * FRAME_WIRE_BYTES_MAX + WRITE_BUFFER_BYTES;
 
 const LANDING: &str = "This is a Tombolo server. It has no pages to look at: point the Tombolo app, \
                        or `tombolo login URL --user NAME --password-stdin`, at this address.\n";
@@ -93,7 +95,7 @@ async fn sync(
     let upgrade = upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(FRAME_WIRE_BYTES_MAX)
         .max_frame_size(FRAME_WIRE_BYTES_MAX);
@@ -111,7 +113,7 @@ async fn sync(
     if login::identify(&app.hub, &headers).await? != identity {
         return Err(HttpFailure::busy("The login of this device changed at this moment. Try again."));
     }
-    let connection = Connection {
+    let connection = Box::new(Connection {
         hub: app.hub,
         place,
         heard,
@@ -120,7 +122,7 @@ async fn sync(
         hello: hello(&headers),
         limits: app.limits,
         reads: app.reads,
-    };
+    });
     peer.is_known_now();
     let busy = app.busy;
     Ok(upgrade.on_upgrade(move |socket| async move {
@@ -130,10 +132,10 @@ async fn sync(
 }
 
 /// Hello, where the request carries it.
-fn hello(headers: &HeaderMap) -> Option<Result<Hello, DecodeError>> {
+fn hello(headers: &HeaderMap) -> Option<Result<Box<Hello>, DecodeError>> {
     let value = headers.get(HELLO_HEADER)?;
     Some(match value.to_str() {
-        Ok(text) => frame::hello_from_header(text),
+        Ok(text) => frame::hello_from_header(text).map(Box::new),
         Err(_) => Err(DecodeError::Malformed("not base64url".to_owned())),
     })
 }

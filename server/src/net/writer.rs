@@ -38,8 +38,8 @@ pub(crate) struct Asked {
     pub(crate) reply_to: ReplyTo,
 }
 
-/// What a session hears of its job.
-pub(crate) type Answer = Result<Reply, Defect>;
+/// What a session hears of its job; boxed, since a channel has room for many at once.
+pub(crate) type Answer = Box<Result<Reply, Defect>>;
 
 /// The job met a defect of this program, and took others with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +57,7 @@ impl ReplyTo {
     fn answer(self, reply: Reply) {
         match self {
             // A session that is gone finds the recorded outcome at its next connection.
-            Self::Session(session) => drop(session.try_send(Ok(reply))),
+            Self::Session(session) => drop(session.try_send(Box::new(Ok(reply)))),
             Self::Caller(caller) => drop(caller.send(Ok(reply))),
         }
     }
@@ -65,7 +65,7 @@ impl ReplyTo {
     /// Told before the news of the trouble, so that this is what ends the session (P6).
     fn blame(&self) {
         if let Self::Session(session) = self {
-            drop(session.try_send(Err(Defect)));
+            drop(session.try_send(Box::new(Err(Defect))));
         }
     }
 

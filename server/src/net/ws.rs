@@ -47,43 +47,42 @@ pub(crate) struct Connection {
     pub(crate) peer: Arc<Peer>,
     pub(crate) identity: Identity,
     /// Hello as the upgrade request had it, if it did.
-    pub(crate) hello: Option<Result<Hello, DecodeError>>,
+    pub(crate) hello: Option<Result<Box<Hello>, DecodeError>>,
     pub(crate) limits: Arc<Limits>,
     /// Store reads at the same time, over all sessions.
     pub(crate) reads: Arc<Semaphore>,
 }
 
-/// Runs a session until it ends.
-pub(crate) async fn run(socket: WebSocket, connection: Connection) {
+/// Runs a session until it ends. What thousands of idle sessions have at once is boxed where it is large and rarely used.
+pub(crate) async fn run(socket: WebSocket, connection: Box<Connection>) {
     let (sink, stream) = socket.split();
     let (frames, queue) = mpsc::channel(FRAMES_MAX);
     let last_word = frames.clone();
     let mut writer = tokio::spawn(write(sink, queue));
-    let hub = connection.hub.clone();
-    let place = connection.place;
-    let Heard { replaced, mut shut_out } = connection.heard;
+    let Connection { hub, place, heard, peer, identity, hello, limits, reads } = *connection;
+    let Heard { replaced, mut shut_out } = heard;
     let clock = SteadyClock::start();
-    let shut_out_after = connection.limits.shut_out_after;
+    let shut_out_after = limits.shut_out_after;
     let (replies, answers) = mpsc::channel(PUSH_WINDOW_MAX + 1);
     // Before the first read, so that no news after it is missed.
     let mut inbox = Inbox { answers, replaced, head: hub.head(), health: hub.health() };
     if !matches!(*inbox.health.borrow_and_update(), Health::Serving(_)) {
         inbox.health.mark_changed();
     }
-    let driver = Driver {
-        session: Some(Session::new(SessionConfig::default(), place.id, connection.identity, clock.now_ms())),
+    let driver = Box::new(Driver {
+        session: Some(Session::new(SessionConfig::default(), place.id, identity, clock.now_ms())),
         clock,
         frames,
         replies,
         under_way: 0,
         issued: VecDeque::new(),
-        identity: connection.identity,
-        peer: connection.peer,
-        limits: connection.limits,
-        reads: connection.reads,
-        hub: connection.hub,
-    };
-    let mut driven = tokio::spawn(driver.run(connection.hello, stream, inbox));
+        identity,
+        peer,
+        limits,
+        reads,
+        hub,
+    });
+    let mut driven = tokio::spawn(driver.run(hello, stream, inbox));
     let whole = async {
         match (&mut driven).await {
             Ok(stream) => {
@@ -119,8 +118,8 @@ async fn linger(mut stream: SplitStream<WebSocket>, writer: &mut JoinHandle<()>)
     }
 }
 
-fn closing(code: CloseCode) -> Message {
-    Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::default() }))
+fn closing(code: CloseCode) -> Box<Message> {
+    Box::new(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::default() })))
 }
 
 /// Ends when a device that was revoked had its time to be told so: a peer that takes no bytes must not hold a session open.
@@ -132,11 +131,11 @@ async fn overdue(shut_out: &mut watch::Receiver<bool>, after: Duration) {
 }
 
 /// Writes frames in order, many with one flush where many wait.
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receiver<Message>) {
+async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receiver<Box<Message>>) {
     while let Some(message) = queue.recv().await {
-        let mut sent = sink.feed(message).await;
+        let mut sent = sink.feed(*message).await;
         while let (Ok(()), Ok(message)) = (&sent, queue.try_recv()) {
-            sent = sink.feed(message).await;
+            sent = sink.feed(*message).await;
         }
         if sent.is_err() || sink.flush().await.is_err() {
             return;
@@ -160,7 +159,7 @@ struct Driver {
     /// Away only while a blocking thread serves it.
     session: Option<Session>,
     clock: SteadyClock,
-    frames: mpsc::Sender<Message>,
+    frames: mpsc::Sender<Box<Message>>,
     replies: mpsc::Sender<Answer>,
     /// Jobs whose replies are awaited; no more than `replies` holds.
     under_way: usize,
@@ -176,14 +175,14 @@ struct Driver {
 impl Driver {
     /// Gives the stream back, for what the peer still sends.
     async fn run(
-        mut self,
-        hello: Option<Result<Hello, DecodeError>>,
+        mut self: Box<Self>,
+        hello: Option<Result<Box<Hello>, DecodeError>>,
         mut stream: SplitStream<WebSocket>,
         inbox: Inbox,
     ) -> SplitStream<WebSocket> {
         let begun = match hello {
-            Some(Ok(hello)) => self.hear(Up::Hello(Box::new(hello))).await,
-            Some(Err(error)) => self.refuse(format!("Hello cannot be read: {error}")).await,
+            Some(Ok(hello)) => Box::pin(self.hear(Up::Hello(hello))).await,
+            Some(Err(error)) => Box::pin(self.refuse(format!("Hello cannot be read: {error}"))).await,
             None => Ok(()),
         };
         if begun.is_ok() {
@@ -261,7 +260,7 @@ impl Driver {
 
     async fn answer(&mut self, answer: Answer) -> Result<(), Over> {
         self.under_way -= 1;
-        match answer {
+        match *answer {
             Err(Defect) => self.session().handle_defect(TROUBLE_AFTER_MS),
             Ok(Reply::Push(reply)) => self.session().handle_reply(reply),
             Ok(Reply::Token(Ok(device))) => {
@@ -349,7 +348,7 @@ impl Driver {
     }
 
     async fn send(&self, down: &Down) -> Result<(), Over> {
-        self.frames.send(Message::Binary(frame::encode_down(down).into())).await.map_err(|_| Over)
+        self.frames.send(Box::new(Message::Binary(frame::encode_down(down).into()))).await.map_err(|_| Over)
     }
 
     /// Lets the machine read from a new snapshot, and makes its frames, on a blocking thread.
@@ -378,7 +377,7 @@ impl Driver {
         self.session = Some(session);
         for ready in ready {
             match ready {
-                Ready::Frame(frame) => self.frames.send(Message::Binary(frame)).await.map_err(|_| Over)?,
+                Ready::Frame(frame) => self.frames.send(Box::new(Message::Binary(frame))).await.map_err(|_| Over)?,
                 Ready::Other(output) => self.put_out(output).await?,
             }
         }

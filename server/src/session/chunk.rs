@@ -139,7 +139,7 @@ impl Session {
             from,
             to: scanned.to,
             complete: scanned.complete,
-            snapshot: snapshot.head(),
+            snapshot: live.told.tell_snapshot(snapshot.head()),
             rows: RowBatch(scanned.rows),
             authors,
         };

@@ -7,8 +7,9 @@ use crate::access::Rights;
 use crate::feed::Load;
 use crate::snapshot::{AuthorList, Snapshot};
 use crate::store::StoreError;
+use tombolo_protocol::change::PlaceRuns;
 use tombolo_protocol::cursor::Cursors;
-use tombolo_protocol::ids::{Mark, Position, PushNo, Seq};
+use tombolo_protocol::ids::{Mark, Position, PushNo, RowNo, Seq};
 use tombolo_protocol::message::{Authors, CloseReason, Copied, Diverged, Down, Hello, Outcome, Welcome};
 use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::version::{PROTOCOL, PROTOCOL_LOWEST, agree};
@@ -132,12 +133,13 @@ impl Session {
             server_ms: now_ms,
             snapshot: snapshot.head(),
             last: snapshot.last_push(hello.device)?,
-            authors: authors(&outcomes, snapshot)?,
+            authors: AuthorList::of_outcomes(&outcomes).read(snapshot)?,
             outcomes,
             sections: (listed != named).then(|| listed.iter().copied().collect()),
         };
         self.send(Down::Welcome(Box::new(welcome)));
         let mut live = Live::new(&self.config, *hello, answered, snapshot);
+        live.told.tell_snapshot(snapshot.head());
         live.relist(listed, snapshot.head().seq);
         self.phase = Phase::Live(Box::new(live));
         Ok(())
@@ -149,7 +151,7 @@ impl Session {
         Ok(Copied {
             snapshot: snapshot.head(),
             last: snapshot.last_push(hello.device)?,
-            authors: authors(&outcomes, snapshot)?,
+            authors: AuthorList::of_outcomes(&outcomes).read(snapshot)?,
             outcomes,
         })
     }
@@ -198,7 +200,10 @@ impl Session {
         // Without rows: they would be of a history and a schema that the client does not have yet, and every section is filled
         // anew (H3, H7).
         let mut outcomes = self.outcomes(hello, &rights, snapshot, Surplus::WithoutRows)?;
-        outcomes.iter_mut().for_each(|outcome| outcome.rows.0.clear());
+        for outcome in &mut outcomes {
+            outcome.rows.0.clear();
+            (outcome.as_expected, outcome.first_created) = (PlaceRuns::default(), RowNo(0));
+        }
         let diverged = Diverged {
             common,
             snapshot: snapshot.head(),
@@ -228,10 +233,6 @@ impl Surplus {
             Self::WithoutRows => most / 2,
         }
     }
-}
-
-fn authors(outcomes: &[Outcome], snapshot: &Snapshot) -> Result<Authors, StoreError> {
-    AuthorList::of(outcomes.iter().flat_map(|outcome| &outcome.rows.0)).read(snapshot)
 }
 
 /// Whether cursors stand within the log. The witness covers them; what is above was made up.

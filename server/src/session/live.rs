@@ -7,6 +7,7 @@ use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use std::collections::{BTreeSet, VecDeque};
 use tombolo_protocol::cursor::Cursors;
+use tombolo_protocol::hash::Told;
 use tombolo_protocol::ids::{Position, PushNo, RowKey, Section, Seq};
 use tombolo_protocol::message::{CaughtUp, Down, Hello, Up};
 use tombolo_protocol::planted::{Planted, planted};
@@ -28,6 +29,8 @@ pub(super) struct Live {
     /// The main stream has nothing to send up to here, although the client's cursor is further back (S9). A section joins at the
     /// head of a snapshot, so never behind this.
     pub(super) quiet: Position,
+    /// What was said last, and need not be said again.
+    pub(super) told: Told,
     /// Chunks that are under way.
     pub(super) chunks: Chunks,
     /// There may be more to send as soon as there is credit.
@@ -59,6 +62,7 @@ impl Live {
             more: true,
             poked: false,
             owes_caught_up: true,
+            told: Told::default(),
             submitted: 0,
             recorded: VecDeque::new(),
             is_copy: false,
@@ -153,7 +157,9 @@ impl Session {
             }
             let outcome = snapshot.outcome(rights, self.identity.device, number)?;
             let outcome = outcome.ok_or_else(|| StoreError::damaged(format!("push {number} is answered but not recorded")))?;
-            wire::result(outcome, snapshot, self.config.chunk_bytes_max)?.into_iter().for_each(|message| self.send(message));
+            wire::result(outcome, snapshot, &mut live.told, self.config.chunk_bytes_max)?
+                .into_iter()
+                .for_each(|message| self.send(message));
             live.answered = number;
         }
         Ok(())
@@ -192,7 +198,7 @@ impl Session {
             },
             Up::Void { number, hash } => self.submit(live, wire::void_job(self.identity, number, hash)),
             Up::WantRow { rows } => {
-                for message in wire::wanted_rows(&rows, rights, snapshot, self.config.chunk_bytes_max)? {
+                for message in wire::wanted_rows(&rows, rights, snapshot, &mut live.told, self.config.chunk_bytes_max)? {
                     self.send(message);
                 }
             }
@@ -223,10 +229,12 @@ impl Session {
             return Ok(());
         }
         live.owes_caught_up = false;
-        let sections = &live.cursors.sections;
-        let digests = sections.iter().map(|section| snapshot.digest(section)).collect::<Result<_, _>>()?;
-        let safe = snapshot.safe()?;
-        self.send(Down::CaughtUp(Box::new(CaughtUp { head, safe, schema: snapshot.schema_seq(), digests })));
+        let digests = live.cursors.sections.iter().map(|section| Ok((*section, snapshot.digest(section)?)));
+        let digests = digests.collect::<Result<Vec<_>, StoreError>>()?;
+        let sections = u32::try_from(digests.len()).unwrap_or(u32::MAX);
+        let (safe, schema) = (snapshot.safe()?, snapshot.schema_seq());
+        let (head, digests) = (live.told.tell_snapshot(head), live.told.tell(digests));
+        self.send(Down::CaughtUp(Box::new(CaughtUp { head, safe, schema, sections, digests })));
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use tombolo_protocol::batch::{RowBatch, WireChange};
 use tombolo_protocol::change::{Change, Push};
 use tombolo_protocol::codec;
+use tombolo_protocol::hash::Told;
 use tombolo_protocol::ids::{Hash16, PushNo, RowKey, Seq, TableTag};
 use tombolo_protocol::limits::{CHUNK_BYTES_MAX, PUSH_BYTES_REFUSED, PUSH_CHANGES_MAX};
 use tombolo_protocol::message::{Down, History, Outcome, PushMessage, WantedRow};
@@ -88,6 +89,7 @@ pub(super) fn wanted_rows(
     wanted: &[WantedRow],
     rights: &Rights,
     snapshot: &Snapshot,
+    told: &mut Told,
     most: usize,
 ) -> Result<Vec<Down>, StoreError> {
     let mut messages = Vec::new();
@@ -98,11 +100,11 @@ pub(super) fn wanted_rows(
         if let Some(row) = row
             && let Some(full) = part.add(row.since_base(Seq(0)), most)
         {
-            messages.push(full.message(snapshot)?);
+            messages.push(full.message(snapshot, told)?);
         }
         part.asked.push(*want);
     }
-    messages.push(part.message(snapshot)?);
+    messages.push(part.message(snapshot, told)?);
     Ok(messages)
 }
 
@@ -126,9 +128,10 @@ impl Part {
         full
     }
 
-    fn message(self, snapshot: &Snapshot) -> Result<Down, StoreError> {
+    fn message(self, snapshot: &Snapshot, told: &mut Told) -> Result<Down, StoreError> {
         let authors = AuthorList::of(&self.rows).read(snapshot)?;
-        Ok(Down::Rows { snapshot: snapshot.head(), rows: RowBatch(self.rows), asked: self.asked, authors })
+        let snapshot = told.tell_snapshot(snapshot.head());
+        Ok(Down::Rows { snapshot, rows: RowBatch(self.rows), asked: self.asked, authors })
     }
 }
 
@@ -139,7 +142,7 @@ pub(super) fn verdict_bytes(outcome: &Outcome) -> usize {
 
 /// The messages of a result. What one frame cannot hold goes ahead of it: the rows whole, so that they stand for themselves
 /// until the result settles the entries, in which it does not name them (P5).
-pub(super) fn result(outcome: Outcome, snapshot: &Snapshot, most: usize) -> Result<Vec<Down>, StoreError> {
+pub(super) fn result(outcome: Outcome, snapshot: &Snapshot, told: &mut Told, most: usize) -> Result<Vec<Down>, StoreError> {
     let mut load = Load::default();
     load.reserve(verdict_bytes(&outcome));
     let mut messages = Vec::new();
@@ -152,15 +155,17 @@ pub(super) fn result(outcome: Outcome, snapshot: &Snapshot, most: usize) -> Resu
             continue;
         }
         if let Some(full) = ahead.add(whole(row, snapshot)?, most) {
-            messages.push(full.message(snapshot)?);
+            messages.push(full.message(snapshot, told)?);
         }
     }
     if !ahead.rows.is_empty() {
-        messages.push(ahead.message(snapshot)?);
+        messages.push(ahead.message(snapshot, told)?);
     }
-    let authors = AuthorList::of(&staying).read(snapshot)?;
     let outcome = Box::new(Outcome { rows: RowBatch(staying), ..outcome });
-    messages.push(Down::Result { snapshot: snapshot.head(), outcome, authors });
+    let authors = AuthorList::of_outcomes([&*outcome]).read(snapshot)?;
+    told.tell_snapshot(snapshot.head());
+    let snapshot = Some(snapshot.head()).filter(|head| *head != outcome.commit);
+    messages.push(Down::Result { snapshot, outcome, authors });
     Ok(messages)
 }
 

@@ -6,7 +6,7 @@ use crate::store::StoreError;
 use crate::store::read::Read;
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_protocol::ids::{Seq, UserId};
-use tombolo_protocol::message::{Author, Authors};
+use tombolo_protocol::message::{Author, Authors, Outcome};
 use tombolo_protocol::row::RowState;
 
 /// What people read where no user made a commit.
@@ -19,6 +19,15 @@ impl AuthorList {
     /// The commits that these rows name.
     pub fn of<'r>(rows: impl IntoIterator<Item = &'r RowState>) -> Self {
         Self(rows.into_iter().flat_map(commits_of).collect())
+    }
+
+    /// The commits that these outcomes name: those of their rows, and their own where rows are as expected.
+    pub fn of_outcomes<'o>(outcomes: impl IntoIterator<Item = &'o Outcome>) -> Self {
+        let named = |outcome: &'o Outcome| {
+            let own = Some(outcome.commit.seq).filter(|_| !outcome.as_expected.is_empty());
+            outcome.rows.0.iter().flat_map(commits_of).chain(own)
+        };
+        Self(outcomes.into_iter().flat_map(named).collect())
     }
 
     /// Names and times.

@@ -7,9 +7,9 @@ use crate::store::read::Read;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tombolo_protocol::batch::RowBatch;
-use tombolo_protocol::change::{Effect, Op, Verdict, VerdictRuns};
+use tombolo_protocol::change::{Effect, Op, PlaceRuns, Verdict, VerdictRuns};
 use tombolo_protocol::commit::{CommitBody, PushRecord};
-use tombolo_protocol::ids::{DeviceId, Mark, PushNo, RowId, RowKey, Seq};
+use tombolo_protocol::ids::{DeviceId, Mark, PushNo, RowId, RowKey, RowNo, Seq, Version};
 use tombolo_protocol::message::Outcome;
 use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::{Row, RowState, StateKind};
@@ -29,34 +29,58 @@ impl Snapshot {
         let hash = self.hash_at(seq)?;
         let commit = Mark { seq, hash: hash.ok_or_else(|| StoreError::damaged(format!("commit {seq} has no mark")))? };
         if record.void {
-            return Ok(Some(Outcome { number, commit, verdicts: None, rows: RowBatch::default() }));
+            return Ok(Some(Outcome { number, commit, ..Outcome::default() }));
         }
-        let rows = self.outcome_rows(rights, seq, &record)?;
-        Ok(Some(Outcome { number, commit, verdicts: Some(told(&record, rights, self)?), rows: RowBatch(rows) }))
+        let verdicts = Some(told(&record, rights, self)?);
+        let OutcomeRows { as_expected, first_created, rows, .. } = self.outcome_rows(rights, seq, &record)?;
+        let as_expected = PlaceRuns::of(as_expected);
+        Ok(Some(Outcome { number, commit, verdicts, as_expected, first_created, rows: RowBatch(rows) }))
     }
 
-    /// Every row that the push names, complete from its recorded base, and the other rows of clashes whole.
-    fn outcome_rows(&self, rights: &Rights, seq: Seq, record: &PushRecord) -> Result<Vec<RowState>, StoreError> {
+    /// Every row that the push names, complete from its recorded base, unless it is as the client expects; and the other rows of
+    /// clashes whole.
+    fn outcome_rows(&self, rights: &Rights, seq: Seq, record: &PushRecord) -> Result<OutcomeRows, StoreError> {
         let schema = self.schema_at(seq)?;
         let effects: BTreeMap<RowKey, &Effect> = record.effects.iter().map(|effect| (effect.key, effect)).collect();
-        let mut rows = Vec::new();
+        let mut told = OutcomeRows::default();
         let mut named: BTreeSet<RowKey> = record.rows.iter().map(|row| row.key).collect();
-        for (recorded, verdict) in record.rows.iter().zip(record.verdicts.iter()) {
+        for (place, (recorded, verdict)) in record.rows.iter().zip(record.verdicts.iter()).enumerate() {
             if let Some(row) = self.visible(rights, &recorded.key)? {
                 let mut state = row.since_base(recorded.view_base);
+                let mut as_expected = false;
                 if let Some(effect) = effects.get(&recorded.key) {
                     leave_out_sent(&mut state, effect, seq, &schema);
+                    as_expected = self.is_expected(&row, &state, effect.op, recorded.view_base, seq)?;
                 }
-                rows.push(state);
+                told.add(place, &row, state, as_expected);
             }
             if let Some(other) = rival(verdict, recorded.key)
                 && named.insert(other)
                 && let Some(row) = self.visible(rights, &other)?
             {
-                rows.push(row.since_base(Seq(0)));
+                told.rows.push(row.since_base(Seq(0)));
             }
         }
-        Ok(rows)
+        Ok(told)
+    }
+
+    /// Whether a client that holds a row as it was at `base` can tell what it is now: commit `seq`, which is its own change, is all
+    /// that happened to it since. `state` is what else there would be to say.
+    fn is_expected(&self, row: &Row, state: &RowState, op: Op, base: Seq, seq: Seq) -> Result<bool, StoreError> {
+        let is_held = base > Seq(0) && row.since <= base;
+        Ok(row.seq == seq
+            && match op {
+                Op::Create => row.is_live() && row.version == Version(1) && state.fields.is_empty(),
+                Op::Update => row.is_live() && is_held && self.is_only_change(row, base, seq)?,
+                Op::Delete => !row.is_live() && is_held && self.is_only_change(row, base, seq)?,
+                Op::Restore | Op::Decide => false,
+            })
+    }
+
+    fn is_only_change(&self, row: &Row, base: Seq, seq: Seq) -> Result<bool, StoreError> {
+        let mut changes = self.tables.history.range((row.no.0, base.0.saturating_add(1))..=(row.no.0, u64::MAX))?;
+        let first = changes.next().transpose()?.map(|(key, _)| key.value().1);
+        Ok(first == Some(seq.0) && changes.next().is_none())
     }
 
     /// A row, if this user may see it now.
@@ -65,6 +89,34 @@ impl Snapshot {
     /// [`StoreError`].
     pub fn visible(&self, rights: &Rights, key: &RowKey) -> Result<Option<Row>, StoreError> {
         Ok(self.tables.row(key)?.filter(|row| planted(Planted::ResultWithoutRights) || rights.may_see(&self.schema, row)))
+    }
+}
+
+/// What an outcome says of rows.
+#[derive(Default)]
+struct OutcomeRows {
+    as_expected: Vec<usize>,
+    first_created: RowNo,
+    creates: u64,
+    rows: Vec<RowState>,
+}
+
+impl OutcomeRows {
+    /// The number of an expected create follows that of the one before; where it does not, the row is told.
+    fn add(&mut self, place: usize, row: &Row, state: RowState, as_expected: bool) {
+        let creates = state.since == state.seq;
+        if as_expected && creates {
+            if self.creates == 0 {
+                self.first_created = row.no;
+            }
+            if row.no.0 == self.first_created.0 + self.creates {
+                self.creates += 1;
+                return self.as_expected.push(place);
+            }
+        } else if as_expected {
+            return self.as_expected.push(place);
+        }
+        self.rows.push(state);
     }
 }
 

@@ -196,11 +196,9 @@ impl Peer {
         loop {
             match peer.receive().await? {
                 Down::Schema { seq, .. } => peer.schema = seq,
+                Down::Welcome(welcome) => peer.head = welcome.snapshot,
                 Down::Delta(_) => peer.send(&Up::AckDelta).await?,
-                Down::CaughtUp(caught_up) => {
-                    peer.head = caught_up.head;
-                    return Ok(peer);
-                }
+                Down::CaughtUp(_) => return Ok(peer),
                 _ => {}
             }
         }

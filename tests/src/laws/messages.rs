@@ -3,7 +3,7 @@
 use super::Choices;
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_client::protocol::batch::{ChangeBatch, RowBatch, WireChange};
-use tombolo_client::protocol::change::{FieldChange, LostValue, Op, Refusal, Verdict, VerdictRuns};
+use tombolo_client::protocol::change::{FieldChange, LostValue, Op, PlaceRuns, Refusal, Verdict, VerdictRuns};
 use tombolo_client::protocol::commit::Offer;
 use tombolo_client::protocol::cursor::{Cursor, CursorName, Cursors, Fill};
 use tombolo_client::protocol::hash::Digest;
@@ -11,6 +11,7 @@ use tombolo_client::protocol::ids::{
     DeviceId, FieldTag, Hash16, Mark, Position, PushNo, RowId, RowKey, RowNo, ScopeKey, Section, Seq, TableTag, Version,
     WorkspaceId,
 };
+use tombolo_client::protocol::limits::SECTIONS_MAX;
 use tombolo_client::protocol::message::{
     Author, Authors, CaughtUp, CloseReason, Copied, Delta, Diverged, Down, Hello, History, HistoryEntry, HistoryField, Outcome,
     PushMessage, Up, WantedRow, Welcome,
@@ -192,7 +193,11 @@ pub(super) fn verdicts(c: &mut Choices<'_>) -> Vec<Verdict> {
 
 fn outcome(c: &mut Choices<'_>) -> Outcome {
     let verdicts = c.maybe(|c| VerdictRuns::of(verdicts(c)));
-    Outcome { number: PushNo(c.number()), commit: mark(c), verdicts, rows: rows(c) }
+    let accepted = verdicts.iter().flat_map(VerdictRuns::iter).enumerate();
+    let accepted = accepted.filter(|(_, verdict)| matches!(verdict, Verdict::Accepted { .. })).map(|(place, _)| place);
+    let as_expected = PlaceRuns::of(accepted.filter(|_| c.chance(50)).collect::<Vec<_>>());
+    let first_created = RowNo(c.number());
+    Outcome { number: PushNo(c.number()), commit: mark(c), verdicts, as_expected, first_created, rows: rows(c) }
 }
 
 fn authors(c: &mut Choices<'_>) -> Authors {
@@ -280,11 +285,15 @@ pub(super) fn down(c: &mut Choices<'_>, number: usize) -> Down {
         3 => Down::WhichCommon,
         4 => Down::Diverged(Box::new(diverged(c))),
         5 => Down::OtherServer { workspace: WorkspaceId::from_bytes(c.sixteen()) },
-        6 => Down::Result { snapshot: mark(c), outcome: Box::new(outcome(c)), authors: authors(c) },
+        6 => Down::Result { snapshot: c.maybe(mark), outcome: Box::new(outcome(c)), authors: authors(c) },
         7 => Down::Delta(Box::new(delta(c))),
         8 => {
-            let digests = c.several(3, |c| Digest(c.sixteen()));
-            Down::CaughtUp(Box::new(CaughtUp { head: mark(c), safe: seq(c), schema: seq(c), digests }))
+            let sections = c.below(SECTIONS_MAX) as u32;
+            let digests = c.several(3, |c| (c.below(SECTIONS_MAX) as u32, Digest(c.sixteen())));
+            let digests: BTreeMap<_, _> = digests.into_iter().filter(|(place, _)| *place < sections).collect();
+            let (safe, schema) = (seq(c), seq(c));
+            let digests = digests.into_iter().collect();
+            Down::CaughtUp(Box::new(CaughtUp { head: c.maybe(mark), safe, schema, sections, digests }))
         }
         9 => Down::Sections { head: seq(c), sections: sections(c) },
         10 => Down::Schema { seq: seq(c), text: text(c) },
@@ -293,7 +302,7 @@ pub(super) fn down(c: &mut Choices<'_>, number: usize) -> Down {
         13 => Down::Pong { nonce: c.number() as u32 },
         14 => Down::Restarting { after_ms: c.number() as u32, window_ms: c.number() as u32 },
         15 => Down::Closed(close_reason(c)),
-        _ => Down::Rows { snapshot: mark(c), rows: rows(c), asked: c.several(3, wanted), authors: authors(c) },
+        _ => Down::Rows { snapshot: c.maybe(mark), rows: rows(c), asked: c.several(3, wanted), authors: authors(c) },
     }
 }
 
@@ -321,7 +330,7 @@ fn delta(c: &mut Choices<'_>) -> Delta {
         from: position(c),
         to: position(c),
         complete: c.maybe(seq),
-        snapshot: mark(c),
+        snapshot: c.maybe(mark),
         rows: rows(c),
         authors: authors(c),
     }

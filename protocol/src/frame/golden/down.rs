@@ -2,7 +2,7 @@
 
 use super::{Sample, hash, id, key, mark, sample, section, up};
 use crate::batch::RowBatch;
-use crate::change::{Op, Refusal, Verdict, VerdictRuns};
+use crate::change::{Op, PlaceRuns, Refusal, Verdict, VerdictRuns};
 use crate::commit::Offer;
 use crate::cursor::CursorName;
 use crate::hash::Digest;
@@ -25,6 +25,7 @@ pub(super) fn samples() -> Vec<Sample<Down>> {
         sample("other_server", "", Down::OtherServer { workspace: WorkspaceId::from_bytes([0xBB; 16]) }),
         sample("result", "as it was sent", result(as_sent(), vec![(Verdict::Accepted { merged: false }, 1)])),
         sample("result_of_many_verdicts", "each verdict once", result(clash_rows(), verdicts())),
+        sample("result_as_expected", "all accepted, all but one as expected, seen from the next commit", expected()),
         sample("result_void", "recorded as void", void()),
         sample("caught_up", "two digests", Down::CaughtUp(Box::new(caught_up()))),
         sample("sections", "after a grant", Down::Sections { head: Seq(300), sections: sections() }),
@@ -79,7 +80,7 @@ fn delta(rows: Vec<RowState>) -> Delta {
         from: Position::end_of(Seq(260)),
         to: if rows.len() > 5 { Position { seq: Seq(261), ordinal: 39 } } else { Position::end_of(Seq(261)) },
         complete: (rows.len() <= 5).then_some(Seq(261)),
-        snapshot: mark(261),
+        snapshot: if rows.is_empty() { None } else { Some(mark(261)) },
         rows: RowBatch(rows),
         authors,
     }
@@ -155,16 +156,34 @@ fn of_kinds() -> Vec<RowState> {
 }
 
 fn outcome(rows: Vec<RowState>, runs: Vec<(Verdict, u32)>) -> Outcome {
-    Outcome { number: PushNo(6), commit: mark(261), verdicts: Some(VerdictRuns(runs)), rows: RowBatch(rows) }
+    Outcome {
+        number: PushNo(6),
+        commit: mark(261),
+        verdicts: Some(VerdictRuns(runs)),
+        rows: RowBatch(rows),
+        ..Outcome::default()
+    }
+}
+
+fn expected_outcome() -> Outcome {
+    let as_expected = PlaceRuns::of((0..247).chain([248, 249]));
+    let first_created = RowNo(70_000);
+    Outcome { as_expected, first_created, ..outcome(Vec::new(), vec![(Verdict::Accepted { merged: false }, 250)]) }
+}
+
+fn expected() -> Down {
+    let commits = vec![Author { seq: Seq(261), name: 0, at_ms: 1_760_000_500_000 }];
+    let authors = Authors { names: vec!["joseph".into()], commits };
+    Down::Result { snapshot: Some(mark(262)), outcome: Box::new(expected_outcome()), authors }
 }
 
 fn result(rows: Vec<RowState>, runs: Vec<(Verdict, u32)>) -> Down {
-    Down::Result { snapshot: mark(261), outcome: Box::new(outcome(rows, runs)), authors: authors() }
+    Down::Result { snapshot: None, outcome: Box::new(outcome(rows, runs)), authors: authors() }
 }
 
 fn void() -> Down {
     let outcome = Outcome { verdicts: None, ..outcome(Vec::new(), Vec::new()) };
-    Down::Result { snapshot: mark(261), outcome: Box::new(outcome), authors: Authors::default() }
+    Down::Result { snapshot: None, outcome: Box::new(outcome), authors: Authors::default() }
 }
 
 fn as_sent() -> Vec<RowState> {
@@ -225,7 +244,8 @@ fn diverged() -> Diverged {
 }
 
 fn caught_up() -> CaughtUp {
-    CaughtUp { head: mark(261), safe: Seq(200), schema: Seq(2), digests: vec![Digest([1; 16]), Digest([2; 16])] }
+    let digests = vec![(0, Digest([1; 16])), (2, Digest([2; 16]))];
+    CaughtUp { head: Some(mark(261)), safe: Seq(200), schema: Seq(2), sections: 4, digests }
 }
 
 fn history() -> History {
@@ -252,5 +272,5 @@ fn history() -> History {
 }
 
 fn rows() -> Down {
-    Down::Rows { snapshot: mark(261), rows: RowBatch(vec![patient(9)]), asked: up::wanted(), authors: authors() }
+    Down::Rows { snapshot: Some(mark(261)), rows: RowBatch(vec![patient(9)]), asked: up::wanted(), authors: authors() }
 }

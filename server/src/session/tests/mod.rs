@@ -1,4 +1,5 @@
 mod bulk;
+mod expected;
 mod identity;
 mod peer;
 mod pull;

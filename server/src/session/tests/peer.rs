@@ -5,13 +5,13 @@ use crate::testing::{SITE, WORKSPACE, World, identity};
 use crate::workspace::Reply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tombolo_protocol::batch::{ChangeBatch, WireChange};
-use tombolo_protocol::change::{Change, Push};
+use tombolo_protocol::change::{Change, Op, Push};
 use tombolo_protocol::cursor::{Advance, Cursors};
 use tombolo_protocol::frame::{decode_down, decode_up, encode_down, encode_up};
-use tombolo_protocol::hash::Digest;
+use tombolo_protocol::hash::{Digest, Told};
 use tombolo_protocol::ids::{DeviceId, Hash16, Mark, PushNo, RowKey, RowNo, Section, Seq, UserId};
 use tombolo_protocol::message::{CloseReason, Delta, Down, Hello, Outcome, PushMessage, Up};
-use tombolo_protocol::outbox::{Edit, Pending, expand_as_sent};
+use tombolo_protocol::outbox::{Edit, Pending, expand_as_sent, expected};
 use tombolo_protocol::row::{Applied, Row, RowName, RowState, apply};
 use tombolo_protocol::schema::Schema;
 
@@ -52,6 +52,8 @@ pub(super) struct Peer {
     connection: u32,
     pub(super) acknowledges: bool,
     pub(super) closed: bool,
+    /// What the session said last.
+    told: Told,
 }
 
 impl Peer {
@@ -84,6 +86,7 @@ impl Peer {
             connection: 0,
             acknowledges: true,
             closed: false,
+            told: Told::default(),
         }
     }
 
@@ -113,6 +116,7 @@ impl Peer {
 
     pub(super) fn connect_with(&mut self, hello: Hello) {
         self.down.clear();
+        self.told = Told::default();
         self.closed = false;
         let identity = identity(self.kept.device, self.kept.user);
         let id = SessionId(u64::from(self.connection) * 1000 + self.process);
@@ -270,12 +274,12 @@ impl Peer {
                 let own = self.kept.cursors.sections.iter().chain(self.kept.cursors.fills.keys()).copied().collect();
                 let listed = welcome.sections.clone().map_or(own, |sections| sections.into_iter().collect());
                 self.relist(&listed, welcome.snapshot.seq);
-                self.see(welcome.snapshot);
+                self.see(Some(welcome.snapshot));
             }
             Down::Sections { head, sections } => self.relist(&sections.iter().copied().collect(), *head),
             Down::Result { snapshot, outcome, .. } => {
                 self.settle_outcome(outcome);
-                self.see(*snapshot);
+                self.see(snapshot.or(Some(outcome.commit)));
             }
             Down::Delta(delta) => self.apply_delta(delta),
             Down::Rows { snapshot, rows, asked, .. } => {
@@ -287,10 +291,16 @@ impl Peer {
                 rows.0.iter().for_each(|state| self.put(state));
                 self.see(*snapshot);
             }
-            Down::CaughtUp(caught_up) => self.compare(caught_up.head, &caught_up.digests),
+            Down::CaughtUp(caught_up) => {
+                assert_eq!(caught_up.sections as usize, self.kept.cursors.sections.len());
+                self.see(caught_up.head);
+                let digests = self.told.hear(&self.kept.cursors.sections, &caught_up.digests);
+                let head = self.told.hear_snapshot(None).unwrap();
+                self.compare(head, &digests);
+            }
             Down::Copy(copied) => {
                 copied.outcomes.iter().for_each(|outcome| self.settle_outcome(outcome));
-                self.see(copied.snapshot);
+                self.see(Some(copied.snapshot));
             }
             _ => {}
         }
@@ -340,19 +350,21 @@ impl Peer {
             let mut state = state.clone();
             let key = self.key_of(&state);
             if let Some(change) = push.changes.iter().find(|change| Some(change.key) == key) {
-                let mut pending = Pending::new(change.op, change.row_base, 0);
-                for field in &change.fields {
-                    let edit = Edit { value: field.value.clone(), base_value: None, base: field.base };
-                    pending.fields.insert(field.field, edit);
-                }
                 let mirror = self.kept.mirror.get(&change.key).map(|(row, _)| row.clone());
-                expand_as_sent(&mut state, &pending, mirror.as_ref(), outcome.commit.seq);
+                expand_as_sent(&mut state, &pending(change), mirror.as_ref(), outcome.commit.seq);
             }
             self.put(&state);
         }
+        let mut created = outcome.first_created;
+        for change in outcome.as_expected.iter().map(|place| &push.changes[place]) {
+            let mirror = self.kept.mirror.get(&change.key).map(|(row, _)| row.clone());
+            let state = expected(change.key, &pending(change), mirror.as_ref(), outcome.commit.seq, created);
+            self.put(&state.expect("the mirror holds what the change was made on"));
+            created.0 += u64::from(change.op == Op::Create);
+        }
         self.kept.applied = (push.number, push.hash);
         self.kept.result_seq = self.kept.result_seq.max(outcome.commit.seq);
-        self.see(outcome.commit);
+        self.kept.pairs.push(outcome.commit);
     }
 
     fn key_of(&self, state: &RowState) -> Option<RowKey> {
@@ -394,20 +406,21 @@ impl Peer {
         }
     }
 
-    fn see(&mut self, mark: Mark) {
+    /// The snapshot of a message, as it says it.
+    fn see(&mut self, said: Option<Mark>) {
+        let mark = self.told.hear_snapshot(said).expect("a snapshot was said");
         if mark.seq >= self.kept.witness.seq {
             self.kept.witness = mark;
         }
         self.kept.pairs.push(mark);
     }
 
-    fn compare(&self, head: Mark, digests: &[Digest]) {
+    fn compare(&self, head: Mark, digests: &[(Section, Digest)]) {
         let cursors = &self.kept.cursors;
         if cursors.main.complete != head.seq || self.kept.result_seq > head.seq {
             return;
         }
-        assert_eq!(cursors.sections.len(), digests.len());
-        for (section, digest) in cursors.sections.iter().zip(digests) {
+        for (section, digest) in digests {
             let rows = self.kept.mirror.values().filter(|(row, _)| self.section(row) == Some(*section));
             let own = rows.fold(Digest::default(), |sum, (row, _)| sum.plus(row));
             assert_eq!(own, *digest, "{section:?}");
@@ -450,4 +463,10 @@ impl Peer {
             _ => None,
         })
     }
+}
+
+fn pending(change: &Change) -> Pending {
+    let edit = |base, value| Edit { value, base_value: None, base };
+    let fields = change.fields.iter().map(|field| (field.field, edit(field.base, field.value.clone())));
+    Pending { fields: fields.collect(), ..Pending::new(change.op, change.row_base, 0) }
 }

@@ -143,13 +143,16 @@ fn a_base_above_the_log_is_a_violation() {
 
 #[test]
 fn what_was_sent_is_not_sent_back() {
-    let (mut world, mut registry, _) = start();
+    let (mut world, mut registry, mut other) = start();
+    let base = world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]).0;
     let mut peer = Peer::new(&mut world, 1, NORTHERN);
     peer.sync(&mut world, &mut registry);
-    peer.freeze(vec![create_patient(1, "own", NORTH)]);
+    world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, NOTES, "theirs")]);
+    let change = based(update(key(PATIENTS, 1), base, PHONE, "mine"), &peer);
+    peer.freeze(vec![change]);
     peer.sync(&mut world, &mut registry);
     let row = result(&peer).rows.0.remove(0);
-    assert!(row.as_sent && row.fields.is_empty(), "{row:?}");
+    assert!(row.as_sent && row.fields.iter().map(|field| field.field).eq([NOTES]), "{row:?}");
     peer.assert_converged(&world);
 }
 

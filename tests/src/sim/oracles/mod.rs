@@ -79,6 +79,8 @@ struct Told {
     pushes: copies::Named,
     /// The newest schema that it was told of.
     schema: Seq,
+    /// The snapshot that it was told last.
+    snapshot: Option<Mark>,
 }
 
 /// What is remembered of a store.
@@ -132,7 +134,8 @@ impl Oracles {
 
     /// A device says who it is.
     pub fn hello(&mut self, link: LinkId, hello: &Hello) {
-        self.told.insert(link, Told { device: hello.device, pushes: copies::named(hello), schema: hello.schema });
+        let told = Told { device: hello.device, pushes: copies::named(hello), schema: hello.schema, snapshot: None };
+        self.told.insert(link, told);
     }
 
     /// The server ends a session because of this push.
@@ -154,15 +157,33 @@ impl Oracles {
     /// [`Broken`].
     pub fn sent(&mut self, snapshot: &Snapshot, link: LinkId, to: Identity, message: &Down) -> Result<()> {
         self.log.told(snapshot.head());
-        schema::sent(self, link, snapshot, message)?;
+        let read_at = self.read_at(link, message);
+        schema::sent(self, link, snapshot, read_at, message)?;
         if let Down::Welcome(welcome) = message
             && welcome.snapshot == snapshot.head()
         {
             copies::greeted(self, link, to.device, welcome)?;
         }
-        scopes::sent(snapshot, to, message)?;
+        scopes::sent(snapshot, read_at, to, message)?;
         let device = self.told.get(&link).map_or(to.device, |told| told.device);
         answers::sent(self, device, message)
+    }
+
+    /// The snapshot from which a message was read; one that says none has that of the message before.
+    fn read_at(&mut self, link: LinkId, message: &Down) -> Option<Mark> {
+        let said = match message {
+            Down::Welcome(welcome) => Some(welcome.snapshot),
+            Down::Copy(copied) => Some(copied.snapshot),
+            Down::Diverged(diverged) => Some(diverged.snapshot),
+            Down::Result { snapshot, outcome, .. } => snapshot.or(Some(outcome.commit)),
+            Down::Rows { snapshot, .. } => *snapshot,
+            Down::Delta(delta) => delta.snapshot,
+            Down::CaughtUp(caught_up) => caught_up.head,
+            _ => return None,
+        };
+        let Some(told) = self.told.get_mut(&link) else { return said };
+        told.snapshot = said.or(told.snapshot);
+        told.snapshot
     }
 
     /// A device took a new life.

@@ -2,24 +2,24 @@
 
 use super::Broken;
 use anyhow::{Result, ensure};
-use tombolo_client::protocol::ids::RowKey;
+use tombolo_client::protocol::ids::{Mark, RowKey};
 use tombolo_client::protocol::message::Down;
 use tombolo_client::protocol::row::{RowName, RowState, StateKind};
 use tombolo_server::snapshot::{Identity, Snapshot};
 
 /// The server sends something that was read at, or before, this head.
-pub(super) fn sent(snapshot: &Snapshot, to: Identity, message: &Down) -> Result<()> {
-    let (read_at, rows): (_, Vec<&RowState>) = match message {
-        Down::Result { snapshot, outcome, .. } => (snapshot, outcome.rows.0.iter().collect()),
-        Down::Welcome(m) => (&m.snapshot, m.outcomes.iter().flat_map(|outcome| &outcome.rows.0).collect()),
-        Down::Copy(m) => (&m.snapshot, m.outcomes.iter().flat_map(|outcome| &outcome.rows.0).collect()),
-        Down::Diverged(m) => (&m.snapshot, m.outcomes.iter().flat_map(|outcome| &outcome.rows.0).collect()),
-        Down::Delta(delta) => (&delta.snapshot, delta.rows.0.iter().collect()),
-        Down::Rows { snapshot, rows, .. } => (snapshot, rows.0.iter().collect()),
+pub(super) fn sent(snapshot: &Snapshot, read_at: Option<Mark>, to: Identity, message: &Down) -> Result<()> {
+    let rows: Vec<&RowState> = match message {
+        Down::Result { outcome, .. } => outcome.rows.0.iter().collect(),
+        Down::Welcome(m) => m.outcomes.iter().flat_map(|outcome| &outcome.rows.0).collect(),
+        Down::Copy(m) => m.outcomes.iter().flat_map(|outcome| &outcome.rows.0).collect(),
+        Down::Diverged(m) => m.outcomes.iter().flat_map(|outcome| &outcome.rows.0).collect(),
+        Down::Delta(delta) => delta.rows.0.iter().collect(),
+        Down::Rows { rows, .. } => rows.0.iter().collect(),
         _ => return Ok(()),
     };
     // What was read before the newest commit was read under older rights.
-    if rows.is_empty() || *read_at != snapshot.head() {
+    if rows.is_empty() || read_at != Some(snapshot.head()) {
         return Ok(());
     }
     let Some(rights) = snapshot.rights(to.user)? else {

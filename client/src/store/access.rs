@@ -13,6 +13,7 @@ use tombolo_protocol::limits::{COMMON_PAIRS_MAX, SETTLED_OF_ROW_MAX};
 use tombolo_protocol::message::WantedRow;
 use tombolo_protocol::outbox::{Entry, Settled};
 use tombolo_protocol::row::Row;
+use tombolo_protocol::schema::Role;
 
 /// All tables of the store.
 pub struct Tables<T> {
@@ -105,6 +106,11 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     /// Whom the store belongs to.
     pub fn account(&self) -> Result<Option<super::Account>, StoreError> {
         self.meta(records::ACCOUNT)
+    }
+
+    /// The user's role, as the last login told it.
+    pub fn role(&self) -> Result<Option<Role>, StoreError> {
+        self.meta(records::ROLE)
     }
 
     /// A mirror row.
@@ -296,6 +302,10 @@ impl Tables<Table<'_, Bytes, Bytes>> {
 
     pub(crate) fn set_account(&mut self, account: &super::Account) -> Result<(), StoreError> {
         self.set_meta(records::ACCOUNT, account)
+    }
+
+    pub(crate) fn set_role(&mut self, role: Role) -> Result<(), StoreError> {
+        self.set_meta(records::ROLE, &role)
     }
 
     pub(crate) fn put_mirror(&mut self, row: &MirrorRow) -> Result<(), StoreError> {

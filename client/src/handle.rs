@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::ClientError;
 use crate::freeze::Standing;
 use crate::local::{LocalError, LocalWrite};
-use crate::login::{self, LoginFailure};
+use crate::login::{self, LoginAnswer, LoginFailure};
 use crate::paths;
 use crate::store::{Account, AuthorRecord, ReadTables, RecoveryCopy, Store, StoreError, guarded};
 use crate::transport::ByteCounts;
@@ -31,7 +31,7 @@ use tombolo_protocol::ids::{FieldTag, GroupId, RowId, RowKey, Seq, TableTag};
 use tombolo_protocol::message::History;
 use tombolo_protocol::outbox::{Pending, Resolution};
 use tombolo_protocol::row::Row;
-use tombolo_protocol::schema::{Schema, Table};
+use tombolo_protocol::schema::{Role, Schema, Table};
 use uuid::Uuid;
 
 /// Rows that are counted in one step.
@@ -205,13 +205,17 @@ impl Client {
     pub fn login(&self, url: &ServerUrl, name: &str, password: &str) -> Result<Account, LoginFailed> {
         let device = self.account()?.map(|account| account.device);
         let answer = login::ask(url, name, password, device)?;
-        Ok(self.adopt(answer.account, answer.schema)?)
+        Ok(self.adopt(answer)?)
     }
 
     /// Takes what a login brought.
-    pub(crate) fn adopt(&self, account: Account, schema: (Seq, String)) -> Result<Account, ClientError> {
+    pub(crate) fn adopt(&self, answer: LoginAnswer) -> Result<Account, ClientError> {
+        let LoginAnswer { account, role, schema } = answer;
         let adopted = account.clone();
-        self.act(move |engine, _| Ok(engine.logged_in(account, Some(schema))?))?;
+        self.act(move |engine, _| {
+            engine.logged_in(account, Some(schema))?;
+            Ok(engine.keep_role(role)?)
+        })?;
         self.command(Command::Reconsider)?;
         Ok(adopted)
     }
@@ -234,6 +238,15 @@ impl Client {
     /// [`ClientError`] when the store fails.
     pub fn account(&self) -> Result<Option<Account>, ClientError> {
         self.act(|engine, _| Ok(engine.account().cloned()))
+    }
+
+    /// The user's role, as the last login told it: what [`Role::may_write`] says of a table is worth offering. `None` before a
+    /// login, and in a store whose last login did not keep it. Whatever it says, the server decides.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the store fails.
+    pub fn role(&self) -> Result<Option<Role>, ClientError> {
+        self.act(|engine, _| Ok(engine.store().read()?.role()?))
     }
 
     /// The schema.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tombolo_protocol::ids::{DeviceId, Seq, UserId, WorkspaceId};
 use tombolo_protocol::limits::SCHEMA_BYTES_MAX;
+use tombolo_protocol::schema::Role;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
 
@@ -69,6 +70,8 @@ pub enum LoginFailure {
 /// What a login brought.
 pub(crate) struct LoginAnswer {
     pub account: Account,
+    /// What the user may do.
+    pub role: Role,
     /// The server's schema.
     pub schema: (Seq, String),
 }
@@ -79,6 +82,7 @@ struct Answer {
     device: DeviceId,
     user: UserId,
     name: String,
+    role: Role,
     workspace: WorkspaceId,
     schema: AnsweredSchema,
 }
@@ -127,7 +131,7 @@ fn ask_through(
         device: answer.device,
         token: Some(answer.token),
     };
-    Ok(LoginAnswer { account, schema: (answer.schema.seq, answer.schema.text) })
+    Ok(LoginAnswer { account, role: answer.role, schema: (answer.schema.seq, answer.schema.text) })
 }
 
 /// Whether a Tombolo server answers at this address. Asks over the network.
@@ -233,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_names_the_stores_device_and_brings_account_and_schema() {
+    fn a_login_names_the_stores_device_and_brings_account_role_and_schema() {
         let body = format!(
             "{{\"token\":\"t\",\"device\":\"{DEVICE}\",\"user\":\"{DEVICE}\",\"name\":\"Anna\",\"role\":\"editor\",\"scopes\":\"all\",\
              \"workspace\":\"{DEVICE}\",\"schema\":{{\"seq\":2,\"name\":\"clinic\",\"text\":\"x\"}},\"expires_at_ms\":1}}"
@@ -241,9 +245,9 @@ mod tests {
         let answer =
             format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         let (result, heard) = login_at(&answer);
-        let LoginAnswer { account, schema } = result.ok().unwrap();
+        let LoginAnswer { account, role, schema } = result.ok().unwrap();
         assert_eq!((account.token.as_deref(), account.user_name.as_str()), (Some("t"), "Anna"));
-        assert_eq!(schema, (Seq(2), "x".to_owned()));
+        assert_eq!((role, schema), (Role::Editor, (Seq(2), "x".to_owned())));
         assert!(heard.starts_with("POST /api/login "), "{heard}");
         assert!(heard.contains(DEVICE), "{heard}");
     }

@@ -1,6 +1,7 @@
 //! What the tests of this crate share: a client that knows the clinic without ever having met a server, and tiny servers.
 
 use crate::handle::Client;
+use crate::login::LoginAnswer;
 use crate::store::{Account, Store};
 use crate::url::ServerUrl;
 use redb::backends::InMemoryBackend;
@@ -8,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use tombolo_protocol::ids::{DeviceId, RowId, Seq, UserId, WorkspaceId};
-use tombolo_protocol::schema::CLINIC;
+use tombolo_protocol::schema::{CLINIC, Role};
 
 /// An account at a server that is not there.
 pub(crate) fn account(url: &str) -> Account {
@@ -22,10 +23,15 @@ pub(crate) fn account(url: &str) -> Account {
     }
 }
 
+/// What a login of an editor at an address brings.
+pub(crate) fn login_answer(url: &str) -> LoginAnswer {
+    LoginAnswer { account: account(url), role: Role::Editor, schema: (Seq(1), CLINIC.to_owned()) }
+}
+
 /// A client on a store in memory that is logged in at an address.
 pub(crate) fn client_at(url: &str) -> Client {
     let client = Client::with_opener(Box::new(|| Store::with_backend(InMemoryBackend::new()))).unwrap();
-    client.adopt(account(url), (Seq(1), CLINIC.to_owned())).unwrap();
+    client.adopt(login_answer(url)).unwrap();
     client
 }
 

@@ -4,6 +4,7 @@
 //! straight back.
 
 mod browse;
+mod chooser;
 mod deciding;
 mod files;
 mod form;
@@ -13,13 +14,15 @@ mod pending;
 mod shown;
 
 use crate::desk::{Ask, Desk, Referred, Tell};
+use crate::presenters::calendar::Calendar;
 use crate::presenters::decision::Decision;
 use crate::presenters::form::Form;
 use crate::presenters::values::{Language, Locale};
 use crate::settings::Settings;
 use crate::window::{self, AppWindow};
+pub use chooser::Chooser;
 use jiff::tz::TimeZone;
-use list::{HitModel, RowModel};
+use list::{HitModel, Rows};
 use slint::{ComponentHandle, Global, Model, ModelRc, SharedString, VecModel};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +35,7 @@ use std::time::Duration;
 use tombolo_client::listing::{Listing, Wanted};
 use tombolo_client::paths::{STORE_FILE, data_folder};
 use tombolo_client::protocol::ids::{RowKey, TableTag};
-use tombolo_client::protocol::schema::Schema;
+use tombolo_client::protocol::schema::{Role, Schema};
 use tombolo_client::view::{ConflictView, PendingView};
 use tombolo_client::{Connection, TableInfo};
 
@@ -50,6 +53,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Where the demo switches this window's network.
     pub network: Option<SocketAddr>,
+    /// How files are chosen; without it, in the desktop's own window.
+    pub chooser: Option<Chooser>,
 }
 
 thread_local! {
@@ -66,17 +71,19 @@ pub struct App {
     state: RefCell<State>,
     told: RefCell<Receiver<Tell>>,
     tell: Sender<Tell>,
-    rows: Rc<RowModel>,
+    rows: Rows,
     hits: Rc<HitModel>,
     tables: Rc<VecModel<window::NavItem>>,
     details: Rc<VecModel<window::DetailLine>>,
     fields: Rc<VecModel<window::FieldVm>>,
+    days: Rc<VecModel<window::DayVm>>,
     lines: Rc<VecModel<window::ConflictLine>>,
     review: Rc<VecModel<window::PendingVm>>,
     ready: Rc<VecModel<window::PendingVm>>,
     toasts: Rc<VecModel<window::ToastVm>>,
     data: PathBuf,
     network: Option<SocketAddr>,
+    chooser: Chooser,
 }
 
 #[derive(Default)]
@@ -84,6 +91,7 @@ struct State {
     settings: Settings,
     store: PathBuf,
     schema: Option<Arc<Schema>>,
+    role: Option<Role>,
     tables: Vec<TableInfo>,
     table: Option<TableTag>,
     listing: Option<Listing>,
@@ -100,6 +108,10 @@ struct State {
     /// The field that a row is being chosen for, and the table that it is chosen from.
     picking: Option<(usize, TableTag)>,
     candidates: Option<Listing>,
+    /// A window for choosing a file is open.
+    choosing: bool,
+    /// The field that a day is being chosen for.
+    calendar: Option<(usize, Calendar)>,
     decision: Option<Decision>,
     /// A dialog waits for what is pending to be read.
     decide_wanted: Option<Option<RowKey>>,
@@ -121,6 +133,12 @@ struct State {
 impl State {
     fn locale(&self) -> Locale {
         Locale { language: self.settings.language, zone: TimeZone::system() }
+    }
+
+    /// Whether the person may change the table that is shown. Where that is not known, the server says so.
+    fn may_write(&self) -> bool {
+        let table = self.schema.as_ref().zip(self.table).and_then(|(schema, table)| schema.table(table));
+        table.is_some_and(|table| self.role.is_none_or(|role| role.may_write(table)))
     }
 
     fn label(&self, table: TableTag) -> String {
@@ -146,17 +164,19 @@ impl App {
             state: RefCell::new(State { settings: Settings::read(&data), ..State::default() }),
             told: RefCell::new(told),
             tell,
-            rows: Rc::new(RowModel::default()),
-            hits: Rc::new(HitModel::default()),
+            rows: Rows::default(),
+            hits: Rc::default(),
             tables: Rc::default(),
             details: Rc::default(),
             fields: Rc::default(),
+            days: Rc::default(),
             lines: Rc::default(),
             review: Rc::default(),
             ready: Rc::default(),
             toasts: Rc::default(),
             data,
             network: options.network,
+            chooser: options.chooser.unwrap_or(chooser::of_desktop),
         });
         APPS.with(|apps| apps.borrow_mut().insert(id, Rc::downgrade(&app)));
         app.bind();
@@ -176,11 +196,12 @@ impl App {
 
     /// Models are set once; afterwards only what is in them changes, so that focus and place stay.
     fn bind(self: &Rc<Self>) {
-        self.get::<window::Browse>().set_rows(ModelRc::from(self.rows.clone()));
+        self.get::<window::Browse>().set_rows(ModelRc::from(self.rows.places()));
         self.get::<window::Browse>().set_tables(ModelRc::from(self.tables.clone()));
         self.get::<window::Detail>().set_lines(ModelRc::from(self.details.clone()));
         self.get::<window::Picker>().set_hits(ModelRc::from(self.hits.clone()));
         self.get::<window::Form>().set_fields(ModelRc::from(self.fields.clone()));
+        self.get::<window::Calendar>().set_days(ModelRc::from(self.days.clone()));
         self.get::<window::Conflict>().set_lines(ModelRc::from(self.lines.clone()));
         self.get::<window::Pending>().set_review(ModelRc::from(self.review.clone()));
         self.get::<window::Pending>().set_ready(ModelRc::from(self.ready.clone()));
@@ -191,6 +212,8 @@ impl App {
         self.bind_deciding();
         self.bind_link();
         self.bind_files();
+        // From now on the window says what is in sight as that changes.
+        self.ui.invoke_look();
     }
 
     /// Begins with the store that was named, or that of the last sign-in; without any, with the sign-in.
@@ -262,7 +285,7 @@ impl App {
         match tell {
             Tell::Opened { account, has_schema } => self.opened(account, has_schema),
             Tell::NotOpened { locked, why } => self.not_opened(locked, &why),
-            Tell::Schema(schema) => self.schema(schema),
+            Tell::Schema(schema, role) => self.schema(schema, role),
             Tell::Status(status, tables) => self.status(&status, tables),
             Tell::Connection(connection) => self.connection(connection),
             Tell::Listing { table, listing, referred } => self.listing(table, listing, referred),
@@ -273,6 +296,7 @@ impl App {
             Tell::Done { done, title, undo, key } => self.done(done, &title, undo, key),
             Tell::NotDone(failed) => self.not_done(failed),
             Tell::NotDecided(why) => self.not_decided(&why),
+            Tell::PathChosen(choice, chosen) => self.path_chosen(choice, chosen),
             Tell::Exported(result) => self.exported(result),
             Tell::Preview(result) => self.previewed(result),
             Tell::Imported(result) => self.imported(result),

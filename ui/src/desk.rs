@@ -9,7 +9,7 @@ pub mod rows;
 mod tell;
 
 pub use link::Deed;
-pub use tell::{Ask, Done, Failed, Found, Import, Referred, RowNews, SignInFailed, Tell};
+pub use tell::{Ask, Done, Failed, Found, Import, PathFor, Referred, RowNews, SignInFailed, Tell};
 
 use rows::Shown;
 use std::path::{Path, PathBuf};
@@ -230,8 +230,9 @@ impl Worker {
     }
 
     fn tell_schema(&self) {
-        if let Some(schema) = self.client.as_ref().and_then(|client| client.schema().ok()) {
-            self.tell(Tell::Schema(schema));
+        let Some(client) = &self.client else { return };
+        if let Ok(schema) = client.schema() {
+            self.tell(Tell::Schema(schema, client.role().ok().flatten()));
         }
     }
 

@@ -1,5 +1,6 @@
 //! What forms and dialogs hold and decide, without a window: plain data, tested as such.
 
+pub mod calendar;
 pub mod decision;
 pub mod form;
 pub mod values;

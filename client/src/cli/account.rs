@@ -48,7 +48,7 @@ pub(super) fn login(io: &mut Io<'_>, place: &Place, args: &LoginArgs, output: Ou
 /// A store is made when the server has said yes: a failed login leaves nothing behind.
 fn first_login(file: &Path, url: &ServerUrl, user: &str, password: &str) -> Result<Account, Failure> {
     let answer = login::ask(url, user, password, None)?;
-    let adopted = place::open(file)?.adopt(answer.account, answer.schema);
+    let adopted = place::open(file)?.adopt(answer);
     if adopted.is_err() {
         // It holds nothing yet; if it cannot be removed, the next login finds an empty store.
         let _ = std::fs::remove_file(file);

@@ -5,7 +5,7 @@ mod words;
 
 use super::*;
 use crate::handle::Client;
-use crate::testing::{account, closed_port};
+use crate::testing::{closed_port, login_answer};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -29,7 +29,7 @@ impl Desk {
     fn new() -> Self {
         let desk = Self { folder: tempfile::tempdir().unwrap() };
         let client = Client::open(&desk.path("store.redb")).unwrap();
-        client.adopt(account(&closed_port().to_string()), (Seq(1), CLINIC.to_owned())).unwrap();
+        client.adopt(login_answer(&closed_port().to_string())).unwrap();
         desk
     }
 
@@ -326,7 +326,7 @@ fn the_only_store_is_taken_and_of_several_one_must_be_named() {
     let data = tempfile::tempdir().unwrap();
     let make = |user: &str| {
         let file = data.path().join("127.0.0.1_1").join(user).join("store.redb");
-        Client::open(&file).unwrap().adopt(account("http://127.0.0.1:1"), (Seq(1), CLINIC.to_owned())).unwrap();
+        Client::open(&file).unwrap().adopt(login_answer("http://127.0.0.1:1")).unwrap();
     };
     let tables = |store: Option<&Path>| {
         let environment =

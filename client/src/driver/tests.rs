@@ -3,8 +3,9 @@
 use super::*;
 use crate::handle::Client;
 use crate::local::LocalWrite;
+use crate::login::LoginAnswer;
 use crate::store::Store;
-use crate::testing::{account, answer_once, client_at, clinic, site};
+use crate::testing::{account, answer_once, client_at, clinic, login_answer, site};
 use crate::transport::{Incoming, Knock, Link};
 use futures::{SinkExt, StreamExt};
 use redb::StorageBackend;
@@ -22,7 +23,7 @@ use tombolo_protocol::frame::{decode_up, encode_down, hello_from_header};
 use tombolo_protocol::ids::{FieldTag, Hash16, Mark, PushNo, RowId, RowKey, Seq, TableTag, WorkspaceId};
 use tombolo_protocol::message::{CaughtUp, CloseReason, Down, History, Up, Welcome};
 use tombolo_protocol::outbox::Write;
-use tombolo_protocol::schema::CLINIC;
+use tombolo_protocol::schema::Role;
 use tombolo_protocol::value::Value;
 use tombolo_protocol::version::{HELLO_HEADER, PROTOCOL, SUBPROTOCOL};
 
@@ -157,6 +158,14 @@ fn fields(name: &str) -> BTreeMap<FieldTag, Value> {
 
 fn token(client: &Client) -> Option<String> {
     client.account().unwrap().unwrap().token
+}
+
+#[test]
+fn the_role_of_the_last_login_is_known() {
+    let client = client_at("");
+    assert_eq!(client.role().unwrap(), Some(Role::Editor));
+    client.adopt(LoginAnswer { role: Role::Viewer, ..login_answer("") }).unwrap();
+    assert_eq!(client.role().unwrap(), Some(Role::Viewer));
 }
 
 #[test]
@@ -403,7 +412,7 @@ fn on_disk(url: &str) -> (Client, Disk) {
     let disk = Disk { bytes: Arc::new(InMemoryBackend::new()), broken: Arc::default() };
     let opened = disk.clone();
     let client = Client::with_opener(Box::new(move || Store::with_backend(opened.clone()))).unwrap();
-    client.adopt(account(url), (Seq(1), CLINIC.to_owned())).unwrap();
+    client.adopt(login_answer(url)).unwrap();
     (client, disk)
 }
 

@@ -6,7 +6,7 @@ use crate::step::StepError;
 use crate::store::{Account, StoreError};
 use std::sync::Arc;
 use tombolo_protocol::ids::Seq;
-use tombolo_protocol::schema::Schema;
+use tombolo_protocol::schema::{Role, Schema};
 
 impl Engine {
     /// Takes what a login brought. The store keeps its device id if the server kept it; else what is frozen stays so until the
@@ -64,6 +64,14 @@ impl Engine {
             self.hangup = Some(Hangup::Reconnect);
         }
         Ok(())
+    }
+
+    /// Keeps the user's role, for what is worth offering.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk fails.
+    pub fn keep_role(&mut self, role: Role) -> Result<(), StoreError> {
+        self.store.write(|tables| tables.set_role(role))
     }
 
     /// Forgets the token; what is pending stays.

@@ -13,6 +13,7 @@ use tombolo_protocol::limits::{COMMON_PAIRS_MAX, SETTLED_OF_ROW_MAX};
 use tombolo_protocol::message::WantedRow;
 use tombolo_protocol::outbox::{Entry, Settled};
 use tombolo_protocol::row::Row;
+use tombolo_protocol::schema::Role;
 
 /// All tables of the store.
 pub struct Tables<T> {
@@ -110,6 +111,11 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     /// The device under which what is frozen was frozen, where it is not the account's.
     pub fn frozen_under(&self) -> Result<Option<DeviceId>, StoreError> {
         Ok(self.meta(records::FROZEN_UNDER)?.flatten())
+    }
+
+    /// The user's role, as the last login told it.
+    pub fn role(&self) -> Result<Option<Role>, StoreError> {
+        self.meta(records::ROLE)
     }
 
     /// A mirror row.
@@ -305,6 +311,10 @@ impl Tables<Table<'_, Bytes, Bytes>> {
 
     pub(crate) fn set_frozen_under(&mut self, device: Option<DeviceId>) -> Result<(), StoreError> {
         self.set_meta(records::FROZEN_UNDER, &device)
+    }
+
+    pub(crate) fn set_role(&mut self, role: Role) -> Result<(), StoreError> {
+        self.set_meta(records::ROLE, &role)
     }
 
     pub(crate) fn put_mirror(&mut self, row: &MirrorRow) -> Result<(), StoreError> {

@@ -11,6 +11,8 @@ use tombolo_protocol::row::Row;
 pub(crate) const FORMAT: &str = "format";
 /// META: [`Account`].
 pub(crate) const ACCOUNT: &str = "account";
+/// META: the user's role (`Role`), learnt at login; stores of a login before it was kept have none.
+pub(crate) const ROLE: &str = "role";
 /// META: `Cursors`.
 pub(crate) const CURSORS: &str = "cursors";
 /// META: [`SyncState`].

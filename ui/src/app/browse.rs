@@ -9,7 +9,7 @@ use tombolo_client::listing::{Listing, Order, Standings, Wanted};
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
 use tombolo_client::protocol::outbox::Write;
-use tombolo_client::protocol::schema::{Kind, Schema, Table};
+use tombolo_client::protocol::schema::{Kind, Role, Schema, Table};
 use tombolo_client::protocol::value::Value;
 use tombolo_client::view::RowStanding;
 use tombolo_client::{LocalWrite, Status, TableInfo};
@@ -27,6 +27,7 @@ impl App {
     pub(super) fn bind_browse(self: &Rc<Self>) {
         let browse = self.get::<Browse>();
         browse.on_select_table(handler1(self, |app, index| app.select_table(index)));
+        browse.on_look(handler2(self, |app, first, room| app.rows.look(at(first), at(room))));
         browse.on_select_row(handler1(self, |app, index| app.select_index(index)));
         browse.on_search(handler1(self, |app, text: slint::SharedString| {
             app.state.borrow_mut().wanted.text = text.to_string();
@@ -78,11 +79,12 @@ impl App {
         }));
     }
 
-    pub(super) fn schema(self: &Rc<Self>, schema: Arc<Schema>) {
+    pub(super) fn schema(self: &Rc<Self>, schema: Arc<Schema>, role: Option<Role>) {
         let (first, form) = {
             let mut state = self.state.borrow_mut();
             let stays = state.table.filter(|table| schema.table(*table).is_some());
             state.schema = Some(schema.clone());
+            state.role = role;
             if let Some(form) = &mut state.form {
                 form.schema_changed(&schema);
             }
@@ -143,7 +145,7 @@ impl App {
         };
         let browse = self.get::<Browse>();
         browse.set_table(index);
-        browse.set_selected(-1);
+        self.set_selected(None);
         browse.set_text("".into());
         browse.set_standing(0);
         browse.set_column(0);
@@ -160,16 +162,18 @@ impl App {
     pub(super) fn show_table_head(self: &Rc<Self>) {
         let words = self.get::<Words>();
         let by_title = words.invoke_by_title();
-        let (title, columns) = {
+        let (title, columns, may_write) = {
             let state = self.state.borrow();
             let Some(table) = shown_table(&state) else { return };
             let columns = sortable(table).map(|(_, label)| label.as_str().into());
-            (table.label.clone(), std::iter::once(by_title).chain(columns).collect::<Vec<slint::SharedString>>())
+            let columns: Vec<slint::SharedString> = std::iter::once(by_title).chain(columns).collect();
+            (table.label.clone(), columns, state.may_write())
         };
         let browse = self.get::<Browse>();
         browse.set_table_title(title.into());
         browse.set_columns(model(columns));
-        browse.set_can_write(true);
+        browse.set_can_write(may_write);
+        browse.set_read_only(!may_write);
         self.offer_filters();
     }
 
@@ -274,12 +278,16 @@ impl App {
         browse.set_total(int(total));
         browse.set_of(int(of));
         browse.set_filtered(filtered);
-        let position = selected.and_then(|key| self.rows.position(key.id));
-        browse.set_selected(position.map_or(-1, int));
+        self.set_selected(selected.and_then(|key| self.rows.position(key.id)));
+    }
+
+    fn set_selected(&self, index: Option<usize>) {
+        self.rows.select(index);
+        self.get::<Browse>().set_selected(index.map_or(-1, int));
     }
 
     fn select_index(self: &Rc<Self>, index: i32) {
-        let Some((id, _)) = self.rows.id(at(index)) else { return };
+        let Some(id) = self.rows.id(at(index)) else { return };
         let key = {
             let mut state = self.state.borrow_mut();
             let Some(table) = state.table else { return };
@@ -288,7 +296,7 @@ impl App {
             state.back.clear();
             key
         };
-        self.get::<Browse>().set_selected(index);
+        self.set_selected(Some(at(index)));
         self.ask(Ask::Row(Some(key)));
     }
 

@@ -1,12 +1,12 @@
 //! The conflict dialog.
 
 use super::form::wrong;
-use super::{App, at, handler, handler1, handler2, int, model, named};
+use super::{App, at, fill, handler, handler1, handler2, int, named};
 use crate::desk::Ask;
 use crate::presenters::decision::{Decision, Line, Merge, Piece, Side, is_long, words};
 use crate::presenters::values::Locale;
-use crate::window::{self, Conflict, ConflictKind, ConflictLine, Shell, WordPiece, Words};
-use slint::{Model, SharedString};
+use crate::window::{self, Conflict, ConflictKind, ConflictLine, Shell, Words};
+use slint::{SharedString, StyledText};
 use std::rc::Rc;
 use tombolo_client::protocol::ids::RowKey;
 use tombolo_client::protocol::outbox;
@@ -32,6 +32,7 @@ impl App {
         }));
         conflict.on_apply(handler(self, |app| app.apply()));
         conflict.on_cancel(handler(self, |app| app.close_decision()));
+        conflict.on_looks_changed(handler(self, |app| app.show_decision(false)));
         conflict.on_next(handler(self, |app| {
             let next = app.next_conflict();
             app.decide(next);
@@ -106,7 +107,7 @@ impl App {
             let Some(decision) = &state.decision else { return };
             let locale = state.locale();
             let lines: Vec<ConflictLine> =
-                (0..decision.lines.len()).map(|at| line_vm(decision, at, &locale, (&yes, &no))).collect();
+                (0..decision.lines.len()).map(|at| line_vm(decision, at, &locale, (&yes, &no), &words)).collect();
             let when = decision.author.as_ref().and_then(|(_, at_ms)| locale.moment(*at_ms)).unwrap_or_default();
             let who = decision.author.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
             let left = state.conflicts.iter().filter(|(view, _)| view.key != decision.key).count();
@@ -121,20 +122,10 @@ impl App {
         conflict.set_unchanged(int(unchanged));
         conflict.set_undecided(undecided);
         conflict.set_left(int(left));
-        if anew || lines.len() != self.lines.row_count() {
+        if anew {
             self.lines.set_vec(lines);
-            return;
-        }
-        for (at, mut line) in lines.into_iter().enumerate() {
-            let Some(before) = self.lines.row_data(at) else { continue };
-            // Models are compared by identity.
-            if before.mine == line.mine && before.server == line.server && before.base == line.base {
-                line.mine_words = before.mine_words.clone();
-                line.server_words = before.server_words.clone();
-            }
-            if before != line {
-                self.lines.set_row_data(at, line);
-            }
+        } else {
+            fill(&self.lines, lines);
         }
     }
 
@@ -202,7 +193,13 @@ impl App {
     }
 }
 
-fn line_vm(decision: &Decision, at: usize, locale: &Locale, flags: (&SharedString, &SharedString)) -> ConflictLine {
+fn line_vm(
+    decision: &Decision,
+    at: usize,
+    locale: &Locale,
+    flags: (&SharedString, &SharedString),
+    words: &Words<'_>,
+) -> ConflictLine {
     let Line { field, base, mine, server, merge, side, other, group } = &decision.lines[at];
     let show = |value: &Value| -> SharedString {
         match value {
@@ -213,11 +210,13 @@ fn line_vm(decision: &Decision, at: usize, locale: &Locale, flags: (&SharedStrin
     };
     let (base, mine, server) = (base.as_ref().map(show).unwrap_or_default(), show(mine), show(server));
     let long = *merge != Merge::Unchanged && [&base, &mine, &server].iter().any(|text| is_long(text));
-    let pieces = |text: &SharedString| if long && !base.is_empty() { word_pieces(&base, text) } else { Vec::new() };
+    let marked = long && !base.is_empty();
+    let mark = |text: &SharedString| if marked { marked_words(words, &base, text) } else { StyledText::default() };
     ConflictLine {
         label: field.label.as_str().into(),
-        mine_words: model(pieces(&mine)),
-        server_words: model(pieces(&server)),
+        mine_words: mark(&mine),
+        server_words: mark(&server),
+        marked,
         base,
         mine,
         server,
@@ -240,18 +239,16 @@ fn line_vm(decision: &Decision, at: usize, locale: &Locale, flags: (&SharedStrin
     }
 }
 
-fn word_pieces(base: &str, text: &str) -> Vec<WordPiece> {
-    let pieces = words(base, text).into_iter();
-    pieces
-        .map(|(piece, text)| WordPiece {
-            text: text.into(),
-            piece: match piece {
-                Piece::Same => window::Piece::Same,
-                Piece::Removed => window::Piece::Removed,
-                Piece::Added => window::Piece::Added,
-            },
-        })
-        .collect()
+/// The text with the words that differ marked in it. The window puts it together: only there is a piece never taken for markup.
+fn marked_words(window: &Words<'_>, base: &str, text: &str) -> StyledText {
+    words(base, text).into_iter().fold(StyledText::default(), |before, (piece, text)| {
+        let piece = match piece {
+            Piece::Same => window::Piece::Same,
+            Piece::Removed => window::Piece::Removed,
+            Piece::Added => window::Piece::Added,
+        };
+        window.invoke_marked(before, text.into(), piece)
+    })
 }
 
 fn side_of(side: window::Side) -> Side {

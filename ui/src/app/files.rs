@@ -2,7 +2,7 @@
 
 use super::form::language;
 use super::{App, handler, handler1, int, model};
-use crate::desk::{Ask, Import};
+use crate::desk::{Ask, Import, PathFor};
 use crate::presenters::values::Language;
 use crate::window::{Import as ImportWindow, Settings as SettingsWindow, Shell, SyncMode, Theme, ThemeMode, Words};
 use slint::SharedString;
@@ -20,17 +20,22 @@ impl App {
         settings.set_version(env!("CARGO_PKG_VERSION").into());
         settings.set_licences(LICENCES.into());
         settings.on_changed(handler(self, |app| app.settings_changed()));
+        settings.on_choose_folder(handler1(self, |app, title: SharedString| app.choose_path(PathFor::Export, &title)));
         settings.on_export(handler(self, |app| {
             let folder = app.get::<SettingsWindow>().get_export_to();
             app.ask(Ask::Export(PathBuf::from(folder.trim())));
         }));
         self.get::<Shell>().on_open_import(handler(self, |app| {
+            if !app.state.borrow().may_write() {
+                return;
+            }
             let label = app.get::<crate::window::Browse>().get_table_title();
             app.clear_import();
             app.get::<ImportWindow>().set_table(label);
             app.get::<Shell>().set_import_open(true);
         }));
         let import = self.get::<ImportWindow>();
+        import.on_choose(handler1(self, |app, title: SharedString| app.choose_path(PathFor::Import, &title)));
         import.on_look(handler1(self, |app, file: SharedString| {
             app.clear_import();
             if let Some(table) = app.state.borrow().table {

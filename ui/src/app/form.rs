@@ -1,10 +1,11 @@
 //! The form, and choosing what a reference points at.
 
-use super::{App, at, handler, handler1, handler2, int, model};
+use super::{App, at, fill, handler, handler1, handler2, int, model};
 use crate::desk::{Ask, Done};
+use crate::presenters::calendar::{Calendar, Stride};
 use crate::presenters::form::{Editor, Form, FormField};
 use crate::presenters::values::{Language, Locale, Wrong as Fault};
-use crate::window::{self, Browse, FieldKind, FieldVm, Picker, Shell, Wrong};
+use crate::window::{self, Browse, DayVm, FieldKind, FieldVm, Picker, Shell, Wrong};
 use slint::{Model, SharedString};
 use std::rc::Rc;
 use tombolo_client::listing::{Listing, Wanted};
@@ -37,6 +38,13 @@ impl App {
         form.on_leave(handler1(self, |app, line| app.change_form(at(line), |form| form.leave(at(line)))));
         form.on_clear(handler1(self, |app, line| app.change_form(at(line), |form| form.set_reference(at(line), None))));
         form.on_pick(handler1(self, |app, line| app.pick(at(line))));
+        form.on_pick_day(handler1(self, |app, line| app.pick_day(at(line))));
+        form.on_go_back(handler(self, |app| {
+            let form = app.get::<window::Form>();
+            let line = form.get_left_field();
+            form.set_left_field(-1);
+            app.focus_field(at(line));
+        }));
         form.on_save(handler(self, |app| app.save()));
         form.on_cancel(handler(self, |app| {
             let dirty = app.state.borrow().form.as_ref().is_some_and(Form::dirty);
@@ -51,11 +59,19 @@ impl App {
         picker.on_search(handler1(self, |app, text: SharedString| app.search_candidates(&text)));
         picker.on_choose(handler1(self, |app, index| app.choose(at(index))));
         picker.on_cancel(handler(self, |app| app.get::<Shell>().set_picker_open(false)));
+        let calendar = self.get::<window::Calendar>();
+        calendar.on_move(handler1(self, |app, stride| app.change_calendar(|calendar| calendar.go(stride_of(stride)))));
+        calendar.on_today(handler(self, |app| app.change_calendar(Calendar::go_to_today)));
+        calendar.on_choose(handler1(self, |app, day| app.choose_day(at(day))));
+        calendar.on_cancel(handler(self, |app| app.get::<Shell>().set_calendar_open(false)));
     }
 
     fn open_new_form(self: &Rc<Self>) {
         {
             let mut state = self.state.borrow_mut();
+            if !state.may_write() {
+                return;
+            }
             let table = state.table.and_then(|table| state.schema.as_ref()?.table(table).cloned());
             let Some(table) = table else { return };
             let form = Form::create(&table, new_row_id(), &[], state.locale());
@@ -67,7 +83,7 @@ impl App {
     pub(super) fn open_edit_form(self: &Rc<Self>) {
         {
             let mut state = self.state.borrow_mut();
-            let Some(selected) = state.selected else { return };
+            let Some(selected) = state.selected.filter(|_| state.may_write()) else { return };
             let row = state.row.as_ref().filter(|row| row.key == selected);
             let Some(row) = row else {
                 // It comes when the row has been read.
@@ -96,7 +112,7 @@ impl App {
         form.set_gone(false);
         form.set_faults(0);
         form.set_trouble("".into());
-        form.set_focus_field(-1);
+        form.set_left_field(-1);
         self.show_form_fields(true);
         self.get::<Shell>().set_form_open(true);
         // The first field that can be typed in.
@@ -106,10 +122,18 @@ impl App {
             .form
             .as_ref()
             .and_then(|form| form.fields.iter().position(|field| field.editor != Editor::Fixed));
+        if let Some(first) = first {
+            self.focus_field(first);
+        }
+    }
+
+    /// Brings the focus to a field, once the window has seen that no other is wanted.
+    fn focus_field(self: &Rc<Self>, line: usize) {
+        self.get::<window::Form>().set_focus_field(-1);
         let weak = Rc::downgrade(self);
         slint::Timer::single_shot(std::time::Duration::ZERO, move || {
-            if let (Some(app), Some(first)) = (weak.upgrade(), first) {
-                app.get::<window::Form>().set_focus_field(int(first));
+            if let Some(app) = weak.upgrade() {
+                app.get::<window::Form>().set_focus_field(int(line));
             }
         });
     }
@@ -166,8 +190,7 @@ impl App {
         window.set_faults(int(faults.len()));
         self.show_form_fields(false);
         if let Some(first) = faults.first() {
-            window.set_focus_field(-1);
-            window.set_focus_field(int(*first));
+            self.focus_field(*first);
             return;
         }
         if writes.is_empty() {
@@ -200,6 +223,7 @@ impl App {
         picker.set_title(label.into());
         picker.set_total(0);
         picker.set_selected(0);
+        self.get::<window::Form>().set_left_field(int(line));
         self.get::<Shell>().set_picker_open(true);
         self.ask(Ask::Candidates(table));
     }
@@ -230,6 +254,79 @@ impl App {
         };
         self.get::<Shell>().set_picker_open(false);
         self.change_form(line, |form| form.set_reference(line, Some((id, title))));
+    }
+
+    // ---- days ----
+
+    fn pick_day(self: &Rc<Self>, line: usize) {
+        let label = {
+            let mut state = self.state.borrow_mut();
+            let locale = state.locale();
+            let Some(field) = state.form.as_ref().and_then(|form| form.fields.get(line)) else { return };
+            let label = field.field.label.clone();
+            let calendar = Calendar::open(&field.text(&locale), today(&locale), locale.language);
+            state.calendar = Some((line, calendar));
+            label
+        };
+        self.get::<window::Calendar>().set_field(label.into());
+        self.get::<window::Form>().set_left_field(int(line));
+        self.show_calendar();
+        self.get::<Shell>().set_calendar_open(true);
+    }
+
+    fn change_calendar(self: &Rc<Self>, change: impl FnOnce(&mut Calendar)) {
+        if let Some((_, calendar)) = &mut self.state.borrow_mut().calendar {
+            change(calendar);
+        }
+        self.show_calendar();
+    }
+
+    fn show_calendar(self: &Rc<Self>) {
+        let Some((_, calendar)) = self.state.borrow().calendar.clone() else { return };
+        let days = calendar.days().into_iter().map(|day| DayVm {
+            number: day.date.day().to_string().into(),
+            label: calendar.label(day.date).into(),
+            inside: day.inside,
+            today: day.today,
+            chosen: day.chosen,
+        });
+        fill(&self.days, days.collect());
+        let window = self.get::<window::Calendar>();
+        window.set_title(calendar.title().into());
+        window.set_weekdays(model(calendar.weekdays().map(SharedString::from).to_vec()));
+        window.set_cursor(int(calendar.at()));
+    }
+
+    fn choose_day(self: &Rc<Self>, day: usize) {
+        let Some((line, calendar)) = self.state.borrow_mut().calendar.take() else { return };
+        self.get::<Shell>().set_calendar_open(false);
+        if let Some(day) = calendar.days().get(day) {
+            let written = day.date.to_string();
+            self.change_form(line, |form| {
+                form.type_in(line, &written);
+                form.leave(line);
+            });
+        }
+    }
+}
+
+/// The calendar gets it as an argument.
+fn today(locale: &Locale) -> jiff::civil::Date {
+    jiff::Timestamp::now().to_zoned(locale.zone.clone()).date()
+}
+
+fn stride_of(stride: window::Stride) -> Stride {
+    match stride {
+        window::Stride::DayBack => Stride::Days(-1),
+        window::Stride::DayOn => Stride::Days(1),
+        window::Stride::WeekBack => Stride::Days(-7),
+        window::Stride::WeekOn => Stride::Days(7),
+        window::Stride::WeekFirst => Stride::WeekFirst,
+        window::Stride::WeekLast => Stride::WeekLast,
+        window::Stride::MonthBack => Stride::Months(-1),
+        window::Stride::MonthOn => Stride::Months(1),
+        window::Stride::YearBack => Stride::Years(-1),
+        window::Stride::YearOn => Stride::Years(1),
     }
 }
 

@@ -10,7 +10,7 @@ use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
 use tombolo_client::protocol::outbox::{Pending, Resolution};
 use tombolo_client::protocol::row::Row;
-use tombolo_client::protocol::schema::Schema;
+use tombolo_client::protocol::schema::{Role, Schema};
 use tombolo_client::store::Account;
 use tombolo_client::view::{ConflictView, PendingView, RowView};
 use tombolo_client::{Connection, Estimate, LocalWrite, Mode, Status, SyncDone, SyncError, SyncProgress, TableInfo};
@@ -198,6 +198,15 @@ pub struct Import {
     pub rows: usize,
 }
 
+/// What a path is chosen for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PathFor {
+    /// The CSV file to import.
+    Import,
+    /// The folder to export to.
+    Export,
+}
+
 /// News.
 pub enum Tell {
     /// The store is open.
@@ -214,8 +223,8 @@ pub enum Tell {
         /// Why, in words.
         why: String,
     },
-    /// The tables.
-    Schema(Arc<Schema>),
+    /// The tables, and the person's role where it is known.
+    Schema(Arc<Schema>, Option<Role>),
     /// How the store stands.
     Status(Box<Status>, Vec<TableInfo>),
     /// How the link stands.
@@ -261,6 +270,8 @@ pub enum Tell {
     NotDone(Failed),
     /// A decision was not taken, for the dialog.
     NotDecided(String),
+    /// A file or a folder was chosen, or none.
+    PathChosen(PathFor, Option<PathBuf>),
     /// Files were written.
     Exported(Result<(usize, String), String>),
     /// What an import would do.

@@ -1,9 +1,10 @@
 //! Everything can be reached and is named.
 
 use crate::stage::{Clinic, Person};
-use i_slint_backend_testing::{AccessibleRole, ElementQuery};
+use i_slint_backend_testing::{AccessibleRole, ElementHandle, ElementQuery};
+use slint::Model;
 use slint::platform::Key;
-use tombolo_ui::window::{Browse, Detail, Shell, SignIn};
+use tombolo_ui::window::{Browse, Detail, FieldKind, Form, Settings, Shell, SignIn};
 
 /// Elements that a person acts on and that have no name.
 fn nameless(person: &Person) -> Vec<String> {
@@ -37,9 +38,10 @@ fn nameless(person: &Person) -> Vec<String> {
 /// Opens each thing that lies over the window, looks, and closes it.
 fn each_overlay(person: &Person, mut look: impl FnMut(&str, &Person)) {
     type Switch = fn(&Shell<'_>, bool);
-    let overlays: [(&str, Switch); 10] = [
+    let overlays: [(&str, Switch); 11] = [
         ("pending", |shell, on| shell.set_pending_open(on)),
         ("form", |shell, on| shell.set_form_open(on)),
+        ("calendar", |shell, on| shell.set_calendar_open(on)),
         ("conflict", |shell, on| shell.set_conflict_open(on)),
         ("history", |shell, on| shell.set_history_open(on)),
         ("activity", |shell, on| shell.set_activity_open(on)),
@@ -52,6 +54,11 @@ fn each_overlay(person: &Person, mut look: impl FnMut(&str, &Person)) {
     for (name, switch) in overlays {
         if name == "form" {
             person.control("e");
+        }
+        if name == "calendar" {
+            let form = person.get::<Form>();
+            let born = form.get_fields().iter().position(|field| field.kind == FieldKind::Date).unwrap();
+            form.invoke_pick_day(i32::try_from(born).unwrap());
         }
         switch(&person.get::<Shell>(), true);
         person.settle();
@@ -105,8 +112,8 @@ fn the_window_is_usable_at_double_text_size_in_a_small_window() {
     let clinic = Clinic::open();
     let amina = clinic.person("amina");
     amina.ready().choose(0);
-    amina.get::<tombolo_ui::window::Settings>().set_text_size(3);
-    amina.get::<tombolo_ui::window::Settings>().invoke_changed();
+    amina.get::<Settings>().set_text_size(3);
+    amina.get::<Settings>().invoke_changed();
     slint::ComponentHandle::window(amina.ui()).set_size(slint::PhysicalSize::new(1024, 700));
     amina.settle();
     let inside = |name: &str, me: &Person| {
@@ -117,9 +124,11 @@ fn the_window_is_usable_at_double_text_size_in_a_small_window() {
                 assert!(at.x >= 0.0 && at.x + size.width <= 1024.0, "{label} at {at:?}, {size:?}");
             }
         }
-        // What closes an overlay is always within the window.
+        // What closes an overlay is always within the window, and so is the last line of a calendar.
         let close = ElementQuery::from_root(me.ui()).match_accessible_role(AccessibleRole::Button);
-        let close = close.match_predicate(|element| element.accessible_label().is_some_and(|label| label.starts_with("Close")));
+        let close = close.match_predicate(|element| {
+            element.accessible_label().is_some_and(|label| label.starts_with("Close") || label == "Go to today")
+        });
         for button in close.find_all() {
             let (at, size) = (button.absolute_position(), button.size());
             let fits = at.x >= 0.0 && at.y >= 0.0 && at.x + size.width <= 1025.0 && at.y + size.height <= 701.0;
@@ -129,6 +138,33 @@ fn the_window_is_usable_at_double_text_size_in_a_small_window() {
     inside("", &amina);
     each_overlay(&amina, inside);
     assert!(amina.get::<Detail>().get_shown());
+}
+
+#[test]
+fn the_card_of_details_ends_below_its_last_line() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(1);
+    amina.edit("Notes", &"Comes every second Monday for her blood pressure. ".repeat(3));
+    amina.until("the note is pending", |me| me.get::<Detail>().get_pending() == 1);
+    for (size, width) in [(0, 1024), (0, 1280), (0, 1600), (1, 1280), (2, 1100), (3, 1024), (3, 1600)] {
+        amina.get::<Settings>().set_text_size(size);
+        amina.get::<Settings>().invoke_changed();
+        // So high that nothing has to be scrolled: what is out of sight is not found.
+        slint::ComponentHandle::window(amina.ui()).set_size(slint::PhysicalSize::new(width, 3000));
+        amina.settle();
+        let card = ElementHandle::find_by_element_id(amina.ui(), "DetailPane::card").next().unwrap();
+        let ends = |element: &ElementHandle| element.absolute_position().y + element.size().height;
+        let notes = ElementQuery::from_root(amina.ui())
+            .match_predicate(|element| element.accessible_label().is_some_and(|label| label.starts_with("Notes: ")));
+        let notes = notes.find_first().unwrap().size().width;
+        assert!(notes > 120.0, "text size {size}, {width} wide: the note has a room of {notes}");
+        let last = ends(&amina.find(AccessibleRole::Button, "Site: Kilifi, open it"));
+        let room = ends(&card) - last;
+        assert!((8.0..40.0).contains(&room), "text size {size}, {width} wide: the card ends {room} below its last line");
+        let discard = amina.find(AccessibleRole::Button, "Discard all changes of this entry");
+        assert!(discard.absolute_position().y >= ends(&card), "text size {size}, {width} wide: what follows is above its end");
+    }
 }
 
 /// The relative luminance of a colour, and from two of them the contrast (WCAG 2).
@@ -175,6 +211,11 @@ fn texts_and_borders_have_enough_contrast_in_both_themes() {
             (theme.get_accent(), theme.get_accent_soft()),
             (theme.get_text(), theme.get_accent_soft()),
             (theme.get_text_2(), theme.get_accent_soft()),
+            // Marked words in what is chosen, and under the pointer.
+            (theme.get_warn(), theme.get_accent_soft()),
+            (theme.get_danger(), theme.get_accent_soft()),
+            (theme.get_warn(), theme.get_surface_hover()),
+            (theme.get_danger(), theme.get_surface_hover()),
             (theme.get_on_accent(), theme.get_accent()),
             (theme.get_on_toast(), theme.get_toast()),
             (theme.get_text_2(), theme.get_surface_hover()),

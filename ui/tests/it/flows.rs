@@ -1,13 +1,13 @@
 //! What one person does: signing in, finding, writing, discarding, importing, exporting.
 
-use crate::stage::{Clinic, PASSWORD, PATIENTS};
+use crate::stage::{CHOSEN, Clinic, PASSWORD, PATIENTS};
 use i_slint_backend_testing::AccessibleRole;
-use slint::Model;
-use slint::platform::{Key, PointerEventButton};
+use slint::platform::{Key, PointerEventButton, WindowEvent};
+use slint::{ComponentHandle, Model, StyledText};
 use std::fs;
 use tombolo_client::protocol::schema::Plain;
 use tombolo_client::table::Fields;
-use tombolo_ui::window::{Browse, Detail, Fault, Import, Report, Settings, Shell, SignIn, Words};
+use tombolo_ui::window::{Browse, Calendar, Detail, Fault, Import, Piece, Report, RowVm, Settings, Shell, SignIn, Words};
 
 #[test]
 fn signing_in_for_the_first_time_brings_everything() {
@@ -78,6 +78,95 @@ fn a_new_patient_is_made_by_keyboard_and_goes_to_the_server() {
 }
 
 #[test]
+fn a_day_is_chosen_from_a_calendar_and_focus_comes_back_to_the_field() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(1);
+    amina.control("e");
+    amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
+    let born = || {
+        let form = amina.get::<tombolo_ui::window::Form>();
+        form.get_fields().iter().find(|field| field.label == "Date of birth").unwrap().text
+    };
+    assert_eq!(born(), "1950-05-31");
+    amina.click("Choose a day for Date of birth");
+    let calendar = amina.get::<Calendar>();
+    assert_eq!((calendar.get_title().as_str(), calendar.get_days().row_count()), ("May 1950", 42));
+    assert!(amina.has("Wednesday 31 May 1950"));
+    for key in [Key::RightArrow, Key::DownArrow, Key::PageUp, Key::UpArrow, Key::LeftArrow, Key::End] {
+        amina.key(key);
+    }
+    // 1 June, 8 June, 8 May, 1 May, 30 April: a Sunday, and the week's last day is the Saturday behind it.
+    assert_eq!(calendar.get_title(), "May 1950");
+    amina.key(Key::Return);
+    assert!(!amina.get::<Shell>().get_calendar_open());
+    assert_eq!(born(), "1950-05-06");
+    // What is typed goes into the field again.
+    amina.rewrite("1960-02-29");
+    assert_eq!(born(), "1960-02-29");
+    amina.ui().window().dispatch_event(WindowEvent::KeyPressed { text: Key::Alt.into() });
+    amina.key(Key::DownArrow);
+    amina.ui().window().dispatch_event(WindowEvent::KeyReleased { text: Key::Alt.into() });
+    assert!(amina.get::<Shell>().get_calendar_open());
+    amina.click("Year after");
+    assert_eq!(calendar.get_title(), "February 1961");
+    let day = amina.find(AccessibleRole::ListItem, "Tuesday 14 February 1961");
+    day.mock_single_click(PointerEventButton::Left);
+    amina.settle();
+    assert_eq!(born(), "1961-02-14");
+    amina.click("Choose a day for Date of birth");
+    amina.key(Key::RightArrow);
+    amina.key(Key::Escape);
+    assert!(!amina.get::<Shell>().get_calendar_open() && amina.get::<Shell>().get_form_open());
+    assert_eq!(born(), "1961-02-14", "nothing was chosen");
+    amina.rewrite("1962-01-01");
+    assert_eq!(born(), "1962-01-01", "focus came back");
+}
+
+#[test]
+fn whoever_may_only_read_is_told_so_and_is_offered_no_changes() {
+    const OFFERED: [&str; 3] = ["Edit", "Delete this entry", "Import a CSV file"];
+    const SAID: &str = "You may read these, not change them.";
+    let clinic = Clinic::open();
+    let visitor = clinic.person("visitor");
+    visitor.ready().choose(0);
+    assert!(visitor.has(SAID));
+    for label in OFFERED.iter().chain(&["New entry in Patients"]) {
+        assert!(!visitor.has(label), "{label}");
+    }
+    // Nor by keys, nor by what else opens a form.
+    for key in ["n", "e"] {
+        visitor.control(key);
+    }
+    visitor.get::<Browse>().invoke_edit_record();
+    visitor.get::<Browse>().invoke_delete_record();
+    visitor.get::<Shell>().invoke_open_import();
+    visitor.settle();
+    let shell = visitor.get::<Shell>();
+    assert!(!shell.get_form_open() && !shell.get_delete_open() && !shell.get_import_open());
+    // An editor changes patients, and the list of sites is the administrator's.
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    assert!(!amina.has(SAID) && OFFERED.iter().all(|label| amina.has(label)));
+    amina.get::<Browse>().invoke_select_table(0);
+    amina.until("the site is listed", |me| me.get::<Browse>().get_total() == 1);
+    assert!(amina.has(SAID) && !amina.has("New entry in Sites"));
+}
+
+#[test]
+fn marked_words_are_never_taken_for_markup() {
+    let clinic = Clinic::open();
+    let amina = clinic.person_at(None, "amina");
+    let words = amina.get::<Words>();
+    for text in ["*two* tablets", "<u>not</u> <b", "1. first\n# second\n\n    third", "~~a~~ [b](c) \\* &amp;", " around "] {
+        let plain = StyledText::from_plain_text(text);
+        assert_eq!(words.invoke_marked(StyledText::default(), text.into(), Piece::Same), plain, "{text}");
+        let added = words.invoke_marked(plain.clone(), "new".into(), Piece::Added);
+        assert_ne!(added, StyledText::from_plain_text(&format!("{text}new")), "{text}: it is marked");
+    }
+}
+
+#[test]
 fn a_form_with_unsaved_changes_does_not_close_by_itself() {
     let clinic = Clinic::open();
     let amina = clinic.person("amina");
@@ -122,6 +211,54 @@ fn the_list_is_searched_filtered_and_sorted() {
     });
     amina.get::<Browse>().invoke_set_standing(1);
     assert_eq!(amina.get::<Browse>().get_total(), 0);
+}
+
+#[test]
+fn a_long_list_shows_what_is_in_sight_in_a_few_places() {
+    let clinic = Clinic::open();
+    let client = clinic.client("amina");
+    let patients = client.table::<Fields>("patients").unwrap();
+    let site = patients.list().unwrap().remove(0).value["site"].clone();
+    for at in 0..200 {
+        let patient = [("name", Plain::Text(format!("Patient {at:03}"))), ("site", site.clone())];
+        patients.create(&patient.map(|(field, value)| (field.to_owned(), value)).into()).unwrap();
+    }
+    drop((patients, client));
+    let amina = clinic.person_at(Some(clinic.folder_of("amina")), "amina");
+    amina.until("all are listed", |me| me.get::<Browse>().get_total() == 204);
+    let in_sight = || {
+        let mut rows: Vec<_> = amina.get::<Browse>().get_rows().iter().collect();
+        rows.sort_by_key(|row| row.at);
+        assert!((5..40).contains(&rows.len()), "{} places", rows.len());
+        assert!(rows.windows(2).all(|two| two[0].at + 1 == two[1].at), "one row after another");
+        rows
+    };
+    assert_eq!(in_sight()[0].title, PATIENTS[0]);
+    // The list has the focus once something was chosen in it.
+    amina.find(AccessibleRole::ListItem, PATIENTS[2]).mock_single_click(PointerEventButton::Left);
+    amina.settle();
+    let current = |rows: &[RowVm]| rows.iter().filter(|row| row.current).map(|row| row.at).collect::<Vec<_>>();
+    assert_eq!(current(&in_sight()), [2]);
+    amina.key(Key::End);
+    let rows = in_sight();
+    assert_eq!((rows.last().unwrap().title.as_str(), current(&rows)), ("Patient 199", vec![203]));
+    let last = amina.find(AccessibleRole::ListItem, "Patient 199");
+    assert!(last.absolute_position().y + last.size().height <= 800.0, "it can be seen");
+    for _ in 0..30 {
+        amina.key(Key::UpArrow);
+    }
+    assert_eq!(current(&in_sight()), [173]);
+    amina.find(AccessibleRole::ListItem, "Patient 169");
+    // A search begins at the top, and what is behind its end is not shown.
+    amina.control("k");
+    amina.write("patient 19");
+    // The words stand anywhere in a name: 019, 119, and 190 to 199.
+    assert_eq!(amina.get::<Browse>().get_total(), 12);
+    assert_eq!(in_sight()[0].title, "Patient 019");
+    amina.find(AccessibleRole::ListItem, "Patient 019");
+    assert!(!amina.has("Patient 168"));
+    amina.click("Show all");
+    assert_eq!(in_sight()[0].title, PATIENTS[0]);
 }
 
 #[test]
@@ -249,6 +386,31 @@ fn a_file_is_looked_at_before_it_is_imported_and_everything_can_be_exported() {
     // A file that is there is not replaced.
     amina.get::<Settings>().invoke_export();
     amina.until("that is said", |me| me.get::<Settings>().get_exported().starts_with("That did not work"));
+}
+
+#[test]
+fn a_file_and_a_folder_are_chosen_instead_of_typed_and_nothing_chosen_is_said() {
+    const NOTHING: &str = "Nothing was chosen. If no window for choosing opened, please type the path.";
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    let file = clinic.folder.path().join("new.csv");
+    fs::write(&file, "name,weight_kg,site\nNew One,60,Kilifi\n").unwrap();
+    amina.click("Import a CSV file");
+    amina.click("Choose the CSV file");
+    amina.until("it is said that nothing was chosen", |me| me.has(NOTHING));
+    *CHOSEN.lock().unwrap() = Some(file.clone());
+    amina.click("Choose the CSV file");
+    amina.until("the chosen file was looked at", |me| me.get::<Import>().get_ready());
+    assert_eq!(amina.get::<Import>().get_file(), file.display().to_string());
+    assert!(!amina.has(NOTHING));
+    amina.key(Key::Escape);
+    amina.get::<Shell>().set_settings_open(true);
+    amina.settle();
+    *CHOSEN.lock().unwrap() = Some(clinic.folder.path().to_owned());
+    amina.find(AccessibleRole::Button, "Choose the folder to export to").invoke_accessible_default_action();
+    let folder = clinic.folder.path().display().to_string();
+    amina.until("the folder is there", |me| me.get::<Settings>().get_export_to() == folder);
 }
 
 #[test]

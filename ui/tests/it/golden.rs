@@ -40,12 +40,16 @@ struct Picture {
 
 impl Picture {
     fn of(clinic: &Clinic, scale: f32, theme: ThemeMode) -> Self {
+        Self::of_user(clinic, "amina", scale, theme)
+    }
+
+    fn of_user(clinic: &Clinic, user: &str, scale: f32, theme: ThemeMode) -> Self {
         let window = MinimalSoftwareWindow::new(RepaintBufferType::NewBuffer);
         let now = Rc::new(Cell::new(Duration::ZERO));
         slint::platform::set_platform(Box::new(Drawn { window: window.clone(), now: now.clone() })).unwrap();
         window.dispatch_event(WindowEvent::ScaleFactorChanged { scale_factor: scale });
-        let store = clinic.signed_in("amina");
-        let person = Person::undressed(clinic.options(Some(store), "amina"));
+        let store = clinic.signed_in(user);
+        let person = Person::undressed(clinic.options(Some(store), user));
         person.get::<Theme>().set_motion(false);
         person.get::<Theme>().set_mode(theme);
         person.ui().show().unwrap();
@@ -143,6 +147,32 @@ impl Picture {
         self.person.get::<Conflict>().invoke_next();
         self.until(|me| me.get::<Shell>().get_conflict_open());
     }
+}
+
+#[test]
+fn the_calendar_in_spanish() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    picture.choose(1);
+    picture.person.get::<Settings>().set_language(2);
+    picture.person.get::<Settings>().invoke_changed();
+    picture.person.get::<Theme>().set_mode(ThemeMode::Light);
+    picture.until(|me| me.get::<Detail>().get_shown());
+    picture.person.get::<Browse>().invoke_edit_record();
+    picture.until(|me| me.get::<Shell>().get_form_open());
+    let form = picture.person.get::<tombolo_ui::window::Form>();
+    let born = form.get_fields().iter().position(|field| field.label == "Date of birth").unwrap();
+    form.invoke_pick_day(i32::try_from(born).unwrap());
+    picture.until(|me| me.get::<Shell>().get_calendar_open());
+    picture.compare("calendar-spanish");
+}
+
+#[test]
+fn what_a_reader_sees() {
+    let clinic = Clinic::open();
+    let picture = Picture::of_user(&clinic, "visitor", 1.0, ThemeMode::Light);
+    picture.choose(1);
+    picture.compare("reader-light");
 }
 
 fn list(name: &str, scale: f32, theme: ThemeMode) {

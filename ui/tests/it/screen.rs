@@ -128,8 +128,8 @@ impl Window {
         std::thread::sleep(LOOK);
         self.keys(&["ctrl+e"]);
         std::thread::sleep(LOOK);
-        // Name, phone, village, date of birth, sex, notes.
-        self.keys(&["Tab", "Tab", "Tab", "Tab", "Tab", "ctrl+a"]);
+        // Name, phone, village, date of birth with its calendar, sex, notes.
+        self.keys(&["Tab", "Tab", "Tab", "Tab", "Tab", "Tab", "ctrl+a"]);
         self.write(text);
         self.keys(&["ctrl+s"]);
         std::thread::sleep(LOOK);

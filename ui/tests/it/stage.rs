@@ -5,6 +5,7 @@ use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, Global, Model, SharedString};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tombolo_client::Client;
@@ -14,11 +15,19 @@ use tombolo_client::table::{Fields, Find};
 use tombolo_client::url::ServerUrl;
 use tombolo_server::net::{Config, RunningServer, Server};
 use tombolo_ui::app::{App, Options};
+use tombolo_ui::desk::PathFor;
 use tombolo_ui::window::{AppWindow, Browse, Report, Shell, Theme};
 
 pub const PASSWORD: &str = "river stone 42";
 /// Nothing takes longer than this, whatever else the machine does.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What people choose next in place of a window of the desktop.
+pub static CHOSEN: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+fn chosen(_: PathFor, _: &str) -> Option<PathBuf> {
+    CHOSEN.lock().unwrap().take()
+}
 
 /// A clinic with its server.
 pub struct Clinic {
@@ -47,8 +56,8 @@ impl Clinic {
                 );
             }
             operator.import_csv("patients", &[("site", "Kilifi")], csv.into_bytes()).await.unwrap();
-            for name in ["amina", "brian"] {
-                operator.add_user(name, PASSWORD, Role::Editor, &["Kilifi"]).await.unwrap();
+            for (name, role) in [("amina", Role::Editor), ("brian", Role::Editor), ("visitor", Role::Viewer)] {
+                operator.add_user(name, PASSWORD, role, &["Kilifi"]).await.unwrap();
             }
         });
         Self { runtime, server: Some(server), folder }
@@ -132,7 +141,7 @@ impl Clinic {
     }
 
     pub fn options(&self, store: Option<PathBuf>, name: &str) -> Options {
-        Options { store, data: Some(self.folder.path().join(format!("{name}-settings"))), network: None }
+        Options { store, data: Some(self.folder.path().join(format!("{name}-settings"))), network: None, chooser: Some(chosen) }
     }
 
     /// The patients as the server has them, as CSV.

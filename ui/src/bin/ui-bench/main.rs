@@ -257,7 +257,7 @@ fn bootstrap(store: &Path, rows: usize) -> Result<()> {
 /// A window on a store; says when its first picture is there.
 fn open(store: &Path) -> Result<Stage> {
     let data = store.with_extension("settings");
-    let stage = Stage::open(Options { store: Some(store.to_owned()), data: Some(data), network: None })?;
+    let stage = Stage::open(Options { store: Some(store.to_owned()), data: Some(data), ..Options::default() })?;
     stage.next_painted(|| ())?;
     print("visible");
     Ok(stage)

@@ -94,8 +94,7 @@ fn commands_work_on_the_store_of_the_last_login() {
     let user = |said: &Said| serde_json::from_str::<Json>(&said.out).unwrap()["user"].clone();
     let mut folders = Vec::new();
     for name in ["anna", "ben"] {
-        let body =
-            json!({ "token": "t", "device": ID, "user": ID, "name": name, "role": "editor", "workspace": ID, "schema": schema });
+        let body = json!({ "token": "t", "device": ID, "user": ID, "name": name, "role": "editor", "workspace": ID, "schema": schema });
         let body = body.to_string();
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
         let (url, _) = answer_once(&format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()));

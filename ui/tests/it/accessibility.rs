@@ -167,6 +167,33 @@ fn the_card_of_details_ends_below_its_last_line() {
     }
 }
 
+#[test]
+fn a_banner_is_as_high_as_its_text_beside_its_button() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    clinic.clash(&amina.app);
+    amina.until("there is a conflict", |me| me.get::<Detail>().get_conflict());
+    for (size, width) in [(0, 1024), (0, 1280), (3, 1024)] {
+        amina.get::<Settings>().set_text_size(size);
+        amina.get::<Settings>().invoke_changed();
+        slint::ComponentHandle::window(amina.ui()).set_size(slint::PhysicalSize::new(width, 3000));
+        amina.settle();
+        let ends = |id: &str| {
+            let element = ElementHandle::find_by_element_id(amina.ui(), id).next().unwrap();
+            element.absolute_position().y + element.size().height
+        };
+        let decide = amina.find(AccessibleRole::Button, "Decide");
+        assert!(decide.size().width >= 50.0, "text size {size}, {width} wide: the button is {} wide", decide.size().width);
+        let said = ends("Banner::said");
+        let card = ElementHandle::find_by_element_id(amina.ui(), "DetailPane::card").next().unwrap();
+        assert!(
+            said < card.absolute_position().y,
+            "text size {size}, {width} wide: the text ends at {said}, behind the card's head"
+        );
+    }
+}
+
 /// The relative luminance of a colour, and from two of them the contrast (WCAG 2).
 fn contrast(one: slint::Color, other: slint::Color) -> f32 {
     let light = |color: slint::Color| {

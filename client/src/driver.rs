@@ -10,6 +10,7 @@
 //! that only a person can change (login, another server, an update) is kept until somebody acts.
 
 mod clock;
+mod file_limit;
 mod host;
 mod jobs;
 mod link;
@@ -18,6 +19,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use file_limit::outlive_file_size_limit;
 pub use state::{Connection, Mode, Notice, SyncDone, SyncError, SyncOptions, SyncProgress};
 
 pub(crate) use clock::{random, wall_ms};

@@ -21,8 +21,6 @@ mod error;
 #[cfg(feature = "driver")]
 mod estimate;
 pub mod event;
-#[cfg(feature = "driver")]
-mod file_limit;
 mod freeze;
 #[cfg(feature = "driver")]
 mod handle;
@@ -60,13 +58,11 @@ pub mod view;
 mod watch;
 
 #[cfg(feature = "driver")]
-pub use driver::{Connection, Mode, Notice, SyncDone, SyncError, SyncOptions, SyncProgress};
+pub use driver::{Connection, Mode, Notice, SyncDone, SyncError, SyncOptions, SyncProgress, outlive_file_size_limit};
 #[cfg(feature = "driver")]
 pub use error::ClientError;
 #[cfg(feature = "driver")]
 pub use estimate::Estimate;
-#[cfg(feature = "driver")]
-pub use file_limit::outlive_file_size_limit;
 pub use freeze::Standing;
 #[cfg(feature = "driver")]
 pub use handle::{Canceller, Client, LoginFailed, Status, TableInfo, new_row_id};

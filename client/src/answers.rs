@@ -298,8 +298,8 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    /// Compares the digests of the sections with the server's where they can be compared (T26), and lets go of acknowledged pushes that a backup covers. Returns the
-    /// sections that differ.
+    /// Compares the digests of the sections with the server's where they can be compared (T26), and lets go of acknowledged pushes
+    /// that a backup covers. Returns the sections that differ.
     pub fn caught_up(
         &mut self,
         caught_up: &CaughtUp,

@@ -5,9 +5,11 @@ use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use tombolo_client::event::Event;
 use tombolo_client::protocol::change::Op;
-use tombolo_client::protocol::ids::DeviceId;
+use tombolo_client::protocol::commit::AccessChange;
+use tombolo_client::protocol::ids::{DeviceId, UserId};
 use tombolo_client::protocol::outbox::{ConflictKind, Write};
 use tombolo_client::{LocalError, Standing};
+use tombolo_server::workspace::Job;
 
 #[test]
 fn a_push_whose_answer_was_lost_is_applied_once() -> Result<()> {
@@ -478,12 +480,38 @@ fn a_login_under_another_device_id_while_an_answer_is_under_way_loses_no_edit() 
     let mut account = c.world.devices[a].engine.account().context("no account")?.clone();
     account.device = DeviceId(c.world.row_id().0);
     c.world.devices[a].engine.logged_in(account, None)?;
-    // Another push takes the number of the old one.
+    // The answer is one to the session of the old device.
     c.world.update(a, row, &[("phone", "3")])?;
     c.world.begin_sync(a)?;
     while c.world.down(a)? && c.world.is_linked(a) {}
     assert_eq!(c.world.field(a, row, "phone")?, "3");
-    assert_eq!(c.world.pending(a)?.len(), 1, "settled by the answer to another push");
+    assert_eq!(
+        c.world.pending(a)?.len(),
+        2,
+        "what is in flight waits for a session of the new device, and what came next with it"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_device_that_is_revoked_with_a_push_under_way_is_asked_nothing_about_it_after_the_next_login() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let row = c.known_patient(&[a])?;
+    c.world.update(a, row, &[("phone", "2")])?;
+    c.world.begin_sync(a)?;
+    c.world.connect(a)?;
+    c.world.up(a)?;
+    c.world.down(a)?;
+    while c.world.up(a)? {}
+    assert_eq!(c.world.server_field(row, "phone")?, "2");
+    c.world.cut(a)?;
+    let device = c.world.devices[a].engine.account().context("no account")?.device;
+    c.world.server(Job::Access { by: UserId::default(), change: AccessChange::DeviceRevoked { device } })?;
+    c.world.update(a, row, &[("phone", "3")])?;
+    c.world.sync(a)?;
+    assert_eq!(c.world.server_field(row, "phone")?, "3", "2 is what it was made on, not what somebody else wrote");
+    assert_eq!(c.world.pending(a)?.len(), 0);
     Ok(())
 }
 

@@ -167,8 +167,7 @@ impl Engine {
         let is_copy = self.store.read()?.frozen_under()?.is_none();
         self.answered(copied.snapshot, &copied.outcomes, &copied.authors, now_ms, |step| step.new_life())?;
         // Behind a login as another device there is nothing to tell: only what was frozen had to be settled.
-        self.events.extend(is_copy.then_some(Event::NewLife { foreign_process: false }));
-        self.hangup = Some(Hangup::Reconnect);
+        self.begin_again(is_copy.then_some(Event::NewLife { foreign_process: false }));
         Ok(())
     }
 
@@ -178,7 +177,7 @@ impl Engine {
         } else if process != self.process {
             // Only a copy of this store runs as another process at the same time (P4).
             self.step(now_ms, |step| Ok(step.new_life()?))?;
-            self.begin_again(Event::NewLife { foreign_process: true });
+            self.begin_again(Some(Event::NewLife { foreign_process: true }));
         } else {
             self.hangup = Some(Hangup::Stay);
         }
@@ -200,12 +199,12 @@ impl Engine {
             outcomes.iter().try_for_each(|outcome| step.outcome(outcome).map(drop))?;
             Ok(step.diverged(common, offer, lost)?)
         })?;
-        self.begin_again(Event::Diverged { common: common.seq, lost });
+        self.begin_again(Some(Event::Diverged { common: common.seq, lost }));
         Ok(())
     }
 
-    fn begin_again(&mut self, event: Event) {
-        self.events.push_back(event);
+    fn begin_again(&mut self, event: Option<Event>) {
+        self.events.extend(event);
         self.hangup = Some(Hangup::Reconnect);
     }
 

@@ -1,12 +1,12 @@
 //! The traps of pushing (T11-T15, T18-T21, T23, T25), step by step.
 
-use crate::worlds::clinic;
+use crate::worlds::{Clinic, clinic};
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use tombolo_client::event::Event;
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::commit::AccessChange;
-use tombolo_client::protocol::ids::{DeviceId, UserId};
+use tombolo_client::protocol::ids::{DeviceId, RowKey, UserId};
 use tombolo_client::protocol::outbox::{ConflictKind, Write};
 use tombolo_client::{LocalError, Standing};
 use tombolo_server::workspace::Job;
@@ -320,9 +320,7 @@ fn t18_an_import_is_no_group_and_a_group_that_is_too_large_is_refused_at_once() 
     let site = c.site.id.to_string();
     let values = c.world.values(a, "patients", &[("name", "x"), ("site", &site)])?;
     let table = c.world.devices[a].engine.schema().unwrap().table_named("patients").unwrap().tag;
-    let rows: Vec<_> = (0..600)
-        .map(|_| (tombolo_client::protocol::ids::RowKey { table, id: c.world.row_id() }, Write::Create(values.clone())))
-        .collect();
+    let rows: Vec<_> = (0..600).map(|_| (RowKey { table, id: c.world.row_id() }, Write::Create(values.clone()))).collect();
     let refused = c.world.group(a, rows.clone());
     assert!(matches!(refused, Err(LocalError::GroupTooLarge { changes: 600, .. })), "{refused:?}");
     assert!(c.world.pending(a)?.is_empty(), "a refused group leaves nothing");
@@ -464,19 +462,22 @@ pub fn with_field(schema: &str, table: &str, field: &str) -> String {
     format!("{}{field}\n{}", &schema[..groups], &schema[groups..])
 }
 
-#[test]
-fn a_login_under_another_device_id_while_an_answer_is_under_way_loses_no_edit() -> Result<()> {
+/// A device changed a phone number to 2; the server decided that, and its answer is on the way.
+fn answer_under_way() -> Result<(Clinic, usize, RowKey)> {
     let mut c = clinic()?;
     let a = c.device()?;
     let row = c.known_patient(&[a])?;
     c.world.update(a, row, &[("phone", "2")])?;
     c.world.begin_sync(a)?;
-    c.world.connect(a)?;
-    // Hello and Welcome; then the push is decided, and its answer is under way.
-    c.world.up(a)?;
-    c.world.down(a)?;
+    c.world.greet(a)?;
     while c.world.up(a)? {}
     assert_eq!(c.world.server_field(row, "phone")?, "2");
+    Ok((c, a, row))
+}
+
+#[test]
+fn a_login_under_another_device_id_while_an_answer_is_under_way_loses_no_edit() -> Result<()> {
+    let (mut c, a, row) = answer_under_way()?;
     let mut account = c.world.devices[a].engine.account().context("no account")?.clone();
     account.device = DeviceId(c.world.row_id().0);
     c.world.devices[a].engine.logged_in(account, None)?;
@@ -495,16 +496,7 @@ fn a_login_under_another_device_id_while_an_answer_is_under_way_loses_no_edit() 
 
 #[test]
 fn a_device_that_is_revoked_with_a_push_under_way_is_asked_nothing_about_it_after_the_next_login() -> Result<()> {
-    let mut c = clinic()?;
-    let a = c.device()?;
-    let row = c.known_patient(&[a])?;
-    c.world.update(a, row, &[("phone", "2")])?;
-    c.world.begin_sync(a)?;
-    c.world.connect(a)?;
-    c.world.up(a)?;
-    c.world.down(a)?;
-    while c.world.up(a)? {}
-    assert_eq!(c.world.server_field(row, "phone")?, "2");
+    let (mut c, a, row) = answer_under_way()?;
     c.world.cut(a)?;
     let device = c.world.devices[a].engine.account().context("no account")?.device;
     c.world.server(Job::Access { by: UserId::default(), change: AccessChange::DeviceRevoked { device } })?;

@@ -16,6 +16,10 @@ use tombolo_tests::counts::record;
 use tombolo_tests::sim::plan::{Plan, Step, Timed};
 use tombolo_tests::sim::run::{Failure, play};
 
+/// A fifth faster than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Failures that are told.
 const TOLD_MAX: usize = 5;
 /// Runs on lying disks.

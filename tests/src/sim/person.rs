@@ -4,7 +4,7 @@ use super::device::Mode;
 use super::ledger::{Group, content};
 use super::oracles::Broken;
 use super::oracles::frozen::in_flight;
-use super::plan::Act;
+use super::plan::{Act, row_of};
 use super::world::World;
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
@@ -156,10 +156,9 @@ impl World {
 
     // ---- reading ----
 
-    fn row(&self, index: usize) -> Option<RowKey> {
-        // The newest rows are where the trouble is.
-        let recent = self.rows.len().min(16);
-        (recent > 0).then(|| self.rows[self.rows.len() - 1 - index % recent])
+    /// The row that a plan names.
+    pub fn row(&self, index: usize) -> Option<RowKey> {
+        row_of(index, self.rows.len()).map(|row| self.rows[row])
     }
 
     fn row_in(&self, schema: &Schema, index: usize) -> Option<(RowKey, Table)> {

@@ -3,7 +3,27 @@
 use super::net::Direction;
 use super::rng::Rng;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use tombolo_client::protocol::limits::CHUNK_BYTES_MAX;
+
+/// Devices at most, copies included.
+pub const DEVICES_MAX: usize = 6;
+/// Rows are counted back from the newest; from here on they are counted from the first of the newest dozen, so that people can
+/// come back to the same few.
+pub const STAYS: usize = 1_000;
+const DOZEN: usize = 12;
+/// Rows that an index below [`STAYS`] reaches.
+const RECENT: usize = 16;
+
+/// Which of `count` rows an index of a plan names; none where there are none.
+pub fn row_of(index: usize, count: usize) -> Option<usize> {
+    let newest = count.checked_sub(1)?;
+    let in_dozen = newest % DOZEN;
+    Some(match index.checked_sub(STAYS) {
+        Some(place) => newest - in_dozen + place % (in_dozen + 1),
+        None => newest - index % count.min(RECENT),
+    })
+}
 
 /// Everything that a run does from outside.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -118,7 +138,7 @@ pub enum Step {
     Revoke(usize),
 }
 
-/// What a person does. Rows are counted over all that were ever made; values are numbers that nobody else writes.
+/// What a person does. Rows are named as [`row_of`] says; values are numbers that nobody else writes.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Act {
     /// Makes a row in a table.
@@ -199,10 +219,11 @@ impl Plan {
         let classes = Classes::draw(&mut rng);
         let count = 60 + rng.below(240);
         let pace = rng.pick(&[200, 2_000, 15_000]);
-        let mut drawing = Drawing { classes, devices: knobs.devices, users: knobs.users, sites: knobs.sites, value: 0 };
+        let mut drawing = Drawing::new(classes, &knobs, &mut rng);
         let (mut at_ms, mut steps) = (0, Vec::new());
         for _ in 0..count {
-            at_ms += if rng.chance(1, 4) { 1 + rng.below(20) } else { rng.below(2 * pace) };
+            let is_soon = !drawing.next.is_empty() || rng.chance(1, 4);
+            at_ms += if is_soon { 1 + rng.below(20) } else { rng.below(2 * pace) };
             steps.push(Timed { at_ms, step: drawing.step(&mut rng) });
         }
         Self { seed, knobs, steps }
@@ -268,29 +289,77 @@ impl Classes {
     }
 }
 
+/// How the steps of a seed are drawn.
 struct Drawing {
     classes: Classes,
     devices: usize,
     users: usize,
     sites: usize,
     value: u64,
+    /// How many rows people come back to; zero where they take any of the newest.
+    stays: usize,
+    /// A fault and an act that are more frequent than others.
+    favourites: (Option<u64>, Option<u64>),
+    /// Steps that come next.
+    next: VecDeque<Step>,
 }
 
 impl Drawing {
+    fn new(classes: Classes, knobs: &Knobs, rng: &mut Rng) -> Self {
+        let mut drawing = Self {
+            classes,
+            devices: knobs.devices,
+            users: knobs.users,
+            sites: knobs.sites,
+            value: 0,
+            stays: rng.pick(&[0, 0, 1, 2, 4]),
+            favourites: (rng.chance(1, 2).then(|| rng.below(FAULTS)), rng.chance(1, 3).then(|| rng.below(ACTS))),
+            next: VecDeque::new(),
+        };
+        if rng.chance(1, 3) {
+            // Tables that are not empty: what is filled later takes its time.
+            for _ in 0..1 + rng.below(6) {
+                let import = drawing.import(rng);
+                drawing.next.push_back(Step::Person(0, import));
+            }
+            drawing.next.push_back(Step::Person(0, Act::Sync));
+        }
+        drawing
+    }
+
     fn step(&mut self, rng: &mut Rng) -> Step {
+        if let Some(step) = self.next.pop_front() {
+            return step;
+        }
         // A fault that is switched off in this seed is an act of a person instead.
         if rng.chance(2, 7)
             && let Some(fault) = self.fault(rng)
         {
+            if let Step::Copy(of) = fault {
+                self.copied(of, rng);
+            }
             return fault;
         }
         Step::Person(rng.index(self.devices), self.act(rng))
     }
 
+    /// People go on at the copy of a store, too; often both edit, and sync at the same moment.
+    fn copied(&mut self, of: usize, rng: &mut Rng) {
+        let copy = self.devices;
+        self.devices += 1;
+        if rng.chance(2, 3) {
+            for at in [of, copy] {
+                let update = Act::Update(self.row(rng), rng.index(8), self.value(), false);
+                self.next.push_back(Step::Person(at, update));
+            }
+            self.next.extend([of, copy].map(|at| Step::Person(at, Act::Sync)));
+        }
+    }
+
     fn fault(&self, rng: &mut Rng) -> Option<Step> {
         let at = rng.index(self.devices);
         let c = self.classes;
-        let (on, step) = match rng.below(40) {
+        let (on, step) = match favourite(self.favourites.0, FAULTS, rng) {
             0..5 => (c.cuts, Step::CutBehindCommit(at)),
             5..8 => {
                 let direction = rng.pick(&[Direction::Up, Direction::Down]);
@@ -312,7 +381,7 @@ impl Drawing {
             20 => (c.client_disk, Step::ClientDiskFull(at, rng.below(40_000), rng.below(60_000))),
             21 => (c.suspend, Step::Suspend(at, rng.pick(&[5_000, 60_000, 3_600_000, 30 * 86_400_000]))),
             22 => (c.clock, Step::Clock(at, rng.pick(&[-40_000, 90_000, -30 * 86_400_000, 400 * 86_400_000]))),
-            23 => (c.copies && self.devices < 6, Step::Copy(at)),
+            23 => (c.copies && self.devices < DEVICES_MAX, Step::Copy(at)),
             24 => (c.put_back, Step::ClientBackup(at)),
             25 => (c.put_back, Step::ClientPutBack(at)),
             26..28 => {
@@ -327,8 +396,8 @@ impl Drawing {
             33 => (c.schema, Step::SchemaGrows),
             34 | 35 => (c.grants, Step::Grant(rng.index(self.users), rng.below(8) as u8)),
             36 => (c.grants, Step::Role(rng.index(self.users), rng.chance(1, 2))),
-            37 => (c.poison, Step::Poison(rng.chance(1, 2).then(|| rng.index(16)))),
-            38 => (c.purge, Step::Purge(rng.index(16))),
+            37 => (c.poison, Step::Poison(rng.chance(1, 2).then(|| self.row(rng)))),
+            38 => (c.purge, Step::Purge(self.row(rng))),
             _ => (c.revoke, Step::Revoke(at)),
         };
         on.then_some(step)
@@ -339,9 +408,19 @@ impl Drawing {
         self.value
     }
 
+    fn row(&self, rng: &mut Rng) -> usize {
+        if self.stays > 0 && rng.chance(3, 4) { STAYS + rng.index(self.stays) } else { rng.index(RECENT) }
+    }
+
+    fn import(&mut self, rng: &mut Rng) -> Act {
+        let first = self.value();
+        self.value += 4;
+        Act::Import(rng.index(4), 1 + rng.index(4), first)
+    }
+
     fn act(&mut self, rng: &mut Rng) -> Act {
-        let (row, field) = (rng.index(16), rng.index(8));
-        match rng.below(60) {
+        let (row, field) = (self.row(rng), rng.index(8));
+        match favourite(self.favourites.1, ACTS, rng) {
             0..8 => Act::Create(rng.index(4), self.value()),
             8..24 => Act::Update(row, field, self.value(), rng.chance(1, 3)),
             24 => Act::Clear(row, field),
@@ -354,16 +433,12 @@ impl Drawing {
             36 => Act::OpenDialog(row),
             37..40 => Act::Resolve(row, rng.below(8) as u8, self.value()),
             40 | 41 => {
-                let rows = (0..2 + rng.index(2)).map(|_| rng.index(16)).collect();
+                let rows = (0..2 + rng.index(2)).map(|_| self.row(rng)).collect();
                 Act::Group(rows, self.value())
             }
-            42 => {
-                let first = self.value();
-                self.value += 4;
-                Act::Import(rng.index(4), 1 + rng.index(4), first)
-            }
+            42 => self.import(rng),
             43 => Act::Move(row, rng.index(self.sites)),
-            44 => Act::Refer(row, rng.index(16)),
+            44 => Act::Refer(row, rng.index(RECENT)),
             45 => Act::Forbidden(row, self.value()),
             46 => Act::TakeOut(row),
             47 => Act::SyncOnly(row),
@@ -374,9 +449,28 @@ impl Drawing {
     }
 }
 
+/// Kinds of faults and of acts, by their weights.
+const FAULTS: u64 = 40;
+const ACTS: u64 = 60;
+
+/// One of `of` kinds; every third time the favourite.
+fn favourite(favourite: Option<u64>, of: u64, rng: &mut Rng) -> u64 {
+    favourite.filter(|_| rng.chance(1, 3)).unwrap_or_else(|| rng.below(of))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_names_one_of_the_newest_rows_or_one_that_stays_the_same_for_a_dozen() {
+        assert_eq!(row_of(3, 0), None);
+        assert_eq!((row_of(0, 40), row_of(15, 40), row_of(16, 40)), (Some(39), Some(24), Some(39)));
+        assert_eq!((row_of(2, 2), row_of(STAYS + 5, 1)), (Some(1), Some(0)));
+        let stays: Vec<_> = (24..37).map(|count| row_of(STAYS + 1, count)).collect();
+        assert_eq!((stays[0], stays[1]), (Some(13), Some(24)));
+        assert!(stays[2..].iter().all(|row| *row == Some(25)));
+    }
 
     #[test]
     fn a_plan_comes_back_from_its_file() {

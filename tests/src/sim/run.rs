@@ -3,7 +3,7 @@
 use super::device::Device;
 use super::net::Weather;
 use super::oracles::Broken;
-use super::plan::{Plan, Step};
+use super::plan::{DEVICES_MAX, Plan, Step};
 use super::world::{Counts, World};
 use crate::disk::Faults;
 use anyhow::Result;
@@ -20,8 +20,6 @@ use tombolo_server::workspace::Job;
 const ROUNDS: usize = 24;
 /// A sync of the healed world takes less than this, in milliseconds.
 const ROUND_MS: u64 = 15 * 60 * 1000;
-/// Devices in a world.
-const DEVICES_MAX: usize = 6;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -67,7 +65,7 @@ pub fn play(plan: &Plan, lines: bool) -> Run {
     };
     world.lines = lines.then(Vec::new);
     let failure = caught(|| world.live(plan).and_then(|()| world.come_right())).err();
-    world.counts.commits = world.server.workspace.as_ref().map_or(0, |workspace| workspace.head().seq.0);
+    world.counts.commits = world.server.workspace().map_or(0, |workspace| workspace.head().seq.0);
     world.counts.verdicts = std::mem::take(&mut world.oracles.verdicts);
     let trace = world.trace();
     let operations = world.operations;
@@ -165,7 +163,7 @@ impl World {
                 self.count_fault("server disk error");
             }
             Step::ServerRestart(ms) => {
-                if self.server.workspace.is_some() {
+                if self.server.is_up() {
                     self.say_restarting(2_000)?;
                     let disk = self.server.disk.clone();
                     self.stop_server(disk);
@@ -174,7 +172,7 @@ impl World {
                 }
             }
             Step::ServerBackup => {
-                if self.server.workspace.is_some() {
+                if self.server.is_up() {
                     self.server.backup = Some(self.server.disk.copy());
                 }
             }
@@ -196,13 +194,10 @@ impl World {
                 return self.grant(user, bits, if viewer { Role::Viewer } else { Role::Editor });
             }
             Step::Poison(row) => {
-                let recent = self.rows.len().min(16);
-                self.server.poison = row.filter(|_| recent > 0).map(|row| self.rows[self.rows.len() - 1 - row % recent]);
+                self.server.poison = row.and_then(|row| self.row(row));
             }
             Step::Purge(row) => {
-                let recent = self.rows.len().min(16);
-                if recent > 0 {
-                    let key = self.rows[self.rows.len() - 1 - row % recent];
+                if let Some(key) = self.row(row) {
                     self.operate(Job::Purge { by: UserId::default(), rows: vec![key] })?;
                 }
             }
@@ -278,11 +273,11 @@ impl World {
         self.heal()?;
         // A power cut that was due while the server came up is the last one.
         for _ in 0..ROUNDS {
-            if self.server.workspace.is_none() {
+            if !self.server.is_up() {
                 self.run_until(self.now + 30_000)?;
             }
         }
-        if self.server.workspace.is_none() {
+        if !self.server.is_up() {
             return Err(Broken::new("opens", "the server's store does not open any more"));
         }
         self.propose_schema()?;

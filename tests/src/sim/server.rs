@@ -4,11 +4,13 @@ use super::net::LinkId;
 use super::plan::Knobs;
 use crate::disk::{Disk, Faults};
 use anyhow::{Result, anyhow};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use tombolo_client::protocol::ids::{RowKey, WorkspaceId};
 use tombolo_server::session::{Registry, Session, SessionConfig, SessionId};
-use tombolo_server::snapshot::Identity;
-use tombolo_server::store::Store;
+use tombolo_server::snapshot::{Identity, Snapshot};
+use tombolo_server::store::{Store, StoreError};
 use tombolo_server::workspace::{Init, Job, Workspace};
 use uuid::Uuid;
 
@@ -17,7 +19,9 @@ pub struct Server {
     /// Its disk.
     pub disk: Disk,
     /// The single writer; none while the power is gone.
-    pub workspace: Option<Workspace>,
+    workspace: Option<Workspace>,
+    /// What everybody reads until the next durable write, once somebody asked for it.
+    view: RefCell<Option<Rc<Snapshot>>>,
     /// Who has which session.
     pub registry: Registry,
     /// How sessions are set up.
@@ -71,6 +75,7 @@ impl Server {
         Ok(Self {
             disk,
             workspace: Some(workspace),
+            view: RefCell::default(),
             registry: Registry::default(),
             config,
             sessions: BTreeMap::new(),
@@ -83,6 +88,11 @@ impl Server {
         })
     }
 
+    /// Whether it is there.
+    pub fn is_up(&self) -> bool {
+        self.workspace.is_some()
+    }
+
     /// The workspace.
     ///
     /// # Errors
@@ -91,8 +101,30 @@ impl Server {
         self.workspace.as_ref().ok_or_else(|| anyhow!("the server is down"))
     }
 
+    /// The writer, about to write; none while the power is gone.
+    pub fn writer(&mut self) -> Option<&mut Workspace> {
+        self.view.take();
+        self.workspace.as_mut()
+    }
+
+    /// The newest durable state; none while the power is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn snapshot(&self) -> Result<Option<Rc<Snapshot>>, StoreError> {
+        let Some(workspace) = &self.workspace else { return Ok(None) };
+        let mut view = self.view.borrow_mut();
+        if let Some(snapshot) = view.as_ref() {
+            return Ok(Some(snapshot.clone()));
+        }
+        let snapshot = Rc::new(workspace.store().snapshot()?);
+        *view = Some(snapshot.clone());
+        Ok(Some(snapshot))
+    }
+
     /// Everything that is in memory is gone; what it was writing too.
     pub fn stop(&mut self) -> Vec<LinkId> {
+        self.view.take();
         self.workspace = None;
         self.registry = Registry::default();
         self.queue.clear();
@@ -104,7 +136,7 @@ impl Server {
     ///
     /// # Errors
     /// As the store says.
-    pub fn start(&mut self, disk: Disk) -> Result<(), tombolo_server::store::StoreError> {
+    pub fn start(&mut self, disk: Disk) -> Result<(), StoreError> {
         self.disk = disk;
         if let Some(operations) = self.cut_again.take() {
             let at = self.disk.operations() + operations;

@@ -344,5 +344,5 @@ impl World {
 }
 
 fn workspace_head(server: &Server) -> Vec<u8> {
-    server.workspace.as_ref().map(|workspace| workspace.head().hash.0.to_vec()).unwrap_or_default()
+    server.workspace().map(|workspace| workspace.head().hash.0.to_vec()).unwrap_or_default()
 }

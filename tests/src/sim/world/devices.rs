@@ -170,11 +170,10 @@ impl World {
     pub(super) fn log_in_where_needed(&mut self, at: usize) -> Result<bool> {
         let Some(engine) = &self.devices[at].engine else { return Ok(false) };
         let account = engine.account().cloned();
-        let Some(workspace) = &self.server.workspace else {
+        let Some(snapshot) = self.server.snapshot()? else {
             self.wait(at, None);
             return Ok(false);
         };
-        let snapshot = workspace.store().snapshot()?;
         if let Some(account) = &account {
             let hash = hash::long(account.token.clone().unwrap_or_default().as_bytes());
             if snapshot.identity(&hash, self.server_ms())?.is_some() {
@@ -242,8 +241,7 @@ impl World {
             self.oracles.before_frame(at, engine)?;
         }
         self.with_engine(at, |engine, now_ms| engine.handle_frame(frame, now_ms))?;
-        if let (Some(engine), Some(workspace)) = (&self.devices[at].engine, &self.server.workspace) {
-            let snapshot = workspace.store().snapshot()?;
+        if let (Some(engine), Some(snapshot)) = (&self.devices[at].engine, self.server.snapshot()?) {
             self.oracles.after_frame(at, engine, &snapshot)?;
         }
         Ok(())
@@ -317,8 +315,7 @@ impl World {
             }
             Event::CaughtUp { head } => {
                 self.oracles.prompt_returns.remove(&at);
-                if let (Some(engine), Some(workspace)) = (&self.devices[at].engine, &self.server.workspace) {
-                    let snapshot = workspace.store().snapshot()?;
+                if let (Some(engine), Some(snapshot)) = (&self.devices[at].engine, self.server.snapshot()?) {
                     self.oracles.caught_up(at, engine, &snapshot, head)?;
                 }
             }

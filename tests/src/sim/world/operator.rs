@@ -9,7 +9,7 @@ impl World {
     /// [`Broken`].
     pub fn operate(&mut self, job: Job) -> Result<Option<Reply>> {
         let now_ms = self.server_ms();
-        let Some(workspace) = self.server.workspace.as_mut() else { return Ok(None) };
+        let Some(workspace) = self.server.writer() else { return Ok(None) };
         match workspace.apply(vec![job], now_ms) {
             Ok(mut replies) => {
                 self.committed()?;

@@ -11,13 +11,13 @@ impl World {
 
     pub(super) fn open(&mut self, link: LinkId, frame: &[u8]) -> Result<()> {
         let (device, latency) = (self.links[&link].device, self.links[&link].down.latency_ms);
-        let Some(workspace) = &self.server.workspace else {
+        let Some(snapshot) = self.server.snapshot()? else {
             self.later(latency, Happening::DownEnd(link, false));
             return Ok(());
         };
         let token = self.devices[device].engine.as_ref().and_then(|e| e.account()).and_then(|a| a.token.clone());
         let hash = hash::long(token.unwrap_or_default().as_bytes());
-        let Some(identity) = workspace.store().snapshot()?.identity(&hash, self.server_ms())? else {
+        let Some(identity) = snapshot.identity(&hash, self.server_ms())? else {
             // As by 401: the client asks for a login, which comes with the next attempt.
             self.later(latency, Happening::DownEnd(link, false));
             return Ok(());
@@ -66,9 +66,9 @@ impl World {
             if !seat.session.wants_snapshot() {
                 return Ok(());
             }
-            let Some(workspace) = &self.server.workspace else { return Ok(()) };
-            let snapshot = workspace.store().snapshot()?;
-            let now_ms = EPOCH_MS + self.now as i64;
+            let Some(snapshot) = self.server.snapshot()? else { return Ok(()) };
+            let now_ms = self.server_ms();
+            let Some(seat) = self.server.sessions.get_mut(&link) else { return Ok(()) };
             seat.session.serve(&snapshot, &self.server.registry, now_ms)?;
         }
         Err(Broken::new("limits", "a session puts out things without end"))
@@ -79,8 +79,8 @@ impl World {
         match output {
             Output::Frame(message) => {
                 let identity = seat.identity;
-                let Some(workspace) = &self.server.workspace else { return Ok(()) };
-                self.oracles.sent(&workspace.store().snapshot()?, link, identity, &message)?;
+                let Some(snapshot) = self.server.snapshot()? else { return Ok(()) };
+                self.oracles.sent(&snapshot, link, identity, &message)?;
                 let frame = encode_down(&message);
                 self.send_down(link, frame);
             }
@@ -165,7 +165,7 @@ impl World {
         self.server.is_writing = false;
         let now_ms = self.server_ms();
         let queue = std::mem::take(&mut self.server.queue);
-        let Some(workspace) = self.server.workspace.as_mut() else { return Ok(()) };
+        let Some(workspace) = self.server.writer() else { return Ok(()) };
         let (from, jobs): (Vec<From>, Vec<Job>) = queue.into_iter().unzip();
         let replies = match workspace.apply(jobs, now_ms) {
             Ok(replies) => replies,
@@ -222,8 +222,7 @@ impl World {
     }
 
     pub(super) fn committed(&mut self) -> Result<()> {
-        let Some(workspace) = &self.server.workspace else { return Ok(()) };
-        let snapshot = workspace.store().snapshot()?;
+        let Some(snapshot) = self.server.snapshot()? else { return Ok(()) };
         self.oracles.committed(&snapshot)
     }
 
@@ -308,7 +307,7 @@ impl World {
     }
 
     pub(super) fn server_up(&mut self) -> Result<()> {
-        if self.server.workspace.is_some() {
+        if self.server.is_up() {
             return Ok(());
         }
         let disk = self.server.disk.clone();
@@ -319,7 +318,7 @@ impl World {
         match self.server.start(disk) {
             Ok(()) => {
                 self.note("the server is up", &workspace_head(&self.server));
-                let snapshot = self.server.workspace()?.store().snapshot()?;
+                let Some(snapshot) = self.server.snapshot()? else { return Ok(()) };
                 self.oracles.server_opened(&snapshot)
             }
             Err(error) => {

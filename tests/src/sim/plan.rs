@@ -222,9 +222,9 @@ impl Plan {
         let mut drawing = Drawing::new(classes, &knobs, &mut rng);
         let (mut at_ms, mut steps) = (0, Vec::new());
         for _ in 0..count {
-            let is_soon = !drawing.next.is_empty() || rng.chance(1, 4);
-            at_ms += if is_soon { 1 + rng.below(20) } else { rng.below(2 * pace) };
-            steps.push(Timed { at_ms, step: drawing.step(&mut rng) });
+            let (gap_ms, step) = drawing.step(pace, &mut rng);
+            at_ms += gap_ms;
+            steps.push(Timed { at_ms, step });
         }
         Self { seed, knobs, steps }
     }
@@ -300,8 +300,8 @@ struct Drawing {
     stays: usize,
     /// A fault and an act that are more frequent than others.
     favourites: (Option<u64>, Option<u64>),
-    /// Steps that come next.
-    next: VecDeque<Step>,
+    /// Steps that come next, each so many milliseconds at most behind the one before.
+    next: VecDeque<(u64, Step)>,
 }
 
 impl Drawing {
@@ -320,17 +320,26 @@ impl Drawing {
             // Tables that are not empty: what is filled later takes its time.
             for _ in 0..1 + rng.below(6) {
                 let import = drawing.import(rng);
-                drawing.next.push_back(Step::Person(0, import));
+                drawing.next.push_back((AT_ONCE_MS, Step::Person(0, import)));
             }
-            drawing.next.push_back(Step::Person(0, Act::Sync));
+            drawing.next.push_back((AT_ONCE_MS, Step::Person(0, Act::Sync)));
         }
         drawing
     }
 
-    fn step(&mut self, rng: &mut Rng) -> Step {
-        if let Some(step) = self.next.pop_front() {
-            return step;
+    /// The next step, and how many milliseconds behind the last one.
+    fn step(&mut self, pace: u64, rng: &mut Rng) -> (u64, Step) {
+        if self.next.is_empty() && rng.chance(1, 60) {
+            self.scene(rng);
         }
+        if let Some((gap_ms, step)) = self.next.pop_front() {
+            return (1 + rng.below(gap_ms), step);
+        }
+        let gap_ms = if rng.chance(1, 4) { 1 + rng.below(AT_ONCE_MS) } else { rng.below(2 * pace) };
+        (gap_ms, self.any(rng))
+    }
+
+    fn any(&mut self, rng: &mut Rng) -> Step {
         // A fault that is switched off in this seed is an act of a person instead.
         if rng.chance(2, 7)
             && let Some(fault) = self.fault(rng)
@@ -343,6 +352,49 @@ impl Drawing {
         Step::Person(rng.index(self.devices), self.act(rng))
     }
 
+    /// Something that takes several people and steps, and would seldom come about by itself.
+    fn scene(&mut self, rng: &mut Rng) {
+        // It is about a row of its own, the newest.
+        let (row, field) = (0, rng.index(8));
+        let (here, there) = (rng.index(self.devices), rng.index(self.devices));
+        let person = |at: usize, act: Act| (SCENE_MS, Step::Person(at, act));
+        let made = Act::Create(rng.index(4), self.value());
+        self.next.extend([person(there, made), person(there, Act::Sync), person(here, Act::Sync)]);
+        if rng.chance(1, 2) {
+            // A form from before a row was changed and deleted is saved into the row that was brought back.
+            let changed = Act::Update(row, field, self.value(), false);
+            let saved = Act::Update(row, field, self.value(), true);
+            self.next.extend([
+                person(here, Act::Look(row)),
+                person(there, changed),
+                person(there, Act::Sync),
+                person(there, Act::Delete(row, false)),
+                person(there, Act::Sync),
+                person(here, Act::Sync),
+                person(here, Act::Restore(row)),
+                person(here, saved),
+                person(here, Act::Sync),
+            ]);
+        } else if self.classes.grants {
+            // Somebody loses rights and gets them back, and edits while all of it comes again over a slow link.
+            let changed = Act::Update(row, field, self.value(), false);
+            let saved = Act::Update(row, field, self.value(), false);
+            let user = here % self.users;
+            self.next.extend([
+                person(here, Act::Sync),
+                (SCENE_MS, Step::Grant(user, 0)),
+                (SCENE_MS, Step::Grant(user, 7)),
+                (AT_ONCE_MS, Step::Weather(here, 20, rng.pick(&[300, 1_200, 8_000]))),
+                person(here, Act::Sync),
+                person(there, changed),
+                person(there, Act::Sync),
+                person(here, saved),
+                person(here, Act::Sync),
+                (SCENE_MS, Step::Weather(here, 20, 1_000_000)),
+            ]);
+        }
+    }
+
     /// People go on at the copy of a store, too; often both edit, and sync at the same moment.
     fn copied(&mut self, of: usize, rng: &mut Rng) {
         let copy = self.devices;
@@ -350,9 +402,9 @@ impl Drawing {
         if rng.chance(2, 3) {
             for at in [of, copy] {
                 let update = Act::Update(self.row(rng), rng.index(8), self.value(), false);
-                self.next.push_back(Step::Person(at, update));
+                self.next.push_back((AT_ONCE_MS, Step::Person(at, update)));
             }
-            self.next.extend([of, copy].map(|at| Step::Person(at, Act::Sync)));
+            self.next.extend([of, copy].map(|at| (AT_ONCE_MS, Step::Person(at, Act::Sync))));
         }
     }
 
@@ -448,6 +500,10 @@ impl Drawing {
         }
     }
 }
+
+/// Between steps that belong together, and between those of a scene, at most.
+const AT_ONCE_MS: u64 = 20;
+const SCENE_MS: u64 = 1_500;
 
 /// Kinds of faults and of acts, by their weights.
 const FAULTS: u64 = 40;

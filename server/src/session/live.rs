@@ -14,7 +14,7 @@ use tombolo_protocol::planted::{Planted, planted};
 
 /// The state of a session whose checks have passed.
 pub(super) struct Live {
-    /// What Hello named; needed again if a copy shows later.
+    /// What Hello named, without its cursors; needed again if a copy shows later.
     pub(super) hello: Hello,
     /// Where the client stands once it has read everything that was sent.
     pub(super) cursors: Cursors,
@@ -59,9 +59,10 @@ pub(super) struct Recorded {
 }
 
 impl Live {
-    pub(super) fn new(config: &SessionConfig, hello: Hello, answered: PushNo, snapshot: &Snapshot) -> Self {
+    pub(super) fn new(config: &SessionConfig, mut hello: Hello, answered: PushNo, snapshot: &Snapshot) -> Self {
+        let cursors = std::mem::take(&mut hello.cursors);
         Self {
-            cursors: hello.cursors.clone(),
+            cursors,
             listed: BTreeSet::new(),
             sections_at: snapshot.sections_changed(),
             schema: snapshot.schema_seq(),

@@ -334,7 +334,12 @@ impl Session {
 
     /// What to do next.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            // They are large: thousands of sessions that have nothing to say keep no room for them.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     fn send(&mut self, message: Down) {

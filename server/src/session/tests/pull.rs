@@ -372,6 +372,15 @@ fn at_most_two_chunks_are_unacknowledged() {
 }
 
 #[test]
+fn a_session_that_has_nothing_to_say_keeps_no_room_for_outputs() {
+    let mut story = Story::new();
+    story.push((1..=3).map(|number| create_patient(number, "p", NORTH)).collect());
+    let mut peer = Peer::new(&mut story.world, 1, NORTHERN);
+    story.sync(&mut peer);
+    assert_eq!(peer.session.as_ref().unwrap().outputs.capacity(), 0);
+}
+
+#[test]
 fn a_head_that_a_session_looked_at_is_no_news() {
     let mut story = Story::new();
     let mut peer = Peer::new(&mut story.world, 1, NORTHERN);
@@ -383,6 +392,10 @@ fn a_head_that_a_session_looked_at_is_no_news() {
     let session = peer.session.as_mut().unwrap();
     session.handle_head(story.world.news);
     assert!(session.wants_snapshot());
+    peer.settle(&mut story.world, &mut story.registry);
+    let session = peer.session.as_mut().unwrap();
+    session.handle_head(story.world.news);
+    assert!(!session.wants_snapshot(), "nor one of which it was told later");
 }
 
 #[test]

@@ -162,6 +162,10 @@ impl Cursors {
                 self.sections.insert(section);
             }
         }
+        if self.fills.is_empty() {
+            // A map that was emptied keeps room for what was in it, and a server has thousands of these.
+            self.fills = BTreeMap::new();
+        }
     }
 
     /// Whether everything listed is complete at `head`.

@@ -1,6 +1,7 @@
 //! A small workspace in memory, for the tests of this crate.
 
 use crate::access::OPERATOR;
+use crate::session::News;
 use crate::snapshot::{Identity, Snapshot};
 use crate::store::Store;
 use crate::workspace::{Init, Job, PushReply, Reply, Workspace};
@@ -217,6 +218,7 @@ impl Pusher {
 /// A workspace with two sites and users.
 pub(crate) struct World {
     pub(crate) workspace: Workspace,
+    pub(crate) news: News,
     now_ms: i64,
 }
 
@@ -230,7 +232,8 @@ impl World {
     pub(crate) fn new() -> Self {
         let store = Store::in_memory().unwrap();
         let workspace = Workspace::init(store, Init { id: WORKSPACE, schema: SCHEMA }, 1000).unwrap();
-        let mut world = Self { workspace, now_ms: 1000 };
+        let news = News::of(workspace.head());
+        let mut world = Self { workspace, news, now_ms: 1000 };
         let sites = [(NORTH, "North"), (SOUTH, "South")];
         let changes =
             sites.map(|(id, name)| change(RowKey { table: SITES, id }, Op::Create, 0, &[(NAME, Value::text(name))])).to_vec();
@@ -250,7 +253,10 @@ impl World {
 
     pub(crate) fn apply(&mut self, job: Job) -> Reply {
         self.now_ms += 1;
-        self.workspace.apply(vec![job], self.now_ms).unwrap().remove(0)
+        let for_all = News::is_for_all(&job);
+        let reply = self.workspace.apply(vec![job], self.now_ms).unwrap().remove(0);
+        self.news = self.news.then(self.workspace.head(), for_all);
+        reply
     }
 
     /// Pushes these changes and returns the commit with their verdicts.
@@ -283,7 +289,7 @@ impl World {
     pub(crate) fn copy(&self) -> Self {
         let store = Store::in_memory().unwrap();
         crate::verify::rebuild(self.workspace.store(), &store, &mut |_| {}).unwrap();
-        Self { workspace: Workspace::open(store).unwrap(), now_ms: self.now_ms }
+        Self { workspace: Workspace::open(store).unwrap(), news: self.news, now_ms: self.now_ms }
     }
 
     /// Gives a device a token, as a login does.

@@ -15,10 +15,10 @@ use tombolo_protocol::schema::{Role, Table};
 
 pub(super) fn add(hub: &Hub, name: &str, role: Role, scopes: &[String], password: String) -> Result<Answer, Refused> {
     let id = UserId(clock::random_id());
-    let grant = resolve(&hub.snapshot()?, scopes)?;
+    let grant = resolve(&*hub.snapshot()?, scopes)?;
     let change = AccessChange::User { id, name: name.to_owned(), role, grant: grant.clone(), password };
     commit(hub, Job::Access { by: OPERATOR, change })?;
-    let grant = shown(&hub.snapshot()?, &grant)?;
+    let grant = shown(&*hub.snapshot()?, &grant)?;
     Ok(Answer::UserAdded(UserLine { id, name: name.to_owned(), role, grant }))
 }
 

@@ -3,7 +3,7 @@
 use super::clock;
 use super::log::{self, Log};
 use super::writer::{self, Answer, Asked, Opener, ReplyTo, Work};
-use crate::session::{Registry, SessionId};
+use crate::session::{News, Registry, SessionId};
 use crate::snapshot::Snapshot;
 use crate::store::{Store, StoreError};
 use crate::workspace::{Job, Reply, Workspace};
@@ -86,8 +86,10 @@ impl Drop for Place {
 pub(crate) struct Hub {
     /// `None` while the store is being opened again, and after the end.
     store: RwLock<Option<Store>>,
+    /// The view of the newest durable state: one for all readers, made by the first of them behind each commit.
+    view: Mutex<Option<Arc<Snapshot>>>,
     jobs: mpsc::Sender<Work>,
-    head: watch::Sender<Mark>,
+    head: watch::Sender<News>,
     health: watch::Sender<Health>,
     registry: Registry,
     sessions: Mutex<BTreeMap<SessionId, Bell>>,
@@ -108,8 +110,9 @@ impl Hub {
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
         let hub = Arc::new(Self {
             store: RwLock::new(Some(store)),
+            view: Mutex::new(None),
             jobs,
-            head: watch::Sender::new(workspace.head()),
+            head: watch::Sender::new(News::of(workspace.head())),
             health: watch::Sender::new(Health::Serving(0)),
             registry: Registry::default(),
             sessions: Mutex::new(BTreeMap::new()),
@@ -119,10 +122,31 @@ impl Hub {
         Ok((hub, WriterThread(thread)))
     }
 
-    /// A view of the newest durable state. Blocks for the disk: not for async tasks.
-    pub(crate) fn snapshot(&self) -> Result<Snapshot, Unavailable> {
-        let snapshot = self.store()?.snapshot();
-        snapshot.map_err(|error| Unavailable::Closed(error.to_string()))
+    /// The view of the newest durable state. Blocks for the disk: not for async tasks. Let go of it soon: the store is opened
+    /// again only when nobody holds it.
+    pub(crate) fn snapshot(&self) -> Result<Arc<Snapshot>, Unavailable> {
+        let mut view = self.view();
+        let store = self.trusted()?;
+        if let Some(view) = &*view {
+            return Ok(view.clone());
+        }
+        let made = Arc::new(store.snapshot().map_err(|error| Unavailable::Closed(error.to_string()))?);
+        *view = Some(made.clone());
+        Ok(made)
+    }
+
+    /// Reads from the view of the newest durable state. What was read is not to be told where a durable write failed meanwhile (P9).
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Snapshot) -> Result<T, StoreError>) -> Result<T, Unavailable> {
+        let view = self.snapshot()?;
+        let read = read(&view).map_err(|error| Unavailable::Closed(error.to_string()))?;
+        self.trusted().map(|_| read)
+    }
+
+    /// The store, unless a durable write of it failed.
+    fn trusted(&self) -> Result<Store, Unavailable> {
+        let store = self.store()?;
+        store.check().map_err(|error| Unavailable::Closed(error.to_string()))?;
+        Ok(store)
     }
 
     /// The store itself, for checks that read all of it.
@@ -178,7 +202,7 @@ impl Hub {
     }
 
     /// News of the head.
-    pub(crate) fn head(&self) -> watch::Receiver<Mark> {
+    pub(crate) fn head(&self) -> watch::Receiver<News> {
         self.head.subscribe()
     }
 
@@ -243,12 +267,27 @@ impl Hub {
         self.set_store(None);
     }
 
+    /// The view is made from the store that is there then, so the old one goes behind the old store.
     pub(super) fn set_store(&self, store: Option<Store>) {
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
+        self.let_go_of_view();
     }
 
-    pub(super) fn announce_head(&self, head: Mark) {
-        self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+    /// The durable state is another one now: whoever asks next gets a view of that.
+    pub(super) fn let_go_of_view(&self) {
+        drop(self.view().take());
+    }
+
+    fn view(&self) -> MutexGuard<'_, Option<Arc<Snapshot>>> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `for_all` where something was written that is of interest also to who may not be sent rows now.
+    pub(super) fn announce_head(&self, head: Mark, for_all: bool) {
+        self.head.send_if_modified(|known| {
+            let news = known.then(head, for_all);
+            std::mem::replace(known, news) != news
+        });
     }
 
     pub(super) fn announce_health(&self, health: Health) {

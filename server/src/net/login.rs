@@ -13,7 +13,7 @@ use super::attempts::Attempts;
 use super::clock;
 use super::failure::HttpFailure;
 use super::http::App;
-use super::hub::{Hub, Unavailable};
+use super::hub::Hub;
 use super::peer::Peer;
 use crate::passwords::{self, Memory};
 use crate::snapshot::{Identity, Snapshot};
@@ -142,10 +142,7 @@ async fn read<T: Send + 'static>(
 ) -> Result<T, HttpFailure> {
     let hub = hub.clone();
     hub.mended().await;
-    let done = tokio::task::spawn_blocking(move || {
-        let snapshot = hub.snapshot()?;
-        read(&snapshot, hub.now_ms()).map_err(|error| Unavailable::Closed(error.to_string()))
-    });
+    let done = tokio::task::spawn_blocking(move || hub.read(|snapshot| read(snapshot, hub.now_ms())));
     match done.await {
         Ok(done) => Ok(done?),
         Err(_) => Err(HttpFailure::busy("The server stumbled over this request; nothing was changed.")),

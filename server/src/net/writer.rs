@@ -7,6 +7,7 @@
 use super::clock;
 use super::hub::{Health, Hub, Unavailable, being_opened};
 use super::log::Log;
+use crate::session::News;
 use crate::store::{Store, StoreError, said};
 use crate::workspace::{Job, Reply, Workspace};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -155,13 +156,18 @@ impl Writer {
     /// One durable write. Gives the workspace back, a new one after a failure, or none at the end.
     fn write(&mut self, mut workspace: Workspace, batch: Vec<Asked>) -> Option<Workspace> {
         let (jobs, waiting): (Vec<Job>, Vec<ReplyTo>) = batch.into_iter().map(|asked| (asked.job, asked.reply_to)).unzip();
+        let for_all = jobs.iter().any(News::is_for_all);
         let shut_out: Vec<DeviceId> = jobs.iter().filter_map(shuts_out).collect();
         let applied = catch_unwind(AssertUnwindSafe(|| workspace.apply(jobs, clock::now_ms())));
         let why = match applied {
             Ok(Ok(replies)) => {
+                // Who hears of the write must not read behind it.
+                if let Some(hub) = self.hub.upgrade() {
+                    hub.let_go_of_view();
+                }
                 waiting.into_iter().zip(replies).for_each(|(reply_to, reply)| reply_to.answer(reply));
                 if let Some(hub) = self.hub.upgrade() {
-                    hub.announce_head(workspace.head());
+                    hub.announce_head(workspace.head(), for_all);
                     shut_out.into_iter().for_each(|device| hub.shut_out(device));
                 }
                 return Some(workspace);
@@ -210,7 +216,7 @@ impl Writer {
             let (store, workspace) = workspace;
             self.opened += 1;
             hub.set_store(Some(store));
-            hub.announce_head(workspace.head());
+            hub.announce_head(workspace.head(), true);
             hub.announce_health(Health::Serving(self.opened));
             (self.log)(&"the store was opened again");
             return Some(workspace);

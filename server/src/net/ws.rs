@@ -3,16 +3,18 @@
 //! The session machine decides, this file moves bytes: one task reads and drives the machine, one writes. The queue between
 //! them is short, so a slow peer stops its own session and costs the server nothing else; the writes themselves have their
 //! deadline below ([`super::peer::Watched`]). Store reads run on blocking threads, a few at a time over all sessions; frames
-//! are made there too, so that compression contexts are as few as those threads.
+//! are made there too, so that compression contexts are as few as those threads. A push of few changes and its result are
+//! read and made by the session's own task: they name rows that are in memory mostly, and handing a session over to another
+//! thread and back would cost several times as much.
 
 use super::clock::{self, SteadyClock};
 use super::config::Limits;
-use super::hub::{Health, Heard, Hub, Place, Replaced};
+use super::hub::{Health, Heard, Hub, Place, Replaced, Unavailable};
 use super::log;
 use super::login::new_token;
 use super::peer::Peer;
 use super::writer::{Answer, Defect};
-use crate::session::{Output, Session, SessionConfig};
+use crate::session::{News, Output, Session, SessionConfig};
 use crate::snapshot::Identity;
 use crate::workspace::{Job, Reply};
 use axum::body::Bytes;
@@ -26,7 +28,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tombolo_protocol::error::DecodeError;
 use tombolo_protocol::frame;
-use tombolo_protocol::ids::{DeviceId, Mark, UserId};
+use tombolo_protocol::ids::DeviceId;
 use tombolo_protocol::limits::PUSH_WINDOW_MAX;
 use tombolo_protocol::message::{CloseReason, Down, Hello, Up};
 
@@ -148,7 +150,7 @@ async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receive
 struct Inbox {
     answers: mpsc::Receiver<Answer>,
     replaced: watch::Receiver<Option<Replaced>>,
-    head: watch::Receiver<Mark>,
+    head: watch::Receiver<News>,
     health: watch::Receiver<Health>,
 }
 
@@ -210,7 +212,8 @@ impl Driver {
                     self.end_by(news).await
                 }
                 Ok(()) = head.changed() => {
-                    self.session().handle_head();
+                    let news = *head.borrow_and_update();
+                    self.session().handle_head(news);
                     self.pump().await
                 }
                 message = stream.next(), if self.under_way < PUSH_WINDOW_MAX => self.receive(message).await,
@@ -351,45 +354,67 @@ impl Driver {
         self.frames.send(Box::new(Message::Binary(frame::encode_down(down).into()))).await.map_err(|_| Over)
     }
 
-    /// Lets the machine read from a new snapshot, and makes its frames, on a blocking thread.
+    /// Lets the machine read from the newest state, and makes its frames.
     async fn serve(&mut self) -> Result<(), Over> {
+        let now_ms = self.clock.now_ms();
+        if self.session().wants_little() {
+            let hub = self.hub.clone();
+            let served = Served::of(&hub, self.session(), now_ms);
+            return self.put_out_all(served).await;
+        }
         let _permit = self.reads.clone().acquire_owned().await.map_err(|_| Over)?;
         let mut session = self.session.take().expect("it is away only here");
         let hub = self.hub.clone();
-        let now_ms = self.clock.now_ms();
-        let who = (self.identity.device, self.identity.user);
         let served = tokio::task::spawn_blocking(move || {
-            let served = hub
-                .snapshot()
-                .map_err(|unavailable| unavailable.to_string())
-                .and_then(|snapshot| session.serve(&snapshot, hub.registry(), now_ms).map_err(|error| error.to_string()));
-            if served.is_err() {
-                session.handle_trouble(TROUBLE_AFTER_MS);
-            }
-            let outputs = std::iter::from_fn(|| session.poll_output());
-            let ready: Vec<Ready> = outputs.inspect(|output| tell_divergence(&hub, who, output)).map(Ready::from).collect();
-            (session, served, ready)
+            let served = Served::of(&hub, &mut session, now_ms);
+            (session, served)
         });
-        let Ok((session, served, ready)) = served.await else {
+        let Ok((session, served)) = served.await else {
             log::to_stderr(&"a session ended with a defect");
             return self.close(close_code::ERROR).await;
         };
         self.session = Some(session);
-        for ready in ready {
+        self.put_out_all(served).await
+    }
+
+    async fn put_out_all(&mut self, served: Served) -> Result<(), Over> {
+        for ready in served.outputs {
             match ready {
                 Ready::Frame(frame) => self.frames.send(Box::new(Message::Binary(frame))).await.map_err(|_| Over)?,
                 Ready::Other(output) => self.put_out(output).await?,
             }
         }
-        served.map_err(|why| {
+        served.read.map_err(|why| {
             log::to_stderr(&why);
             Over
         })
     }
 }
 
+/// What became of a look at the state.
+struct Served {
+    read: Result<(), Unavailable>,
+    outputs: Vec<Ready>,
+}
+
+impl Served {
+    /// Lets a session read from the newest durable state. Where that is not to be trusted any more, nothing that it would say is
+    /// said (P9).
+    fn of(hub: &Hub, session: &mut Session, now_ms: i64) -> Self {
+        let read = hub.read(|snapshot| session.serve(snapshot, hub.registry(), now_ms));
+        if read.is_err() {
+            while session.poll_output().is_some() {}
+            session.handle_trouble(TROUBLE_AFTER_MS);
+        }
+        let who = session.identity();
+        let outputs = std::iter::from_fn(|| session.poll_output());
+        let outputs = outputs.inspect(|output| tell_divergence(hub, who, output)).map(Ready::from).collect();
+        Self { read, outputs }
+    }
+}
+
 /// An operator who put the server back wants to know who had more than it has now, and what becomes of that (H3, H4).
-fn tell_divergence(hub: &Hub, (device, user): (DeviceId, UserId), output: &Output) {
+fn tell_divergence(hub: &Hub, Identity { device, user, .. }: Identity, output: &Output) {
     let Output::Frame(Down::Diverged(diverged)) = output else { return };
     let name = hub.snapshot().ok().and_then(|snapshot| Some(snapshot.user(user).ok()??.name));
     log::to_stderr(&format_args!(

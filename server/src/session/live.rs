@@ -1,7 +1,7 @@
 //! A session whose checks have passed: results before news, then rows as credit allows.
 
 use super::chunk::Chunks;
-use super::{Phase, Session, SessionConfig, wire};
+use super::{LITTLE_CHANGES_MAX, News, Phase, Session, SessionConfig, wire};
 use crate::access::Rights;
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
@@ -14,7 +14,7 @@ use tombolo_protocol::planted::{Planted, planted};
 
 /// The state of a session whose checks have passed.
 pub(super) struct Live {
-    /// What Hello named; needed again if a copy shows later.
+    /// What Hello named, without its cursors; needed again if a copy shows later.
     pub(super) hello: Hello,
     /// Where the client stands once it has read everything that was sent.
     pub(super) cursors: Cursors,
@@ -35,24 +35,34 @@ pub(super) struct Live {
     pub(super) chunks: Chunks,
     /// There may be more to send as soon as there is credit.
     pub(super) more: bool,
-    /// A new head was announced.
+    /// The head of the snapshot that was read last.
+    looked_at: Seq,
+    /// The state has to be looked at, whatever credit there is.
     pub(super) poked: bool,
     /// The client is to be told when it is caught up.
     pub(super) owes_caught_up: bool,
     /// Jobs that have no reply yet.
     pub(super) submitted: usize,
     /// Pushes that are recorded and not answered yet.
-    pub(super) recorded: VecDeque<PushNo>,
+    pub(super) recorded: VecDeque<Recorded>,
     /// A push showed that the store is a copy.
     pub(super) is_copy: bool,
     /// What is said at the end, once what was submitted is answered.
     pub(super) last_word: Option<Down>,
 }
 
+/// A push that is recorded.
+pub(super) struct Recorded {
+    pub(super) number: PushNo,
+    /// How many changes were decided with it; none where it was recorded before, or as empty.
+    pub(super) changes: Option<usize>,
+}
+
 impl Live {
-    pub(super) fn new(config: &SessionConfig, hello: Hello, answered: PushNo, snapshot: &Snapshot) -> Self {
+    pub(super) fn new(config: &SessionConfig, mut hello: Hello, answered: PushNo, snapshot: &Snapshot) -> Self {
+        let cursors = std::mem::take(&mut hello.cursors);
         Self {
-            cursors: hello.cursors.clone(),
+            cursors,
             listed: BTreeSet::new(),
             sections_at: snapshot.sections_changed(),
             schema: snapshot.schema_seq(),
@@ -60,6 +70,7 @@ impl Live {
             quiet: Position::START,
             chunks: Chunks::new(config, hello.rate),
             more: true,
+            looked_at: snapshot.head().seq,
             poked: false,
             owes_caught_up: true,
             told: Told::default(),
@@ -78,6 +89,12 @@ impl Live {
         self.more = true;
     }
 
+    /// Of a head that was looked at already there is nothing to say. Rows wait for credit, and are not even looked for without.
+    pub(super) fn hear(&mut self, news: News) {
+        self.more |= news.head.seq > self.looked_at;
+        self.poked |= news.for_all > self.looked_at;
+    }
+
     /// No more pushes are read.
     pub(super) fn is_ending(&self) -> bool {
         self.is_copy || self.last_word.is_some()
@@ -94,13 +111,24 @@ impl Live {
         if self.is_ending() {
             return self.submitted == 0 || !self.recorded.is_empty();
         }
-        self.poked || !self.recorded.is_empty() || (self.more && self.chunks.has_credit())
+        self.poked || !self.recorded.is_empty() || self.wants_rows()
+    }
+
+    /// Nothing that needs more than a few reads, besides what is in the inbox.
+    pub(super) fn wants_little(&self) -> bool {
+        let is_little = |recorded: &Recorded| recorded.changes.is_some_and(|changes| changes <= LITTLE_CHANGES_MAX);
+        !self.is_ending() && !self.poked && !self.wants_rows() && self.recorded.iter().all(is_little)
+    }
+
+    fn wants_rows(&self) -> bool {
+        self.more && self.chunks.has_credit()
     }
 }
 
 impl Session {
     pub(super) fn go_on(&mut self, mut live: Box<Live>, snapshot: &Snapshot, now_ms: i64) -> Result<(), StoreError> {
         live.more |= std::mem::take(&mut live.poked);
+        live.looked_at = snapshot.head().seq;
         let rights = match self.admitted(snapshot)? {
             Ok(rights) => rights,
             Err(reason) => {
@@ -151,7 +179,7 @@ impl Session {
 
     /// Results are outside the credit window. A push that was answered already in this session is not answered again.
     fn tell_results(&mut self, live: &mut Live, rights: &Rights, snapshot: &Snapshot) -> Result<(), StoreError> {
-        while let Some(number) = live.recorded.pop_front() {
+        while let Some(Recorded { number, .. }) = live.recorded.pop_front() {
             if number <= live.answered {
                 continue;
             }

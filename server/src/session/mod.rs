@@ -16,15 +16,17 @@
 mod chunk;
 mod hello;
 mod live;
+mod news;
 mod registry;
 mod wire;
 
+pub use news::News;
 pub use registry::{Entry, Registry, SessionId};
 
 use crate::snapshot::{Identity, Snapshot};
 use crate::store::StoreError;
 use crate::workspace::{Job, PushReply};
-use live::Live;
+use live::{Live, Recorded};
 use std::collections::VecDeque;
 use tombolo_protocol::ids::{DeviceId, Mark};
 use tombolo_protocol::limits::{
@@ -34,6 +36,9 @@ use tombolo_protocol::message::{CloseReason, Down, Hello, Up};
 
 /// Messages that may wait before the checks have passed, or for a snapshot.
 const INBOX_MAX: usize = 2 * PUSH_WINDOW_MAX;
+
+/// Up to so many changes a push costs few reads.
+const LITTLE_CHANGES_MAX: usize = 8;
 
 /// What may be set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -209,9 +214,9 @@ impl Session {
     }
 
     /// The writer announced a new head.
-    pub fn handle_head(&mut self) {
+    pub fn handle_head(&mut self, news: News) {
         if let Phase::Live(live) = &mut self.phase {
-            live.poked = true;
+            live.hear(news);
         }
     }
 
@@ -220,7 +225,9 @@ impl Session {
         let Phase::Live(live) = &mut self.phase else { return };
         live.submitted = live.submitted.saturating_sub(1);
         match reply {
-            PushReply::Recorded { number, .. } => live.recorded.push_back(number),
+            PushReply::Recorded { number, verdicts, .. } => {
+                live.recorded.push_back(Recorded { number, changes: verdicts.map(|verdicts| verdicts.len()) });
+            }
             PushReply::Copy => {
                 live.is_copy = true;
                 self.inbox.clear();
@@ -294,6 +301,15 @@ impl Session {
         }
     }
 
+    /// Whether that is little: pushes of few changes to be handed on, and their results.
+    pub fn wants_little(&self) -> bool {
+        let is_little = |message: &Up| matches!(message, Up::Push(push) if push.changes.0.len() <= LITTLE_CHANGES_MAX);
+        match &self.phase {
+            Phase::Live(live) => self.new_device != NewDevice::Asked && self.inbox.iter().all(is_little) && live.wants_little(),
+            _ => false,
+        }
+    }
+
     /// Does what needs the state. `snapshot` must be at or above every commit that the writer has answered with.
     ///
     /// # Errors
@@ -318,7 +334,12 @@ impl Session {
 
     /// What to do next.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            // They are large: thousands of sessions that have nothing to say keep no room for them.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     fn send(&mut self, message: Down) {

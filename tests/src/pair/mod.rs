@@ -17,7 +17,7 @@ use tombolo_client::protocol::ids::{DeviceId, RowId, UserId, WorkspaceId};
 use tombolo_client::protocol::schema::Role;
 use tombolo_client::store::{Account, Store};
 use tombolo_client::{Hangup, Phase};
-use tombolo_server::session::{Output, Registry, Session, SessionConfig, SessionId};
+use tombolo_server::session::{News, Output, Registry, Session, SessionConfig, SessionId};
 use tombolo_server::snapshot::Identity;
 use tombolo_server::store::Store as ServerStore;
 use tombolo_server::workspace::{Init, Job, Reply, Workspace};
@@ -359,9 +359,10 @@ impl World {
 
     /// Tells every session that the head moved.
     pub fn head_moved(&mut self) {
+        let news = News::of(self.workspace.head());
         for device in &mut self.devices {
             if let Some(link) = &mut device.link {
-                link.session.handle_head();
+                link.session.handle_head(news);
             }
         }
     }

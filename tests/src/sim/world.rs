@@ -28,7 +28,7 @@ use tombolo_client::protocol::schema::Role;
 use tombolo_client::protocol::value::Value;
 use tombolo_client::store::{Account, StoreError};
 use tombolo_client::{Hangup, PushLimits, StepError};
-use tombolo_server::session::{Output, Session, SessionConfig, SessionId};
+use tombolo_server::session::{News, Output, Session, SessionConfig, SessionId};
 use tombolo_server::workspace::{Job, PushReply, Reply};
 use uuid::Uuid;
 

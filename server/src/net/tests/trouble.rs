@@ -117,13 +117,32 @@ async fn after_a_failed_write_nobody_is_answered_until_the_store_was_opened_agai
 
     full.store(false, Ordering::SeqCst);
     soon(health.wait_for(|health| *health == Health::Serving(1))).await.unwrap();
-    assert_eq!(*hub.head().borrow(), head);
+    assert_eq!(hub.head().borrow().head, head);
     assert!(hub.snapshot().unwrap().user_named("ben").unwrap().is_none());
     assert!(matches!(hub.ask(add("ben")).await, Ok(Reply::Access(Ok(_)))));
     assert!(hub.snapshot().unwrap().user_named("ben").unwrap().is_some());
     let stopping = hub.clone();
     blocking(move || stopping.stop(writer)).await;
     assert!(hub.ask(add("cem")).await.is_err());
+}
+
+#[tokio::test]
+async fn readers_share_a_view_until_the_next_write_and_none_is_answered_from_after_a_failed_one() {
+    let world = World::new().await;
+    let hub = world.server.hub();
+    let view = hub.snapshot().unwrap();
+    assert!(Arc::ptr_eq(&view, &hub.snapshot().unwrap()), "one for all readers");
+    assert!(matches!(hub.ask(add("ben")).await, Ok(Reply::Access(Ok(_)))));
+    let newer = hub.snapshot().unwrap();
+    assert_eq!(newer.head().seq, view.head().seq.next(), "who hears of a write reads what it wrote");
+    assert!(hub.read(|view| view.user_named("ben")).unwrap().is_some());
+    let store = hub.store().unwrap();
+    let answer = hub.read(|view| {
+        store.poison();
+        view.user_named("ben")
+    });
+    assert!(answer.is_err(), "what was read when a write failed is not told");
+    assert!(hub.snapshot().is_err(), "a view that is there already is not given");
 }
 
 #[tokio::test]

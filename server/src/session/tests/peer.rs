@@ -185,7 +185,7 @@ impl Peer {
     pub(super) fn settle(&mut self, world: &mut World, registry: &mut Registry) {
         loop {
             if let Some(session) = &mut self.session {
-                session.handle_head();
+                session.handle_head(world.news);
             }
             self.serve(world, registry);
             if !self.receive() {

@@ -329,7 +329,7 @@ fn a_fill_joins_the_main_stream_on_a_busy_server() {
         let base = story.head();
         story.push(vec![update(key(PATIENTS, 1), base, PHONE, &round.to_string())]);
         if let Some(session) = &mut peer.session {
-            session.handle_head();
+            session.handle_head(story.world.news);
         }
         peer.serve(&mut story.world, &mut story.registry);
         while peer.receive() {}
@@ -369,6 +369,62 @@ fn at_most_two_chunks_are_unacknowledged() {
     peer.serve(&mut story.world, &mut story.registry);
     while peer.receive() {}
     assert_eq!(deltas(&peer).iter().map(|delta| delta.rows.0.len()).sum::<usize>(), rows + 1);
+}
+
+#[test]
+fn a_session_that_has_nothing_to_say_keeps_no_room_for_outputs() {
+    let mut story = Story::new();
+    story.push((1..=3).map(|number| create_patient(number, "p", NORTH)).collect());
+    let mut peer = Peer::new(&mut story.world, 1, NORTHERN);
+    story.sync(&mut peer);
+    assert_eq!(peer.session.as_ref().unwrap().outputs.capacity(), 0);
+}
+
+#[test]
+fn a_head_that_a_session_looked_at_is_no_news() {
+    let mut story = Story::new();
+    let mut peer = Peer::new(&mut story.world, 1, NORTHERN);
+    story.sync(&mut peer);
+    let session = peer.session.as_mut().unwrap();
+    session.handle_head(story.world.news);
+    assert!(!session.wants_snapshot());
+    story.push(vec![create_patient(1, "p", NORTH)]);
+    let session = peer.session.as_mut().unwrap();
+    session.handle_head(story.world.news);
+    assert!(session.wants_snapshot());
+    peer.settle(&mut story.world, &mut story.registry);
+    let session = peer.session.as_mut().unwrap();
+    session.handle_head(story.world.news);
+    assert!(!session.wants_snapshot(), "nor one of which it was told later");
+}
+
+#[test]
+fn without_credit_a_session_looks_only_at_what_is_for_all_and_goes_on_with_credit() {
+    let mut story = Story::new();
+    for number in 1..=2 {
+        story.push(vec![create_patient(number, "p", NORTH)]);
+    }
+    let mut peer = Peer::new(&mut story.world, 1, NORTHERN);
+    peer.acknowledges = false;
+    peer.connect();
+    peer.serve(&mut story.world, &mut story.registry);
+    while peer.receive() {}
+    story.push(vec![create_patient(3, "p", NORTH)]);
+    let session = peer.session.as_mut().unwrap();
+    session.handle_head(story.world.news);
+    assert!(!session.wants_snapshot(), "rows that may not be sent are not looked for");
+    story.world.grant(NORTHERN, &[NORTH, SOUTH]);
+    let session = peer.session.as_mut().unwrap();
+    session.handle_head(story.world.news);
+    assert!(session.wants_snapshot());
+    peer.serve(&mut story.world, &mut story.registry);
+    while peer.receive() {}
+    assert!(peer.seen.iter().any(|down| matches!(down, Down::Sections { .. })));
+    peer.acknowledges = true;
+    peer.say(Up::AckDelta);
+    peer.say(Up::AckDelta);
+    peer.settle(&mut story.world, &mut story.registry);
+    peer.assert_converged(&story.world);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Stories of pushing: traps T2, T11, T13, T22.
 
-use super::super::{Output, Registry};
+use super::super::{LITTLE_CHANGES_MAX, Output, Registry};
 use super::peer::Peer;
 use crate::access::OPERATOR;
 use crate::testing::*;
-use crate::workspace::Job;
+use crate::workspace::{Job, Reply};
 use tombolo_protocol::change::{Change, Op, Refusal, Verdict};
 use tombolo_protocol::ids::{Hash16, PushNo, RowNo, Seq};
 use tombolo_protocol::message::{CloseReason, Down, Outcome, Up, WantedRow};
@@ -77,10 +77,33 @@ fn an_own_row_whose_result_is_not_out_yet_is_not_left_out() {
             world.apply(job);
         }
     }
-    session.handle_head();
+    session.handle_head(world.news);
     peer.serve(&mut world, &mut registry);
     while peer.receive() {}
     assert_eq!(peer.value(&key(PATIENTS, 1), NOTES), Value::text("theirs"));
+}
+
+#[test]
+fn a_push_of_few_changes_and_its_result_are_little_and_rows_are_not() {
+    for (changes, little) in [(LITTLE_CHANGES_MAX as u64, true), (LITTLE_CHANGES_MAX as u64 + 1, false)] {
+        let (mut world, mut registry, mut other) = start();
+        let mut peer = Peer::new(&mut world, 1, NORTHERN);
+        peer.connect();
+        assert!(!peer.session.as_ref().unwrap().wants_little(), "a greeting");
+        peer.sync(&mut world, &mut registry);
+        let push = peer.freeze((1..=changes).map(|number| create_patient(number, "p", NORTH)).collect());
+        peer.send(&push);
+        let session = peer.session.as_mut().unwrap();
+        assert_eq!((session.wants_snapshot(), session.wants_little()), (true, little), "{changes} changes");
+        session.serve(&world.snapshot(), &registry, 0).unwrap();
+        let Some(Output::Submit(job)) = session.poll_output() else { panic!("nothing was submitted") };
+        let Reply::Push(reply) = world.apply(job) else { panic!("another reply") };
+        session.handle_reply(reply);
+        assert_eq!((session.wants_snapshot(), session.wants_little()), (true, little), "its result");
+        world.accepted(&mut other, vec![create_patient(99, "q", NORTH)]);
+        session.handle_head(world.news);
+        assert!(!session.wants_little(), "rows");
+    }
 }
 
 #[test]
@@ -277,7 +300,7 @@ fn a_void_behind_a_push_that_shows_a_copy_is_not_recorded() {
     assert!(!session.wants_snapshot());
     for job in jobs {
         let Output::Submit(job) = job else { panic!("{job:?}") };
-        let crate::workspace::Reply::Push(reply) = world.apply(job) else { panic!("an answer to a push") };
+        let Reply::Push(reply) = world.apply(job) else { panic!("an answer to a push") };
         session.handle_reply(reply);
     }
     copy.settle(&mut world, &mut registry);
@@ -453,7 +476,7 @@ fn results_precede_the_notice_of_being_replaced() {
     assert!(session.poll_output().is_none(), "the answer is waited for");
     // Else its driver would let it look again and again, and never hear the answer.
     assert!(!session.wants_snapshot(), "there is nothing to do before the answer");
-    let crate::workspace::Reply::Push(reply) = world.apply(job) else { panic!("an answer to a push") };
+    let Reply::Push(reply) = world.apply(job) else { panic!("an answer to a push") };
     session.handle_reply(reply);
     peer.serve(&mut world, &mut registry);
     let told: Vec<_> = peer.down.iter().collect();
@@ -473,7 +496,7 @@ fn a_field_that_the_push_did_not_know_is_written_by_the_server_and_told() {
         "[[table.field]]\nname = \"level\"\ntag = 8\nkind = \"text\"\nlabel = \"Level\"\nrequired = true\ninitial = \"low\"\n[[table.field]]\nname = \"code\"",
     );
     let reply = world.apply(Job::Schema { by: OPERATOR, text: grown });
-    assert!(matches!(reply, crate::workspace::Reply::Schema(Ok(_))), "{reply:?}");
+    assert!(matches!(reply, Reply::Schema(Ok(_))), "{reply:?}");
     let schema_seq = world.workspace.head().seq;
     peer.seen.clear();
     peer.sync(&mut world, &mut registry);
@@ -496,7 +519,7 @@ fn a_restored_row_tells_what_the_server_wrote_into_it() {
         "[[table.field]]\nname = \"level\"\ntag = 8\nkind = \"text\"\nlabel = \"Level\"\nrequired = true\ninitial = \"low\"\n[[table.field]]\nname = \"code\"",
     );
     let reply = world.apply(Job::Schema { by: OPERATOR, text: grown });
-    assert!(matches!(reply, crate::workspace::Reply::Schema(Ok(_))), "{reply:?}");
+    assert!(matches!(reply, Reply::Schema(Ok(_))), "{reply:?}");
     let mut peer = Peer::new(&mut world, 1, NORTHERN);
     peer.sync(&mut world, &mut registry);
     let head = world.workspace.head().seq.0;

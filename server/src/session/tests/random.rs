@@ -95,7 +95,7 @@ fn step(dice: &mut Dice, world: &mut World, registry: &mut Registry, peers: &mut
         }
         _ => {
             if let Some(session) = &mut peers[chosen].session {
-                session.handle_head();
+                session.handle_head(world.news);
             }
             peers[chosen].serve(world, registry);
         }

@@ -211,10 +211,12 @@ impl World {
 
     /// Every session hears of the head.
     pub(super) fn announce(&mut self) -> Result<()> {
+        let Some(workspace) = &self.server.workspace else { return Ok(()) };
+        let news = News::of(workspace.head());
         let links: Vec<LinkId> = self.server.sessions.keys().copied().collect();
         for link in links {
             if let Some(seat) = self.server.sessions.get_mut(&link) {
-                seat.session.handle_head();
+                seat.session.handle_head(news);
             }
             self.pump(link)?;
         }

@@ -116,6 +116,8 @@ pub enum Step {
     Purge(usize),
     /// The operator revokes the device.
     Revoke(usize),
+    /// The server's log is compacted up to so many commits before the head.
+    Compact(u64),
 }
 
 /// What a person does. Rows are counted over all that were ever made; values are numbers that nobody else writes.
@@ -189,6 +191,7 @@ struct Classes {
     poison: bool,
     purge: bool,
     revoke: bool,
+    compact: bool,
 }
 
 impl Plan {
@@ -258,6 +261,7 @@ impl Classes {
             poison: half(),
             purge: half(),
             revoke: half(),
+            compact: half(),
         };
         // What takes stores back in time makes many promises weaker: most seeds are without.
         let calm = rng.chance(1, 2);
@@ -290,7 +294,7 @@ impl Drawing {
     fn fault(&self, rng: &mut Rng) -> Option<Step> {
         let at = rng.index(self.devices);
         let c = self.classes;
-        let (on, step) = match rng.below(40) {
+        let (on, step) = match rng.below(42) {
             0..5 => (c.cuts, Step::CutBehindCommit(at)),
             5..8 => {
                 let direction = rng.pick(&[Direction::Up, Direction::Down]);
@@ -329,6 +333,7 @@ impl Drawing {
             36 => (c.grants, Step::Role(rng.index(self.users), rng.chance(1, 2))),
             37 => (c.poison, Step::Poison(rng.chance(1, 2).then(|| rng.index(16)))),
             38 => (c.purge, Step::Purge(rng.index(16))),
+            39 | 40 => (c.compact, Step::Compact(rng.pick(&[0, 0, 3, 20]))),
             _ => (c.revoke, Step::Revoke(at)),
         };
         on.then_some(step)

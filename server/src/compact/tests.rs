@@ -213,6 +213,20 @@ fn a_base_that_does_not_fit_any_more_is_refused() {
 }
 
 #[test]
+fn a_base_that_is_not_read_as_it_was_made_puts_nothing_away() {
+    let (mut world, ..) = world();
+    let head = world.workspace.head();
+    let base = world.base(head.seq);
+    let txn = base.scratch.write().unwrap();
+    WriteTables::open(&txn).unwrap().base.remove(0).unwrap();
+    txn.commit().unwrap();
+    let rebuilt = world.copy();
+    let error = world.workspace.apply(vec![Job::Compact { by: OPERATOR, base }], 9000).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    assert_eq!((world.workspace.head(), rebuilt.workspace.head()), (head, head));
+}
+
+#[test]
 fn a_store_that_is_not_sound_keeps_its_log() {
     let (world, ..) = world();
     let no = world.row(&key(PATIENTS, 1)).no;

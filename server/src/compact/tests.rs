@@ -317,6 +317,13 @@ fn rows_that_fill_many_chunks_come_back_as_they_were() {
     let rebuilt = world.copy();
     assert_eq!(rebuilt.snapshot().rows_after(PATIENTS, None, 1000).unwrap(), before);
     assert!(check(&rebuilt).is_sound());
+    // A smaller base leaves nothing of the larger one.
+    let head = world.workspace.head().seq.0;
+    let keys: Vec<_> = before.iter().map(|row| row.key).collect();
+    world.accepted(&mut pusher, keys.iter().map(|key| delete(*key, head)).collect());
+    assert!(matches!(world.apply(Job::Purge { by: OPERATOR, rows: keys }), Reply::Purge(Ok(_))));
+    world.compact(world.workspace.head().seq);
+    assert!(check(&world).is_sound());
 }
 
 #[test]

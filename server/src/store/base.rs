@@ -18,7 +18,7 @@ const ENTRIES_AT_ONCE: usize = 1000;
 /// Effort of the compression: a base is written once and read seldom.
 const LEVEL: i32 = 3;
 
-/// Makes the base of `from` in `into`, in place of what is there. Returns its hash.
+/// Makes the base of `from` in `into`, which has none. Returns its hash.
 ///
 /// # Errors
 /// [`StoreError`]; the transaction must be given up then.
@@ -117,7 +117,6 @@ impl BaseWriter<'_, '_> {
         if !self.chunk.is_empty() {
             self.end_chunk()?;
         }
-        self.chunks.retain_in(self.next.., |_, _| false)?;
         Ok(self.hash.finish())
     }
 }

@@ -107,7 +107,7 @@ tables! {
     /// Key: seq.
     /// Value: the commit's bytes, over which its hash is taken.
     log = "log_1": u64 => Bytes;
-    /// The base: everything that is folded, as it was at the horizon; empty while the log is whole. See [`super::base`].
+    /// The base: everything that is folded, as it was at the horizon; empty while the log is whole. `store/base.rs` describes it.
     /// Key: place of the chunk, from 0.
     /// Value: the chunk, compressed.
     base = "base_1": u64 => Bytes;

@@ -46,6 +46,13 @@ pub enum CommitBody {
         /// The rows.
         rows: Vec<RowKey>,
     },
+    /// 6: the log was compacted: the contents of the commits up to the horizon may be gone, and the base stands for them (H5).
+    Checkpoint {
+        /// The last commit that the base stands for.
+        horizon: Seq,
+        /// BLAKE3 of the base: of everything that is folded from the log, as it was at the horizon.
+        base: [u8; 32],
+    },
 }
 
 /// A decided push.

@@ -33,6 +33,22 @@ pub fn long(bytes: &[u8]) -> [u8; 32] {
     *blake3::hash(bytes).as_bytes()
 }
 
+/// BLAKE3 of bytes that come in parts.
+#[derive(Default)]
+pub struct InParts(blake3::Hasher);
+
+impl InParts {
+    /// The next part.
+    pub fn add(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    /// The hash of all parts.
+    pub fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
 fn cut(hash: &[u8; 32]) -> Hash16 {
     let mut first = [0; 16];
     first.copy_from_slice(&hash[..16]);

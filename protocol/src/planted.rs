@@ -70,6 +70,10 @@ wrongs! {
     VoidUnchained = "void_unchained",
     /// P9: the server answers before its commit is durable.
     ServerNotDurable = "server_not_durable",
+    /// T19, H5: a compaction puts away the last pushes of each device too.
+    CompactedOutcomeLost = "compacted_outcome_lost",
+    /// H5: of a row that changed both behind the base of a push and before the horizon, a result says that nothing else happened.
+    ExpectedBehindHorizon = "expected_behind_horizon",
 
     // Deciding.
     /// T19, H5: an update of an id that the server never knew makes the row.

@@ -11,12 +11,13 @@
 //! ([`access`]) does not open.
 //!
 //! # Where things stand
-//! Deciding: [`access`], [`decide`], [`workspace`]. Keeping: [`fold`], [`store`], [`verify`]. Telling: [`feed`],
+//! Deciding: [`access`], [`decide`], [`workspace`]. Keeping: [`fold`], [`store`], [`verify`], [`compact`]. Telling: [`feed`],
 //! [`snapshot`], [`session`]. Driving: [`net`] (sockets, HTTP, the writer's thread), [`cli`] with `control` (operator commands,
 //! also on a running server) and `csv`; [`passwords`].
 
 pub mod access;
 pub mod cli;
+pub mod compact;
 mod control;
 mod csv;
 pub mod decide;

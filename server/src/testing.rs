@@ -1,9 +1,11 @@
 //! A small workspace in memory, for the tests of this crate.
 
 use crate::access::OPERATOR;
+use crate::compact::{Base, Compacted, Prepared, prepare};
 use crate::session::News;
 use crate::snapshot::{Identity, Snapshot};
 use crate::store::Store;
+use crate::store::tables::WriteTables;
 use crate::workspace::{Init, Job, PushReply, Reply, Workspace};
 use std::collections::BTreeMap;
 use tombolo_protocol::change::{Change, FieldChange, Op, Push, Verdict};
@@ -290,6 +292,30 @@ impl World {
         let store = Store::in_memory().unwrap();
         crate::verify::rebuild(self.workspace.store(), &store, &mut |_| {}).unwrap();
         Self { workspace: Workspace::open(store).unwrap(), news: self.news, now_ms: self.now_ms }
+    }
+
+    /// Makes the base for the commits up to here.
+    pub(crate) fn base(&self, horizon: Seq) -> Base {
+        match prepare(self.workspace.store(), &Store::in_memory().unwrap(), horizon, &mut |_| {}).unwrap() {
+            Prepared::Base(base) => base,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Compacts the log up to here.
+    pub(crate) fn compact(&mut self, horizon: Seq) -> Compacted {
+        let base = self.base(horizon);
+        match self.apply(Job::Compact { by: OPERATOR, base }) {
+            Reply::Compact(Ok(done)) => done,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Writes into the tables as no program would.
+    pub(crate) fn tamper(&self, act: impl FnOnce(&mut WriteTables<'_>)) {
+        let txn = self.workspace.store().write().unwrap();
+        act(&mut WriteTables::open(&txn).unwrap());
+        txn.commit().unwrap();
     }
 
     /// Gives a device a token, as a login does.

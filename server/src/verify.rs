@@ -1,10 +1,14 @@
-//! Verification and rebuilding: the log is the truth, everything else is a fold over it and can be made again and compared.
+//! Verification and rebuilding: the log is the truth, everything else is a fold over it and can be made again and compared. Of a
+//! log that was compacted the base is the beginning.
 
-use crate::fold::Fold;
+mod replay;
+
+pub(crate) use replay::{Replay, Stop};
+
 use crate::store::read::Read;
 use crate::store::records::{Meta, SectionRecord};
-use crate::store::tables::{ReadTables, WriteTables};
-use crate::store::{Store, StoreError};
+use crate::store::tables::{BASE, LOCAL, ReadTables, WriteTables};
+use crate::store::{Store, StoreError, base};
 use redb::ReadableTable;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,11 +17,6 @@ use tombolo_protocol::codec;
 use tombolo_protocol::hash::{CommitHash, Digest};
 use tombolo_protocol::ids::{Section, Seq};
 use tombolo_protocol::row::Row;
-
-/// Commits that are folded in one transaction.
-const COMMITS_AT_ONCE: u64 = 256;
-/// The table that is not a fold.
-const LOCAL: &str = "local_1";
 
 /// How far a verification has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +36,12 @@ pub enum Problem {
     Log {
         /// The commit.
         seq: Seq,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The base is not what the log says of it; nothing that follows from it can be trusted.
+    #[error("the base of the compacted log: {what}")]
+    Base {
         /// What is wrong with it.
         what: String,
     },
@@ -61,6 +66,8 @@ pub enum Problem {
 pub struct Report {
     /// Commits of the log.
     pub commits: u64,
+    /// The last commit that the base stands for; zero while the log is whole.
+    pub horizon: Seq,
     /// Rows, deleted ones included.
     pub rows: u64,
     /// Sections whose digests were computed again.
@@ -80,8 +87,12 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { commits, rows, sections, hash, problems } = self;
-        write!(f, "{commits} commits up to {}, {rows} rows, {sections} sections: ", hash.short())?;
+        let Self { commits, horizon, rows, sections, hash, problems } = self;
+        write!(f, "{commits} commits up to {}", hash.short())?;
+        if *horizon > Seq(0) {
+            write!(f, " (compacted up to commit {horizon})")?;
+        }
+        write!(f, ", {rows} rows, {sections} sections: ")?;
         match problems.len() {
             0 => f.write_str("log hashes, folds and digests hold")?,
             1 => f.write_str("1 problem")?,
@@ -98,15 +109,41 @@ impl fmt::Display for Report {
 /// [`StoreError`] when a store cannot be read or written, or a durable write of the server failed meanwhile (P9); what does not
 /// hold is in the report.
 pub fn verify(store: &Store, scratch: &Store, progress: &mut dyn FnMut(Progress)) -> Result<Report, StoreError> {
+    verify_with(store, scratch, Seq(0), &mut |_| Ok(()), progress)
+}
+
+/// [`verify`], which in the course of it does something with the scratch as it stands behind the commit `at`.
+///
+/// # Errors
+/// Those of [`verify`].
+pub(crate) fn verify_with(
+    store: &Store,
+    scratch: &Store,
+    at: Seq,
+    act: &mut dyn FnMut(&ReadTables) -> Result<(), StoreError>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, StoreError> {
     let tables = store.read()?;
     let meta = tables.meta_record()?.ok_or(StoreError::NotInitialised)?;
     let mut report = Report { commits: meta.head.0, hash: meta.hash, ..Report::default() };
-    if let Some(problem) = replay(store, &tables, &meta, scratch, progress)? {
-        report.problems.push(problem);
-        return Ok(report);
+    let replayed = Replay::begin(store, &tables, scratch).and_then(|mut replay| {
+        report.horizon = replay.horizon();
+        replay.up_to(at, progress)?;
+        act(&scratch.read()?)?;
+        replay.up_to(meta.head, progress)?;
+        replay.end()
+    });
+    match replayed {
+        Ok(()) => {}
+        Err(Stop::Store(error)) => return Err(error),
+        Err(Stop::Problem(problem)) => {
+            report.problems.push(problem);
+            return Ok(report);
+        }
     }
     for (table, difference) in tables.compare(&scratch.read()?, &|| store.check())? {
-        if let Some(difference) = difference.filter(|_| table != LOCAL) {
+        // The base was compared with its hash.
+        if let Some(difference) = difference.filter(|_| ![LOCAL, BASE].contains(&table)) {
             report.problems.push(Problem::Fold { table, difference });
         }
     }
@@ -121,69 +158,22 @@ pub fn verify(store: &Store, scratch: &Store, progress: &mut dyn FnMut(Progress)
 pub fn rebuild(from: &Store, into: &Store, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
     let tables = from.read()?;
     let meta = tables.meta_record()?.ok_or(StoreError::NotInitialised)?;
-    if let Some(problem) = replay(from, &tables, &meta, into, progress)? {
-        return Err(StoreError::damaged(problem.to_string()));
+    let replayed = Replay::begin(from, &tables, into).and_then(|mut replay| {
+        replay.up_to(meta.head, progress)?;
+        replay.end()
+    });
+    match replayed {
+        Ok(()) => {}
+        Err(Stop::Store(error)) => return Err(error),
+        Err(Stop::Problem(problem)) => return Err(StoreError::damaged(problem.to_string())),
     }
     let txn = into.write()?;
-    WriteTables::open(&txn)?.local.insert("safe", tables.safe_seq()?.0)?;
+    {
+        let mut rebuilt = WriteTables::open(&txn)?;
+        base::copy(&tables, &mut rebuilt)?;
+        rebuilt.local.insert("safe", tables.safe_seq()?.0)?;
+    }
     Ok(txn.commit()?)
-}
-
-fn replay(
-    from: &Store,
-    tables: &ReadTables,
-    meta: &Meta,
-    into: &Store,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Option<Problem>, StoreError> {
-    let mut hash = CommitHash::default();
-    let mut next = Seq(1);
-    while next <= meta.head {
-        from.check()?;
-        let txn = into.write()?;
-        {
-            let mut folded = WriteTables::open(&txn)?;
-            let mut fold = Fold::load(into, &folded)?;
-            let last = Seq((next.0 + COMMITS_AT_ONCE - 1).min(meta.head.0));
-            while next <= last {
-                if let Some(problem) = replay_one(tables, &mut folded, &mut fold, &mut hash, next)? {
-                    return Ok(Some(problem));
-                }
-                next = next.next();
-            }
-            fold.finish(&mut folded)?;
-        }
-        txn.commit()?;
-        progress(Progress { done: Seq(next.0 - 1), head: meta.head });
-    }
-    let what = || "the log's head has another hash than is noted".to_owned();
-    Ok((hash != meta.hash).then(|| Problem::Log { seq: meta.head, what: what() }))
-}
-
-fn replay_one(
-    tables: &ReadTables,
-    folded: &mut WriteTables<'_>,
-    fold: &mut Fold,
-    hash: &mut CommitHash,
-    seq: Seq,
-) -> Result<Option<Problem>, StoreError> {
-    let problem = |what: String| Ok(Some(Problem::Log { seq, what }));
-    let Some(bytes) = tables.log.get(seq.0)?.map(|bytes| bytes.value().to_vec()) else {
-        return problem("it is missing".to_owned());
-    };
-    *hash = hash.next(&bytes);
-    if tables.commit_mark(seq)?.map(|mark| mark.hash) != Some(*hash) {
-        return problem("it is not what its hash says".to_owned());
-    }
-    let commit = match codec::decode(&bytes) {
-        Ok(commit) => commit,
-        Err(error) => return problem(format!("it does not parse: {error}")),
-    };
-    match fold.replay(folded, &commit, &bytes) {
-        Ok(()) => Ok(None),
-        Err(StoreError::Damaged(what)) => problem(format!("it cannot be folded: {what}")),
-        Err(error) => Err(error),
-    }
 }
 
 /// Sums the rows of every section anew, by the schema at the head.

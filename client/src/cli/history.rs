@@ -53,6 +53,10 @@ pub(super) fn history(io: &mut Io<'_>, place: &Place, row: &RowArgs, output: Out
             let note = history.more.then(|| "older changes are left out".to_owned());
             (history.entries.into_iter().map(HistoryStep::from).collect(), note)
         }
+        Ok(history) if history.more => {
+            let note = "the server has put its history of this row away. This is what this device knows";
+            (known_here(&client, key)?, Some(note.to_owned()))
+        }
         Ok(_) => (known_here(&client, key)?, Some("the server knows no history of this row; was it sent yet?".to_owned())),
         Err(error @ (SyncError::Store(_) | SyncError::Stopped)) => return Err(error.into()),
         Err(error) => {

@@ -58,12 +58,17 @@ pub fn conflict(table: &Table, pending: &Pending, mirror: Option<&Row>) -> Optio
             moved.then_some(Conflict::row(ConflictKind::DeleteUpdate))
         }
         Op::Update if !row.is_live() => Some(Conflict::row(ConflictKind::UpdateDelete)),
-        Op::Restore if !row.is_live() => (row.seq > pending.row_base).then_some(Conflict::row(ConflictKind::UpdateDelete)),
+        // Values that came before the deletion would come back with the row, and be overwritten unseen (C5).
+        Op::Restore if !row.is_live() => {
+            let moved = row.seq > pending.row_base || update_update(table, pending, row).is_some();
+            moved.then_some(Conflict::row(ConflictKind::UpdateDelete))
+        }
         Op::Update | Op::Restore => update_update(table, pending, row),
     }
 }
 
-fn update_update(table: &Table, pending: &Pending, row: &Row) -> Option<Conflict> {
+/// What somebody else changed, too, and differently.
+pub(super) fn update_update(table: &Table, pending: &Pending, row: &Row) -> Option<Conflict> {
     let touches: Vec<Touch<'_>> = pending
         .fields
         .iter()

@@ -10,10 +10,11 @@ use crate::schema::Table;
 /// `None` while the section is being filled, or the row is not in the mirror: nothing is lifted then (T36).
 ///
 /// The caller has seen that there is no conflict. A delete, a restore or a strict row is lifted only if its row is not newer
-/// than its base: that its fields agree is not enough.
+/// than its base: that its fields agree is not enough. What a delete swallowed is not sent and stays on its bases: it may be in
+/// conflict with the row all the same, and is asked about when the deletion is taken back.
 pub fn lift(pending: &mut Pending, mirror: &Row, complete: Option<Seq>) {
     let Some(complete) = complete else { return };
-    if pending.op != Op::Create {
+    if !matches!(pending.op, Op::Create | Op::Delete) {
         for edit in pending.fields.values_mut() {
             edit.base = edit.base.max(complete);
         }

@@ -327,6 +327,63 @@ fn a_delete_of_an_entry_in_conflict_keeps_the_base_of_the_entry() {
 }
 
 #[test]
+fn a_delete_behind_a_clash_is_not_asked_about_what_the_same_push_changed() {
+    // Found by the simulation: one field was accepted and another clashed, and the delete took the own change for another's.
+    let mut story = Story::new(medications(), Some(row("a", "n", 40)));
+    story.update(&[(NAME, "taken")]);
+    story.freeze(40);
+    let server = live_row(&[(NAME, text("a"), 40), (NOTES, text("mine"), 45)]);
+    story.answer(Verdict::Clash { field: NAME, with: None }, 45, &server);
+    assert_eq!(story.conflict(), Some(ConflictKind::Unique));
+    story.write(Write::Delete).unwrap();
+    assert_eq!(story.conflict(), None);
+}
+
+#[test]
+fn what_a_delete_in_flight_swallowed_is_not_taken_for_newer_than_what_it_conflicts_with() {
+    // Found by the simulation: mine hid theirs, they deleted the row, my deletion agreed, they brought the row back, and so did I:
+    // mine was sent over theirs without a question.
+    let mut story = Story::new(medications(), Some(row("a", "n", 40)));
+    story.update(&[(NAME, "mine")]);
+    let theirs = live_row(&[(NAME, text("theirs"), 50), (NOTES, text("n"), 40)]);
+    story.mirror = Some(Row { life: crate::row::Life::Deleted, seq: Seq(51), ..theirs.clone() });
+    story.write(Write::Delete).unwrap();
+    story.freeze(51);
+    let back = Row { seq: Seq(52), since: Seq(52), ..theirs };
+    story.mirror = Some(back.clone());
+    story.write(Write::Restore).unwrap();
+    story.answer(Verdict::Conflict, 53, &back);
+    assert_eq!(story.conflict(), Some(ConflictKind::UpdateUpdate));
+}
+
+#[test]
+fn a_strict_row_brought_back_behind_a_delete_in_flight_is_not_taken_for_seen() {
+    let mut story = Story::new(stock(), Some(row("a", "n", 40)));
+    story.update(&[(NAME, "mine")]);
+    story.mirror = Some(Row { life: crate::row::Life::Deleted, seq: Seq(51), ..row("theirs", "n", 50) });
+    story.write(Write::Delete).unwrap();
+    story.freeze(51);
+    let back = Row { seq: Seq(52), since: Seq(52), ..row("theirs", "n", 50) };
+    story.mirror = Some(back.clone());
+    story.write(Write::Restore).unwrap();
+    story.answer(Verdict::Conflict, 53, &back);
+    assert_eq!(story.conflict(), Some(ConflictKind::UpdateUpdate));
+}
+
+#[test]
+fn an_old_form_saved_into_a_restored_row_asks_about_what_was_changed_before_the_deletion() {
+    let mut story = Story::new(medications(), Some(row("a", "n", 5)));
+    let changed = live_row(&[(NAME, text("theirs"), 8), (NOTES, text("n"), 5)]);
+    story.mirror = Some(Row { life: crate::row::Life::Deleted, seq: Seq(9), ..changed });
+    story.write(Write::Restore).unwrap();
+    assert_eq!(story.conflict(), None);
+    story.write_seen(Write::Update(set(&[(NOTES, "mine")])), seen(5, 1)).unwrap();
+    assert_eq!(story.conflict(), None, "nobody else changed the notes");
+    story.write_seen(Write::Update(set(&[(NAME, "mine")])), seen(5, 2)).unwrap();
+    assert_eq!(story.conflict(), Some(ConflictKind::UpdateDelete));
+}
+
+#[test]
 fn a_delete_undone_gives_the_swallowed_edit_back() {
     let mut story = Story::new(medications(), Some(row("a", "n", 40)));
     story.update(&[(NAME, "b")]);

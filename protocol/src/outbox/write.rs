@@ -1,5 +1,6 @@
 //! Local writes on an entry (O2, O3): the base is what was displayed.
 
+use super::conflict::update_update;
 use super::{Edit, Entry, Pending, SentBefore, Settled, conflict, squash};
 use crate::change::Op;
 use crate::ids::{FieldTag, Generation, Seq};
@@ -339,9 +340,12 @@ fn row_base(ground: &Ground<'_>, entry: &Entry) -> Seq {
 
 fn delete(ground: &Ground<'_>, entry: &mut Entry) {
     // What is in conflict hides what it conflicts with, also where it is in flight, or the row left the mirror: the person has
-    // not seen that (O4).
+    // not seen that (O4). A clash with another row hides nothing of this one.
     let row = ground.mirror.or(entry.kept.as_ref());
-    let seen_at = |pending: &Pending| conflict(ground.table, pending, row).map(|_| oldest_base(pending));
+    let seen_at = |pending: &Pending| {
+        let alone = Pending { review: None, ..pending.clone() };
+        conflict(ground.table, &alone, row).map(|_| oldest_base(pending))
+    };
     let shown = row_base(ground, entry);
     let seen = entry.sent.as_ref().and_then(|sent| seen_at(&sent.pending)).map_or(shown, |base| base.min(shown));
     let fresh = Pending::new(Op::Delete, seen, ground.now_ms);
@@ -387,9 +391,15 @@ fn restore(ground: &Ground<'_>, entry: &mut Entry) -> Result<(), WriteError> {
         _ if in_flight => {}
         _ => return Err(WriteError::NoSuchRow),
     }
-    // A delete in flight swallowed edits; they come back with the row.
-    let fields = entry.sent.as_ref().filter(|_| in_flight).map(|sent| sent.pending.fields.clone()).unwrap_or_default();
-    let pending = Pending { fields, ..Pending::new(Op::Restore, row_base(ground, entry), ground.now_ms) };
+    let mut pending = Pending::new(Op::Restore, row_base(ground, entry), ground.now_ms);
+    if let Some(sent) = entry.sent.as_ref().filter(|_| in_flight) {
+        // A delete in flight swallowed edits; they come back with the row, and hide again what they are in conflict with.
+        let hides = ground.mirror.is_some_and(|row| update_update(ground.table, &sent.pending, row).is_some());
+        if hides {
+            pending.row_base = pending.row_base.min(oldest_base(&sent.pending));
+        }
+        pending.fields = sent.pending.fields.clone();
+    }
     add(ground, entry, pending);
     Ok(())
 }

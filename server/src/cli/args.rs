@@ -3,7 +3,11 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use tombolo_protocol::limits::ACKNOWLEDGED_DAYS_MAX;
 use tombolo_protocol::schema::Role;
+
+/// Days of history that a compaction leaves, if nothing else is said; as long as devices keep what they may offer again.
+const KEEP_DAYS: u32 = ACKNOWLEDGED_DAYS_MAX as u32;
 
 /// The Tombolo server: one binary with an embedded store.
 #[derive(Parser, Debug)]
@@ -81,6 +85,21 @@ pub(crate) enum Command {
     /// Check the log's hashes, rebuild everything from the log and compare, and check the digests
     #[command(after_help = "Example:\n  tombolo-server verify --data /var/lib/tombolo")]
     Verify {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Put away the contents of older commits, once everything that follows from them was verified
+    #[command(after_help = "Example:\n  tombolo-server compact --keep-days 365 --data /var/lib/tombolo\n\n\
+                            All rows stay, and so do the commits' hashes, by which devices are recognised however long they were \
+                            away. What goes is the history of rows from before. Keep a backup of the folder if that history may \
+                            be wanted again. The file gets smaller only while no server runs on the folder; a running server \
+                            uses the room again.")]
+    Compact {
+        /// Commits that are younger than this keep their contents; 0 keeps none
+        #[arg(long, value_name = "N", default_value_t = KEEP_DAYS)]
+        keep_days: u32,
         #[command(flatten)]
         place: Place,
         #[command(flatten)]

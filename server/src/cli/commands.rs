@@ -89,6 +89,22 @@ pub(super) fn verify(place: &Place, output: Output) -> Result<(), Failure> {
     }
 }
 
+pub(super) fn compact(keep_days: u32, place: &Place, output: Output) -> Result<(), Failure> {
+    let mut answer = execute(place, &Request::Compact { keep_days }, &[], &mut Terminal { file: None })?;
+    let mut shrunk = Ok(());
+    if let Answer::Compacted { bytes_after, .. } = &mut answer {
+        let folder = Folder::new(&place.data);
+        shrunk = match folder.shrink_store() {
+            // A server runs on it, and uses the room again.
+            Err(StoreError::Locked) => Ok(()),
+            shrunk => shrunk,
+        };
+        *bytes_after = folder.store_bytes();
+    }
+    show::answer(&answer, output);
+    shrunk.map_err(|error| Failure::new(format!("the log was compacted, but its file could not be made smaller: {error}")))
+}
+
 fn finish(place: &Place, request: &Request, output: Output) -> Result<(), Failure> {
     let answer = execute(place, request, &[], &mut Terminal { file: None })?;
     show::answer(&answer, output);

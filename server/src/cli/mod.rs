@@ -44,5 +44,6 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Import { table, file, set, place, output } => commands::import(table, &file, set, &place, output),
         Command::Export { table, out, place } => commands::export(table, out.as_deref(), &place),
         Command::Verify { place, output } => commands::verify(&place, output),
+        Command::Compact { keep_days, place, output } => commands::compact(keep_days, &place, output),
     }
 }

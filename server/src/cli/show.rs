@@ -35,6 +35,19 @@ fn lines(answer: &Answer) -> Vec<String> {
         }
         Answer::Exported { table, rows } => vec![format!("{rows} rows of {table} were written.")],
         Answer::Verified { report, .. } => vec![report.trim_end().to_owned()],
+        Answer::Compacted { horizon, dropped, kept, bytes_before, bytes_after, .. } => vec![
+            format!(
+                "The log was compacted up to commit {horizon}: the contents of {dropped} commits were put away, {kept} stay as \
+                 answers that devices may still ask for."
+            ),
+            format!("The data file had {bytes_before} bytes and has {bytes_after} now; what is free in it is used again."),
+        ],
+        Answer::NothingToCompact { keep_days: 0 } => {
+            vec!["No commit has a content that could be put away; nothing was changed.".to_owned()]
+        }
+        Answer::NothingToCompact { keep_days } => vec![format!(
+            "No commit that is older than {keep_days} days has a content that could be put away; nothing was changed."
+        )],
         Answer::Schema { name, changed: Some(changed), .. } => {
             vec![format!("The workspace {name} has the new schema now:\n{changed}")]
         }
@@ -81,6 +94,15 @@ fn objects(answer: &Answer) -> Vec<Value> {
         }
         Answer::Exported { table, rows } => vec![json!({ "table": table, "rows": rows })],
         Answer::Schema { name, changed, hidden } => vec![json!({ "name": name, "changed": changed, "hidden": hidden })],
+        Answer::Compacted { commit, horizon, dropped, kept, bytes_before, bytes_after } => vec![json!({
+            "commit": commit,
+            "horizon": horizon,
+            "dropped": dropped,
+            "kept": kept,
+            "bytes_before": bytes_before,
+            "bytes_after": bytes_after,
+        })],
+        Answer::NothingToCompact { .. } => vec![json!({ "dropped": 0 })],
         Answer::Verified { sound, report } => vec![json!({ "sound": sound, "report": report.trim_end() })],
     }
 }

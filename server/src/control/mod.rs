@@ -10,6 +10,7 @@ mod schema;
 #[cfg_attr(not(unix), path = "socket_absent.rs")]
 mod socket;
 mod users;
+mod whole;
 #[cfg_attr(not(unix), expect(dead_code, reason = "only the socket speaks it"))]
 mod wire;
 
@@ -55,7 +56,8 @@ pub(crate) fn carry_out(
         Request::DeviceRevoke { id } => users::revoke(hub, &id),
         Request::Import { table, set } => import::import(hub, &table, &set, content, console),
         Request::Export { table } => rows::export(hub, &table, console),
-        Request::Verify => rows::verify(hub, folder, console),
+        Request::Verify => whole::verify(hub, folder, console),
+        Request::Compact { keep_days } => whole::compact(hub, folder, keep_days, console),
         Request::Schema { text } => schema::propose(hub, text),
     })?
 }

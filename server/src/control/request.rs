@@ -38,6 +38,10 @@ pub(crate) enum Request {
         table: String,
     },
     Verify,
+    /// Put away the contents of older commits.
+    Compact {
+        keep_days: u32,
+    },
     /// A schema for the workspace.
     Schema {
         text: String,
@@ -71,6 +75,19 @@ pub(crate) enum Answer {
     Verified {
         sound: bool,
         report: String,
+    },
+    Compacted {
+        /// The commit that says so.
+        commit: u64,
+        horizon: u64,
+        dropped: u64,
+        kept: u64,
+        /// Of the data file.
+        bytes_before: u64,
+        bytes_after: u64,
+    },
+    NothingToCompact {
+        keep_days: u32,
     },
     /// What it changed, if anything.
     Schema {

@@ -1,19 +1,13 @@
-//! A table as CSV, and the check of everything.
+//! A table as CSV.
 
 use super::Console;
 use super::request::{Answer, Refused};
 use crate::csv::{self, each_live};
-use crate::net::folder::Folder;
 use crate::net::hub::Hub;
-use crate::store::StoreError;
-use crate::verify::{self, Progress};
 use tombolo_protocol::schema::{Schema, Table};
 
 /// Bytes that are passed on at once.
 const PART_BYTES: usize = 64 * 1024;
-/// A longer log says how far its verification has come, in such steps.
-const COMMITS_QUIET: u64 = 10_000;
-const PERCENT_STEP: u64 = 10;
 
 pub(super) fn table_named<'a>(schema: &'a Schema, name: &str) -> Result<&'a Table, Refused> {
     schema.table_named(name).ok_or_else(|| {
@@ -50,24 +44,4 @@ fn pass_on(file: &mut ::csv::Writer<Vec<u8>>, console: &mut dyn Console, least: 
     file.flush()?;
     let full = std::mem::replace(file, ::csv::Writer::from_writer(Vec::new()));
     console.data(&full.into_inner().map_err(|error| error.into_error())?)
-}
-
-pub(super) fn verify(hub: &Hub, folder: &Folder, console: &mut dyn Console) -> Result<Answer, Refused> {
-    let no_room = |error: StoreError| {
-        Refused::new(format!("a verification makes a second copy beside the data, and nothing else is changed: {error}"))
-    };
-    let scratch = folder.scratch().map_err(no_room)?;
-    let mut told = 0;
-    let report = verify::verify(&hub.store()?, &scratch.store, &mut |Progress { done, head }| {
-        let percent = done.0 * 100 / head.0.max(1);
-        if head.0 > COMMITS_QUIET && percent >= told + PERCENT_STEP {
-            told = percent;
-            console.progress(&format!("{percent} % of {head} commits"));
-        }
-    });
-    let report = report.map_err(|error| match error {
-        StoreError::DiskFull => no_room(error),
-        error => error.into(),
-    })?;
-    Ok(Answer::Verified { sound: report.is_sound(), report: report.to_string() })
 }

@@ -10,7 +10,7 @@ pub(crate) use index::{references, unique_key, unique_keys};
 pub use push::row_after;
 
 use crate::store::read::Read;
-use crate::store::records::{CommitMark, Meta};
+use crate::store::records::{Checkpoint, CommitMark, Meta};
 use crate::store::tables::{Tables, WriteTables};
 use crate::store::{Store, StoreError};
 use redb::ReadableTable;
@@ -104,6 +104,9 @@ impl Fold {
                 tables.restores.insert(commit.seq.0, codec::store::encode(offer).as_slice())?;
             }
             CommitBody::Purge { rows } => self.fold_purge(tables, commit.seq, rows)?,
+            CommitBody::Checkpoint { horizon, base } => {
+                fold_checkpoint(tables, commit.seq, Checkpoint { horizon: *horizon, base: *base })?;
+            }
         }
         Ok(())
     }
@@ -149,4 +152,14 @@ impl Fold {
         }
         Ok(())
     }
+}
+
+/// A compaction: what leads to commits that have no content any more goes with it.
+fn fold_checkpoint(tables: &mut WriteTables<'_>, seq: Seq, checkpoint: Checkpoint) -> Result<(), StoreError> {
+    if checkpoint.horizon >= seq || checkpoint.horizon < tables.horizon()? {
+        return Err(StoreError::damaged(format!("commit {seq} puts the horizon where it cannot be")));
+    }
+    tables.history.retain(|(_, commit), ()| Seq(commit) > checkpoint.horizon)?;
+    tables.checkpoints.insert(seq.0, codec::store::encode(&checkpoint).as_slice())?;
+    Ok(())
 }

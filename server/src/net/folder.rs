@@ -129,6 +129,19 @@ impl Folder {
         Store::open(&self.store_path())
     }
 
+    /// How large the file of the store is; zero where there is none.
+    pub(crate) fn store_bytes(&self) -> u64 {
+        std::fs::metadata(self.store_path()).map_or(0, |file| file.len())
+    }
+
+    /// Gives room in the file of the store that is not used back to the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while anybody has it open.
+    pub(crate) fn shrink_store(&self) -> Result<(), StoreError> {
+        Store::shrink(&self.store_path())
+    }
+
     /// An empty store for a while, on the disk of the folder: a rebuilt workspace may not fit into memory.
     pub(crate) fn scratch(&self) -> Result<Scratch, StoreError> {
         let file = ScratchFile(self.path.join(format!("{SCRATCH_START}{}{SCRATCH_END}", clock::random_id())));

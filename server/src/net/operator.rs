@@ -100,6 +100,18 @@ impl Operator {
         .await
     }
 
+    /// Puts away the contents of commits that are older than so many days; of all where that is none. Says how many that were.
+    ///
+    /// # Errors
+    /// [`OperatorError`]; nothing was changed.
+    pub async fn compact(&self, keep_days: u32) -> Result<u64, OperatorError> {
+        match self.command(Request::Compact { keep_days }, Vec::new()).await? {
+            (Answer::Compacted { dropped, .. }, _) => Ok(dropped),
+            (Answer::NothingToCompact { .. }, _) => Ok(0),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// Gives the writer a job: grants, purges, restores, schemas.
     ///
     /// # Errors

@@ -15,7 +15,8 @@ use tombolo_protocol::value::Value;
 const DEEPER: usize = HISTORY_ENTRIES_MAX;
 
 impl Snapshot {
-    /// The newest `limit` changes of a row. Empty where the row is unknown, may not be seen, or was purged.
+    /// The newest `limit` changes of a row, as far as the log has them. Empty where the row is unknown, may not be seen, or was
+    /// purged.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -26,15 +27,17 @@ impl Snapshot {
         let mut version = row.version;
         // Fields of entries found so far whose value before is in an older commit: entry and field by tag.
         let mut open: BTreeMap<FieldTag, (usize, usize)> = BTreeMap::new();
-        let commits = self.tables.history.range((row.no.0, 0)..=(row.no.0, u64::MAX))?;
-        for (count, found) in commits.rev().enumerate() {
+        let mut commits = self.tables.history.range((row.no.0, 0)..=(row.no.0, u64::MAX))?.rev().enumerate();
+        let are_put_away = loop {
+            // Changes that no commit tells of were put away with the log.
+            let Some((count, found)) = commits.next() else { break version > Version(0) };
             let seq = Seq(found?.0.value().1);
             if count >= limit + DEEPER || (history.more && open.is_empty()) {
-                break;
+                break false;
             }
-            let Some(commit) = self.commit(seq)? else { break };
+            let Some(commit) = self.commit(seq)? else { break false };
             // What was before a purge is not shown, also not after the row was brought back.
-            let CommitBody::Push(record) = &commit.body else { break };
+            let CommitBody::Push(record) = &commit.body else { break false };
             let Some(entry) = self.entry(&commit, record, key, &mut version)? else { continue };
             close(&mut history.entries, &mut open, &entry);
             history.more |= history.entries.len() >= limit;
@@ -44,7 +47,8 @@ impl Snapshot {
                 }
                 history.entries.push(entry);
             }
-        }
+        };
+        history.more |= are_put_away;
         Ok(history)
     }
 

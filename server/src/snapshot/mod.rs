@@ -10,7 +10,7 @@ pub(crate) use authors::commits_of;
 use crate::access::Rights;
 use crate::feed::{Scan, Scanned, Source};
 use crate::store::read::Read;
-use crate::store::records::{Device, Meta, SectionRecord, User};
+use crate::store::records::{CommitMark, Device, Meta, SectionRecord, User};
 use crate::store::tables::ReadTables;
 use crate::store::{Store, StoreError};
 use redb::ReadableTable;
@@ -102,12 +102,35 @@ impl Snapshot {
         Ok(self.tables.hash_of(seq)?.map(|hash| hash.short()))
     }
 
-    /// A commit.
+    /// A commit; none also where its content was put away.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn commit(&self, seq: Seq) -> Result<Option<Commit>, StoreError> {
         Ok(self.tables.commit(seq)?.map(|(commit, _)| commit))
+    }
+
+    /// The last commit whose content may be gone, because the log was compacted; zero while it is whole.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn horizon(&self) -> Result<Seq, StoreError> {
+        self.tables.horizon()
+    }
+
+    /// The newest commit that was made before a time, in milliseconds since 1970; zero where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn made_before(&self, at_ms: i64) -> Result<Seq, StoreError> {
+        for entry in self.tables.marks.iter()?.rev() {
+            let (seq, mark) = entry?;
+            let mark: CommitMark = tombolo_protocol::codec::store::decode(mark.value())?;
+            if mark.at_ms < at_ms {
+                return Ok(Seq(seq.value()));
+            }
+        }
+        Ok(Seq(0))
     }
 
     /// What the operator chose at the newest restore behind `common`; a folder put back by hand counts as yes (H4).

@@ -16,7 +16,7 @@ use tombolo_protocol::row::{Row, RowState, StateKind};
 use tombolo_protocol::schema::Schema;
 
 impl Snapshot {
-    /// The outcome of a push of this device; none where it is not recorded.
+    /// The outcome of a push of this device; none where it is not recorded, or was put away with the log.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -24,6 +24,8 @@ impl Snapshot {
         let Some((_, seq)) = self.recorded_push(device, number)? else { return Ok(None) };
         let record = match self.commit(seq)?.map(|commit| commit.body) {
             Some(CommitBody::Push(record)) => record,
+            // It was put away with the log: its hash is known, its answer is not (H5).
+            None if seq <= self.tables.horizon()? => return Ok(None),
             _ => return Err(StoreError::damaged(format!("push {number} names commit {seq}, which is no push"))),
         };
         let hash = self.hash_at(seq)?;
@@ -78,6 +80,10 @@ impl Snapshot {
     }
 
     fn is_only_change(&self, row: &Row, base: Seq, seq: Seq) -> Result<bool, StoreError> {
+        // Up to the horizon nothing says any more which commits concern a row.
+        if base < self.tables.horizon()? && !planted(Planted::ExpectedBehindHorizon) {
+            return Ok(false);
+        }
         let mut changes = self.tables.history.range((row.no.0, base.0.saturating_add(1))..=(row.no.0, u64::MAX))?;
         let first = changes.next().transpose()?.map(|(key, _)| key.value().1);
         Ok(first == Some(seq.0) && changes.next().is_none())

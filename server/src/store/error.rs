@@ -1,6 +1,6 @@
 //! What can go wrong with the store, in words for the operator.
 
-use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionError};
+use redb::{CommitError, CompactionError, DatabaseError, StorageError, TableError, TransactionError};
 use std::io::ErrorKind;
 use thiserror::Error;
 use tombolo_protocol::error::DecodeError;
@@ -100,6 +100,15 @@ impl From<CommitError> for StoreError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Storage(storage) => storage.into(),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<CompactionError> for StoreError {
+    fn from(error: CompactionError) -> Self {
+        match error {
+            CompactionError::Storage(storage) => storage.into(),
             other => Self::Damaged(other.to_string()),
         }
     }

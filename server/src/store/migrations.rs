@@ -7,7 +7,7 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use tombolo_protocol::ids::RowNo;
 
 /// The format that this program writes.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
 
 /// Brings a store to the present format; a new one starts with it.
 pub(super) fn run(store: &Store) -> Result<(), StoreError> {
@@ -15,7 +15,8 @@ pub(super) fn run(store: &Store) -> Result<(), StoreError> {
     match found {
         Some(FORMAT) => Ok(()),
         Some(newer) if newer > FORMAT => Err(StoreError::NewerFormat { found: number(newer), known: number(FORMAT) }),
-        Some(1) => references_by_field(store),
+        Some(1) => references_by_field(store).and_then(|()| run(store)),
+        Some(2) => log_that_may_be_compacted(store),
         // What is not numbered is new.
         _ => start(store),
     }
@@ -64,6 +65,13 @@ fn references_by_field(store: &Store) -> Result<(), StoreError> {
     Ok(txn.commit()?)
 }
 
+/// 2 to 3: tables for a log that is compacted, in which an older program would find commits missing.
+fn log_that_may_be_compacted(store: &Store) -> Result<(), StoreError> {
+    let txn = store.write()?;
+    WriteTables::open(&txn)?.local.insert("format", 3)?;
+    Ok(txn.commit()?)
+}
+
 fn number(format: u64) -> u32 {
     u32::try_from(format).unwrap_or(u32::MAX)
 }
@@ -106,6 +114,23 @@ mod tests {
         let tables = store.read().unwrap();
         let found: Vec<_> = tables.referrers(&key(VISITS, 2), VISITS, FieldTag(4)).unwrap().map(Result::unwrap).collect();
         assert_eq!(found, [tables.row_number(&key(VISITS, 1)).unwrap().unwrap()]);
+        assert!(crate::verify::verify(&store, &Store::in_memory().unwrap(), &mut |_| {}).unwrap().is_sound());
+    }
+
+    #[test]
+    fn a_store_of_format_2_is_brought_to_the_present_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.redb");
+        let store = Store::open(&path).unwrap();
+        drop(Workspace::init(store.clone(), Init { id: WORKSPACE, schema: SCHEMA }, 5).unwrap());
+        let txn = store.write().unwrap();
+        WriteTables::open(&txn).unwrap().local.insert("format", 2).unwrap();
+        txn.delete_table(TableDefinition::<u64, &[u8]>::new("base_1")).unwrap();
+        txn.delete_table(TableDefinition::<u64, &[u8]>::new("checkpoints_1")).unwrap();
+        txn.commit().unwrap();
+        drop(store);
+        let store = Store::open(&path).unwrap();
+        assert_eq!(format(&store).unwrap(), Some(FORMAT));
         assert!(crate::verify::verify(&store, &Store::in_memory().unwrap(), &mut |_| {}).unwrap().is_sound());
     }
 }

@@ -1,5 +1,6 @@
 //! The embedded store: log and folds in one redb file, written by one transaction at a time.
 
+pub(crate) mod base;
 mod compare;
 mod error;
 mod guard;
@@ -59,6 +60,15 @@ impl Store {
         // What was just repaired is read again from the file, rather than trusted as it is in memory.
         drop(database);
         Self::of(builder.create(path)?)
+    }
+
+    /// Gives room in the file that is not used back to the disk, which takes as long as writing all of it again.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while anybody has it open.
+    pub fn shrink(path: &Path) -> Result<(), StoreError> {
+        let mut database = Builder::new().set_cache_size(CACHE_BYTES).open(path)?;
+        database.compact().map(drop).map_err(StoreError::from)
     }
 
     /// Opens a store over any medium; a simulator crashes and tears it.
@@ -172,6 +182,29 @@ mod tests {
         let store = Store::in_memory().unwrap();
         assert!(!store.is_initialised().unwrap());
         assert!(matches!(store.snapshot(), Err(StoreError::NotInitialised)));
+    }
+
+    #[test]
+    fn a_file_gets_smaller_where_nobody_has_it_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.redb");
+        let store = Store::open(&path).unwrap();
+        for is_kept in [true, false] {
+            let txn = store.write().unwrap();
+            {
+                let mut tables = tables::WriteTables::open(&txn).unwrap();
+                (0..200).for_each(|seq| drop(tables.log.insert(seq, [7; 10_000].as_slice()).unwrap()));
+                tables.log.retain(|_, _| is_kept).unwrap();
+            }
+            txn.commit().unwrap();
+        }
+        assert!(matches!(Store::shrink(&path), Err(StoreError::Locked)));
+        drop(store);
+        let bytes = || path.metadata().unwrap().len();
+        let before = bytes();
+        Store::shrink(&path).unwrap();
+        assert!(bytes() < before / 2, "{before} and then {}", bytes());
+        assert!(Store::open(&path).is_ok());
     }
 
     #[test]

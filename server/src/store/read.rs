@@ -1,7 +1,7 @@
 //! Typed reading of the tables, in snapshots and in the writer's transaction alike.
 
 use super::StoreError;
-use super::records::{CommitMark, Device, Meta, RecordedPush, SectionRecord, User};
+use super::records::{Checkpoint, CommitMark, Device, Meta, RecordedPush, SectionRecord, User};
 use super::tables::Tables;
 use redb::ReadableTable;
 use std::collections::BTreeSet;
@@ -146,6 +146,17 @@ pub trait Read: Tables {
     fn offer_after(&self, common: Seq) -> Result<Option<Offer>, StoreError> {
         let newest = self.restores().range(common.next().0..)?.next_back();
         Ok(newest.map(|entry| entry.map(|(_, bytes)| codec::store::decode(bytes.value()))).transpose()?.transpose()?)
+    }
+
+    /// The newest compaction with the seq of its commit; none while the log is whole.
+    fn newest_checkpoint(&self) -> Result<Option<(Seq, Checkpoint)>, StoreError> {
+        let newest = self.checkpoints().last()?;
+        newest.map(|(seq, bytes)| Ok((Seq(seq.value()), codec::store::decode(bytes.value())?))).transpose()
+    }
+
+    /// The last commit whose content may be gone; zero while the log is whole.
+    fn horizon(&self) -> Result<Seq, StoreError> {
+        Ok(self.newest_checkpoint()?.map(|(_, checkpoint)| checkpoint.horizon).unwrap_or_default())
     }
 
     /// The seq covered by a completed backup.

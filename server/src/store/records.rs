@@ -77,6 +77,15 @@ pub struct RecordedPush {
     pub seq: Seq,
 }
 
+/// A compaction of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The last commit that the base stands for.
+    pub horizon: Seq,
+    /// BLAKE3 of the base.
+    pub base: [u8; 32],
+}
+
 /// A user.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct User {

@@ -1,9 +1,11 @@
-//! Every table of the store, in one place. All but `local` are a fold of the log, and can be rebuilt and compared.
+//! Every table of the store, in one place. All but `local`, the log and its base are a fold of the log, and can be rebuilt and
+//! compared.
 //!
 //! Records are encoded by [`tombolo_protocol::codec::store`], commits and section keys by the wire codec. A layout that
 //! changes gets a new version suffix and a numbered migration.
 
 use super::StoreError;
+use super::base::{self, BaseWriter};
 use super::compare::GoesOn;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
@@ -50,6 +52,24 @@ macro_rules! tables {
             pub fn compare(&self, other: &Self, goes_on: GoesOn<'_>) -> Result<Vec<(&'static str, Option<String>)>, StoreError> {
                 Ok(vec![$(($name, super::compare::first_difference(&self.$field, &other.$field, goes_on)?),)*])
             }
+
+            /// Writes everything that is folded into a base.
+            pub(super) fn dump(&self, into: &mut BaseWriter<'_, '_>, goes_on: GoesOn<'_>) -> Result<(), StoreError> {
+                $(if is_folded($name) {
+                    base::dump_table($name, &self.$field, into, goes_on)?;
+                })*
+                Ok(())
+            }
+        }
+
+        impl WriteTables<'_> {
+            /// Puts an entry of a base into its table. The bytes must be those of such a table, as the base's hash makes sure.
+            pub(super) fn load(&mut self, table: &str, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+                match table {
+                    $($name if is_folded($name) => base::load_entry(&mut self.$field, key, value),)*
+                    _ => Err(StoreError::damaged(format!("the base has a table {table}, which this program does not know"))),
+                }
+            }
         }
 
         impl Tables for WriteTables<'_> {
@@ -60,6 +80,15 @@ macro_rules! tables {
             $(fn $field(&self) -> &impl ReadableTable<$key, $value> { &self.$field })*
         }
     };
+}
+
+/// What is not a fold of the log: what is this store's own, the log itself, and its base.
+pub(crate) const LOCAL: &str = "local_1";
+const LOG: &str = "log_1";
+pub(crate) const BASE: &str = "base_1";
+
+fn is_folded(table: &str) -> bool {
+    ![LOCAL, LOG, BASE].contains(&table)
 }
 
 type Id = &'static [u8; 16];
@@ -74,10 +103,14 @@ tables! {
     /// Key: unit.
     /// Value: [`super::records::Meta`].
     meta = "meta_1": () => Bytes;
-    /// The log.
+    /// The log: every commit behind the horizon, and below it the last pushes of each device.
     /// Key: seq.
     /// Value: the commit's bytes, over which its hash is taken.
     log = "log_1": u64 => Bytes;
+    /// The base: everything that is folded, as it was at the horizon; empty while the log is whole. `store/base.rs` describes it.
+    /// Key: place of the chunk, from 0.
+    /// Value: the chunk, compressed.
+    base = "base_1": u64 => Bytes;
     /// What is kept of every commit for ever.
     /// Key: seq.
     /// Value: [`super::records::CommitMark`].
@@ -134,7 +167,7 @@ tables! {
     /// Key: BLAKE3 of the token.
     /// Value: device id.
     tokens = "tokens_1": &'static [u8; 32] => Id;
-    /// Which commits concern a row.
+    /// Which commits concern a row; those behind the horizon.
     /// Key: row number, seq.
     /// Value: unit.
     history = "history_1": (u64, u64) => ();
@@ -146,4 +179,8 @@ tables! {
     /// Key: seq of the commit.
     /// Value: [`tombolo_protocol::commit::Offer`].
     restores = "restores_1": u64 => Bytes;
+    /// The compactions of the log.
+    /// Key: seq of the commit.
+    /// Value: [`super::records::Checkpoint`].
+    checkpoints = "checkpoints_1": u64 => Bytes;
 }

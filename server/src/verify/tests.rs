@@ -17,13 +17,6 @@ fn check(store: &Store) -> Report {
     verify(store, &Store::in_memory().unwrap(), &mut |_| {}).unwrap()
 }
 
-/// Writes into the tables as no program would.
-fn tamper(world: &World, act: impl FnOnce(&mut WriteTables<'_>)) {
-    let txn = world.workspace.store().write().unwrap();
-    act(&mut WriteTables::open(&txn).unwrap());
-    txn.commit().unwrap();
-}
-
 #[test]
 fn a_sound_store_is_called_sound() {
     let world = world();
@@ -37,7 +30,7 @@ fn a_sound_store_is_called_sound() {
 #[test]
 fn a_commit_that_was_changed_is_found_by_its_hash() {
     let world = world();
-    tamper(&world, |tables| {
+    world.tamper(|tables| {
         let mut bytes = tables.log.get(3).unwrap().unwrap().value().to_vec();
         *bytes.last_mut().unwrap() ^= 1;
         tables.log.insert(3, bytes.as_slice()).unwrap();
@@ -48,7 +41,7 @@ fn a_commit_that_was_changed_is_found_by_its_hash() {
 #[test]
 fn a_commit_that_is_missing_is_found() {
     let world = world();
-    tamper(&world, |tables| {
+    world.tamper(|tables| {
         tables.log.remove(4).unwrap();
     });
     assert!(matches!(check(world.workspace.store()).problems[..], [Problem::Log { seq: Seq(4), .. }]));
@@ -58,7 +51,7 @@ fn a_commit_that_is_missing_is_found() {
 fn a_row_that_was_changed_behind_the_log_is_found_by_fold_and_digest() {
     let world = world();
     let no = world.row(&key(PATIENTS, 1)).no;
-    tamper(&world, |tables| {
+    world.tamper(|tables| {
         let mut row = tables.row_numbered(no).unwrap().unwrap();
         row.fields.get_mut(&NAME).unwrap().value = Value::text("forged");
         tables.rows.insert(no.0, codec::store::encode(&row).as_slice()).unwrap();
@@ -71,7 +64,7 @@ fn a_row_that_was_changed_behind_the_log_is_found_by_fold_and_digest() {
 #[test]
 fn an_entry_too_many_and_one_too_few_are_found() {
     let world = world();
-    tamper(&world, |tables| {
+    world.tamper(|tables| {
         tables.history.insert((RowNo(1).0, 999), ()).unwrap();
         tables.users.remove(NORTHERN.bytes()).unwrap();
     });

@@ -1,9 +1,11 @@
 //! What the writer is asked for, and what it answers.
 
 use super::{AccessError, ImportRefusal, Imported, PurgeError, SchemaRefusal, SchemaReply};
+use crate::compact::{Base, CompactError, Compacted};
 use tombolo_protocol::change::{Change, Push, VerdictRuns};
 use tombolo_protocol::commit::{AccessChange, Offer};
 use tombolo_protocol::ids::{DeviceId, Hash16, PushNo, RowKey, Seq, UserId};
+use tombolo_protocol::limits::GROUP_COMMIT_CHANGES_MAX;
 
 /// A job for the writer. `by` is the author of the commit; [`crate::access::OPERATOR`] for the operator.
 #[derive(Clone, PartialEq, Debug)]
@@ -96,6 +98,13 @@ pub enum Job {
         /// The seq.
         seq: Seq,
     },
+    /// Put away what a base stands for (H5).
+    Compact {
+        /// Author.
+        by: UserId,
+        /// The base.
+        base: Base,
+    },
     /// Any number of changes, all or nothing, as pushes of the server's own device.
     Import {
         /// Author.
@@ -112,6 +121,7 @@ impl Job {
             Self::Push { push, .. } => push.changes.len().max(1),
             Self::Import { changes, .. } => changes.len().max(1),
             Self::Purge { rows, .. } => rows.len().max(1),
+            Self::Compact { .. } => GROUP_COMMIT_CHANGES_MAX,
             _ => 1,
         }
     }
@@ -134,6 +144,8 @@ pub enum Reply {
     Restore(Seq),
     /// To [`Job::Safe`].
     Safe,
+    /// To [`Job::Compact`].
+    Compact(Result<Compacted, CompactError>),
     /// To [`Job::Import`].
     Import(Result<Imported, ImportRefusal>),
 }

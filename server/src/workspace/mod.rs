@@ -9,6 +9,7 @@
 //! store again; retries are answered from there.
 
 mod access;
+mod compact;
 mod import;
 mod job;
 mod schema;
@@ -24,6 +25,7 @@ use crate::fold::Fold;
 use crate::store::read::Read;
 use crate::store::tables::WriteTables;
 use crate::store::{Store, StoreError};
+use redb::ReadableTable;
 use thiserror::Error;
 use tombolo_protocol::change::{Push, VerdictRuns};
 use tombolo_protocol::commit::{CommitBody, PushRecord};
@@ -227,6 +229,7 @@ impl<'txn> Writer<'txn> {
                 self.tables.local.insert("safe", seq.0)?;
                 Reply::Safe
             }
+            Job::Compact { by, base } => Reply::Compact(self.compact(by, &base)?),
             Job::Import { .. } => return Err(StoreError::damaged("an import cannot share a transaction")),
         })
     }
@@ -273,6 +276,10 @@ impl<'txn> Writer<'txn> {
     fn place(&self, device: DeviceId, number: PushNo, hash: Hash16) -> Result<Result<Hash16, PushReply>, StoreError> {
         if let Some(recorded) = self.tables.recorded_push(device, number)? {
             if recorded.hash != hash && !planted(Planted::OtherPushAnswered) {
+                return Ok(Err(PushReply::Copy));
+            }
+            // So far behind the last one is only a store that was put back: its answer was put away with the log (H5).
+            if self.tables.log.get(recorded.seq.0)?.is_none() {
                 return Ok(Err(PushReply::Copy));
             }
             if planted(Planted::RetryDecidedAgain) {

@@ -85,7 +85,7 @@ impl Point {
     }
 }
 
-/// People who work and sync while nothing else goes wrong.
+/// People who work and sync while nothing else goes wrong; half-way the log is compacted.
 struct Workload {
     plan: Plan,
     operations: (u64, u64),
@@ -96,6 +96,8 @@ impl Workload {
         let mut plan = Plan::of(seed);
         plan.steps.retain(|timed| matches!(timed.step, Step::Person(..)));
         plan.steps.truncate(40);
+        let half = plan.steps.len() / 2;
+        plan.steps.insert(half, Timed { at_ms: plan.steps[half].at_ms, step: Step::Compact(0) });
         plan.knobs.devices = 2;
         plan.knobs.lying_disks = lying;
         let operations = play(&plan, false).operations;

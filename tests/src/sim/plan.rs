@@ -136,6 +136,8 @@ pub enum Step {
     Purge(usize),
     /// The operator revokes the device.
     Revoke(usize),
+    /// The server's log is compacted up to so many commits before the head.
+    Compact(u64),
 }
 
 /// What a person does. Rows are named as [`row_of`] says; values are numbers that nobody else writes.
@@ -209,6 +211,7 @@ struct Classes {
     poison: bool,
     purge: bool,
     revoke: bool,
+    compact: bool,
 }
 
 impl Plan {
@@ -279,6 +282,7 @@ impl Classes {
             poison: half(),
             purge: half(),
             revoke: half(),
+            compact: half(),
         };
         // What takes stores back in time makes many promises weaker: most seeds are without.
         let calm = rng.chance(1, 2);
@@ -450,6 +454,7 @@ impl Drawing {
             36 => (c.grants, Step::Role(rng.index(self.users), rng.chance(1, 2))),
             37 => (c.poison, Step::Poison(rng.chance(1, 2).then(|| self.row(rng)))),
             38 => (c.purge, Step::Purge(self.row(rng))),
+            39 | 40 => (c.compact, Step::Compact(rng.pick(&[0, 0, 3, 20]))),
             _ => (c.revoke, Step::Revoke(at)),
         };
         on.then_some(step)
@@ -506,7 +511,7 @@ const AT_ONCE_MS: u64 = 20;
 const SCENE_MS: u64 = 1_500;
 
 /// Kinds of faults and of acts, by their weights.
-const FAULTS: u64 = 40;
+const FAULTS: u64 = 42;
 const ACTS: u64 = 60;
 
 /// One of `of` kinds; every third time the favourite.

@@ -205,6 +205,7 @@ impl World {
                 self.count_fault("device revoked");
                 return self.revoke(at % devices);
             }
+            Step::Compact(back) => return self.compact(back),
         }
         Ok(())
     }

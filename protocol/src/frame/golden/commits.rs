@@ -22,6 +22,7 @@ pub(super) fn samples() -> Vec<Sample<Commit>> {
         access("token_revoked", "", AccessChange::TokenRevoked { device: device() }),
         commit("restore", "clients are asked", CommitBody::Restore { offer: Offer::Ask }),
         commit("purge", "two rows", CommitBody::Purge { rows: vec![key(1), key(2)] }),
+        commit("checkpoint", "compacted up to 250", CommitBody::Checkpoint { horizon: Seq(250), base: [0xBB; 32] }),
     ]
 }
 

@@ -32,6 +32,25 @@ async fn an_import_is_idempotent() {
 }
 
 #[tokio::test]
+async fn a_running_server_compacts_its_log() {
+    let world = World::new().await;
+    let operator = world.server.operator();
+    operator.import_csv("sites", &[], b"name\nKisumu\nSiaya\n".to_vec()).await.unwrap();
+    let exported = operator.export_csv("sites").await.unwrap();
+    // Nothing is as old as a day.
+    assert_eq!(operator.compact(1).await.unwrap(), 0);
+    let head = operator.read(|snapshot| Ok(snapshot.head().seq)).await.unwrap();
+    assert_eq!(operator.compact(0).await.unwrap(), head.0);
+    assert_eq!(operator.read(|snapshot| snapshot.horizon()).await.unwrap(), head);
+    assert_eq!(operator.compact(0).await.unwrap(), 0);
+    assert!(operator.verify().await.unwrap().is_sound());
+    assert_eq!(operator.export_csv("sites").await.unwrap(), exported);
+    operator.import_csv("sites", &[], b"name\nKilifi\n".to_vec()).await.unwrap();
+    assert!(operator.compact(0).await.unwrap() > 0);
+    assert!(operator.verify().await.unwrap().is_sound());
+}
+
+#[tokio::test]
 async fn a_file_with_one_mistake_imports_nothing() {
     let world = World::new().await;
     let operator = world.server.operator();

@@ -7,6 +7,7 @@ use crate::testing::*;
 use crate::workspace::Job;
 use tombolo_protocol::commit::{AccessChange, Offer};
 use tombolo_protocol::ids::{Seq, WorkspaceId};
+use tombolo_protocol::limits::PUSH_WINDOW_MAX;
 use tombolo_protocol::message::{CloseReason, Down, Up};
 
 fn start() -> (World, Registry, Pusher) {
@@ -169,6 +170,48 @@ fn a_copy_gets_the_outcomes_that_are_recorded_under_its_hashes() {
     assert_eq!(copied.outcomes.len(), 1);
     assert_eq!(copied.last.0.0, 2);
     assert_eq!(copy.kept.frozen.len(), 1, "the rest is thawed under a new id");
+}
+
+#[test]
+fn a_store_put_back_to_before_the_kept_pushes_is_a_copy_and_gets_the_answers_that_there_are() {
+    let (mut world, mut registry, _) = start();
+    let mut original = Peer::new(&mut world, 1, NORTHERN);
+    original.sync(&mut world, &mut registry);
+    original.freeze(vec![create_patient(1, "put away", NORTH)]);
+    original.freeze(vec![create_patient(2, "kept", NORTH)]);
+    let mut copy = Peer::new(&mut world, 1, NORTHERN);
+    copy.kept = original.kept.clone();
+    original.sync(&mut world, &mut registry);
+    for number in 3..=PUSH_WINDOW_MAX as u64 + 1 {
+        original.freeze(vec![create_patient(number, "later", NORTH)]);
+        original.sync(&mut world, &mut registry);
+    }
+    let head = world.workspace.head().seq;
+    world.compact(head);
+    copy.connect();
+    copy.settle(&mut world, &mut registry);
+    let Some(Down::Copy(copied)) = copy.seen.last() else { panic!("{:?}", copy.seen) };
+    assert_eq!(copied.outcomes.iter().map(|outcome| outcome.number.0).collect::<Vec<_>>(), [2]);
+    assert_eq!(copy.kept.frozen.len(), 1, "the other one is thawed, and sent under a new id");
+}
+
+#[test]
+fn who_pushes_again_what_was_put_away_is_told_that_this_is_a_copy() {
+    // No client does: it names what is in flight in Hello, and is told then.
+    let (mut world, mut registry, _) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let first = peer.freeze(vec![create_patient(1, "put away", NORTH)]);
+    for number in 2..=PUSH_WINDOW_MAX as u64 + 1 {
+        peer.freeze(vec![create_patient(number, "later", NORTH)]);
+        peer.sync(&mut world, &mut registry);
+    }
+    let head = world.workspace.head().seq;
+    world.compact(head);
+    peer.send(&first);
+    peer.settle(&mut world, &mut registry);
+    assert!(matches!(peer.seen.last(), Some(Down::Copy(_))), "{:?}", peer.seen.last());
+    assert_eq!(world.workspace.head().seq, head.next());
 }
 
 #[test]

@@ -203,6 +203,29 @@ fn a_lost_answer_is_given_again_in_welcome_with_the_row_as_it_is_now() {
 }
 
 #[test]
+fn a_create_whose_answer_was_lost_does_not_come_back_from_a_compacted_log() {
+    // T19 i: the row was deleted meanwhile, and the commit of the create has been put away but for what is kept of each device.
+    let (mut world, mut registry, mut other) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let push = peer.freeze(vec![create_patient(1, "mine", NORTH)]);
+    peer.send(&push);
+    peer.serve(&mut world, &mut registry);
+    peer.cut();
+    let head = world.workspace.head().seq;
+    world.accepted(&mut other, vec![delete(key(PATIENTS, 1), head.0)]);
+    let head = world.workspace.head().seq;
+    world.compact(head);
+    peer.seen.clear();
+    peer.sync(&mut world, &mut registry);
+    let Some(Down::Welcome(welcome)) = peer.seen.first() else { panic!("{:?}", peer.seen) };
+    assert_eq!(verdicts(&welcome.outcomes[0]), [Verdict::Accepted { merged: false }]);
+    assert_eq!(world.workspace.head().seq, head.next(), "nothing but the compaction");
+    assert!(!world.row(&key(PATIENTS, 1)).is_live());
+    peer.assert_converged(&world);
+}
+
+#[test]
 fn a_resent_push_is_applied_once() {
     let (mut world, mut registry, _) = start();
     let mut peer = Peer::new(&mut world, 1, NORTHERN);

@@ -245,7 +245,10 @@ impl Model {
                 self.users.insert(*id, Rights { role: *role, grant: grant.clone() });
                 Ok(Vec::new())
             }
-            CommitBody::Workspace { .. } | CommitBody::Access(_) | CommitBody::Restore { .. } => Ok(Vec::new()),
+            CommitBody::Workspace { .. }
+            | CommitBody::Access(_)
+            | CommitBody::Restore { .. }
+            | CommitBody::Checkpoint { .. } => Ok(Vec::new()),
         }
     }
 

@@ -85,7 +85,7 @@ pub(super) fn committed(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()
     }
     let mut changed = BTreeSet::new();
     for seq in known + 1..=head {
-        let commit = read(&mut oracles.log, snapshot, Seq(seq as u64))?;
+        let commit = read(oracles, snapshot, Seq(seq as u64))?;
         if let CommitBody::Push(record) = &commit.body {
             push(oracles, snapshot, Seq(seq as u64), record)?;
             verdicts::check(oracles, &commit, record)?;
@@ -98,11 +98,17 @@ pub(super) fn committed(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()
     verdicts::rows(&oracles.log.model, snapshot, &changed)
 }
 
-/// Takes the next commit.
-fn read(log: &mut Log, snapshot: &Snapshot, seq: Seq) -> Result<Commit> {
-    let commit = snapshot.commit(seq)?.ok_or_else(|| Broken::new("log", format!("commit {seq} is missing")))?;
+/// Takes the next commit. One whose content was put away was seen before.
+fn read(oracles: &mut Oracles, snapshot: &Snapshot, seq: Seq) -> Result<Commit> {
+    let hash = snapshot.hash_at(seq)?.context("a commit without a hash")?;
+    let commit = match (snapshot.commit(seq)?, oracles.commits.get(&hash)) {
+        (Some(commit), _) => commit,
+        (None, Some(known)) if seq <= snapshot.horizon()? => known.clone(),
+        _ => return Err(Broken::new("log", format!("commit {seq} is missing"))),
+    };
     ensure!(commit.seq == seq, Broken::new("log", format!("commit {seq} says that it is {}", commit.seq)));
-    log.hashes.push(snapshot.hash_at(seq)?.context("a commit without a hash")?);
+    oracles.log.hashes.push(hash);
+    oracles.commits.insert(hash, commit.clone());
     Ok(commit)
 }
 
@@ -126,7 +132,7 @@ pub(super) fn opened(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()> {
 /// Reads a log again that was looked at before.
 fn read_again(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()> {
     for seq in 1..=snapshot.head().seq.0 {
-        let commit = read(&mut oracles.log, snapshot, Seq(seq))?;
+        let commit = read(oracles, snapshot, Seq(seq))?;
         fold(&mut oracles.log, &commit)?;
     }
     Ok(())

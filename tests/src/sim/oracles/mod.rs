@@ -21,8 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 use tombolo_client::engine::Engine;
 use tombolo_client::protocol::change::Push;
+use tombolo_client::protocol::commit::Commit;
 use tombolo_client::protocol::cursor::Cursors;
-use tombolo_client::protocol::ids::{DeviceId, Mark, PushNo, Seq};
+use tombolo_client::protocol::ids::{DeviceId, Hash16, Mark, PushNo, Seq};
 use tombolo_client::protocol::message::{Down, Hello};
 use tombolo_client::protocol::outbox::Pending;
 use tombolo_client::protocol::row::Row;
@@ -61,6 +62,8 @@ pub struct Oracles {
     /// Verdicts that the model foretold, by kind.
     pub verdicts: BTreeMap<String, u64>,
     log: log::Log,
+    /// Every commit of any history, by its hash: a log that was compacted does not have all of its own.
+    commits: BTreeMap<Hash16, Commit>,
     asked: verdicts::Asked,
     answers: BTreeMap<(DeviceId, PushNo), answers::Answer>,
     /// What each session was told.

@@ -1,6 +1,8 @@
 //! What the operator of a world does at its server.
 
 use super::*;
+use tombolo_server::compact::{Prepared, prepare};
+use tombolo_server::store::Store;
 
 impl World {
     /// Does a job at once, as the operator does it at a running server. `None` where the server is down or the write failed.
@@ -58,6 +60,26 @@ impl World {
         let name = format!("user {user}");
         let change = AccessChange::User { id: self.users[user], name, role, grant, password: String::new() };
         self.operate(Job::Access { by: UserId::default(), change }).map(drop)
+    }
+
+    /// Compacts the log up to so many commits before the head: the base is made at once, and the job waits for the writer as any
+    /// other.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn compact(&mut self, back: u64) -> Result<()> {
+        let Ok(workspace) = self.server.workspace() else { return Ok(()) };
+        let horizon = Seq(workspace.head().seq.0.saturating_sub(back));
+        match prepare(workspace.store(), &Store::in_memory()?, horizon, &mut |_| {}) {
+            Ok(Prepared::Base(base)) => {
+                self.count_fault("log compacted");
+                self.submit(From::Operator, Job::Compact { by: UserId::default(), base });
+                Ok(())
+            }
+            Ok(Prepared::Unsound(report)) => Err(Broken::new("verify", format!("{report:?}"))),
+            Ok(_) => Ok(()),
+            Err(error) => self.server_failed(&error.to_string()),
+        }
     }
 
     /// Revokes the device that a store has now.

@@ -211,7 +211,7 @@ impl World {
 
     /// Every session hears of the head.
     pub(super) fn announce(&mut self) -> Result<()> {
-        let Some(workspace) = &self.server.workspace else { return Ok(()) };
+        let Ok(workspace) = self.server.workspace() else { return Ok(()) };
         let news = News::of(workspace.head());
         let links: Vec<LinkId> = self.server.sessions.keys().copied().collect();
         for link in links {

@@ -40,6 +40,8 @@ pub struct Ledger {
     pub undone: BTreeMap<(usize, RowKey), Seq>,
     /// Rows whose creation a store has sent, since it was last put back.
     pub sent_creates: BTreeSet<(usize, RowKey)>,
+    /// Rows whose deletion a person accepted, with an edit that lost by it.
+    pub let_go: BTreeSet<(usize, RowKey)>,
     /// Rows to which a person wrote while a form of them is open that does not show it.
     pub written_behind: BTreeSet<(usize, RowKey)>,
     /// Rows of which a person took a change back that an open form shows.

@@ -530,6 +530,9 @@ impl World {
         }
         self.counts.decisions += 1;
         self.oracles.ledger.touched(at, key);
+        if dialog.conflict.kind == ConflictKind::UpdateDelete && resolution == Resolution::AllServer {
+            self.oracles.ledger.let_go.insert((at, key));
+        }
         if let Some(undecided) = undecided {
             self.left_to_the_server(at, dialog, &undecided)?;
             if let Resolution::Fields(choices) = &resolution {

@@ -11,8 +11,11 @@ use tombolo_client::protocol::outbox::Pending;
 /// Checks everything that this store accepted.
 pub(super) fn check(oracles: &mut Oracles, store: usize, engine: &Engine) -> Result<()> {
     for (place, value) in missing(oracles, store, engine)? {
+        // A server that was put back does not know the row any more, and its owner wanted it gone: there is nothing to keep the
+        // edit with.
+        let is_gone = oracles.ledger.let_go.contains(&(store, place.0)) && !oracles.log.knows(&place.0);
         ensure!(
-            oracles.ledger.put_back.contains(&store),
+            is_gone || oracles.ledger.put_back.contains(&store),
             Broken::new(
                 "kept",
                 format!("the edit {:?} of {place:?}, accepted by store {store}, is nowhere", String::from_utf8_lossy(&value))

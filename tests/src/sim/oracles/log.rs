@@ -58,6 +58,11 @@ impl Log {
         changes.filter(move |(seq, _)| *seq > base).map(|(_, device)| *device)
     }
 
+    /// Whether anything was ever done to a row.
+    pub(super) fn knows(&self, key: &RowKey) -> bool {
+        self.changes.contains_key(key)
+    }
+
     /// Whether a row was ever deleted.
     pub(super) fn deleted(&self, key: &RowKey) -> bool {
         self.deleted.contains(key)

@@ -127,7 +127,8 @@ impl OutcomeRows {
 }
 
 /// The client knows what it sent: fields that still have the stamp of this very commit are left out. Not those that the server
-/// may have written by itself into a new or a restored row (H7).
+/// may have written by itself into a new or a restored row (H7), and not what was emptied: whoever does not hold the row could
+/// not tell it from what was never set.
 fn leave_out_sent(state: &mut RowState, effect: &Effect, seq: Seq, schema: &Arc<Schema>) {
     if state.kind != StateKind::Live || effect.op == Op::Delete {
         return;
@@ -137,7 +138,8 @@ fn leave_out_sent(state: &mut RowState, effect: &Effect, seq: Seq, schema: &Arc<
     state.fields.retain(|field| {
         let initial = table.and_then(|table| table.field(field.field)).and_then(|known| known.initial.as_ref());
         let by_server = makes && initial == Some(&field.value);
-        by_server || field.stamp != seq
+        let emptied = effect.op != Op::Create && field.value.is_null();
+        by_server || emptied || field.stamp != seq
     });
     state.as_sent = true;
 }

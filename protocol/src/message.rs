@@ -343,6 +343,8 @@ pub struct HistoryEntry {
     pub device: DeviceId,
     /// What was done.
     pub op: crate::change::Op,
+    /// Others had changed the row since what it was made on, and the two were merged.
+    pub merged: bool,
     /// The row's version after it; zero for a decision, which changes no row.
     pub version: Version,
     /// Fields with their values before and after.

@@ -37,6 +37,8 @@ pub(super) struct HistoryStep {
     pub by: Option<String>,
     pub device: Option<DeviceId>,
     pub op: Op,
+    /// With changes by others; `None` where only the server could say.
+    pub merged: Option<bool>,
     pub version: Option<Version>,
     /// Before and after.
     pub fields: Vec<(FieldTag, Option<Value>, Value)>,
@@ -147,6 +149,7 @@ fn pending_step(pending: &Pending, me: Option<&(String, DeviceId)>) -> HistorySt
         by: me.map(|(name, _)| name.clone()),
         device: me.map(|(_, device)| *device),
         op: pending.op,
+        merged: None,
         version: None,
         fields: fields.into_iter().flatten().map(|(tag, edit)| (*tag, edit.base_value.clone(), edit.value.clone())).collect(),
         lost: pending.lost.iter().map(|lost| (lost.field, lost.value.clone())).collect(),
@@ -181,6 +184,7 @@ fn confirmed_steps(tables: &ReadTables, schema: &Schema, row: &Row) -> Result<Ve
                 by: author.map(|AuthorRecord { name, .. }| name),
                 device: None,
                 op,
+                merged: None,
                 version: (seq == row.seq).then_some(row.version),
                 fields,
                 lost: Vec::new(),
@@ -198,6 +202,7 @@ impl From<HistoryEntry> for HistoryStep {
             by: Some(entry.by),
             device: Some(entry.device),
             op: entry.op,
+            merged: Some(entry.merged),
             version: Some(entry.version),
             fields: entry.fields.into_iter().map(|change| (change.field, Some(change.before), change.after)).collect(),
             lost: entry.lost,
@@ -214,7 +219,8 @@ fn step_text(names_of: &mut RowNames<'_>, table: &Table, step: &HistoryStep) -> 
     let by = step.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     let version =
         step.version.filter(|version| version.0 > 0).map(|version| format!(", version {version}")).unwrap_or_default();
-    let mut lines = format!("{when}  {}{by}{version}\n", op_word(step.op));
+    let merged = if step.merged == Some(true) { ", merged with changes by others" } else { "" };
+    let mut lines = format!("{when}  {}{by}{version}{merged}\n", op_word(step.op));
     for (tag, before, after) in &step.fields {
         let Some(field) = table.field(*tag) else { continue };
         let after = or_nothing(names_of.show(field, after)?);

@@ -194,6 +194,7 @@ pub(super) fn history(table: &Table, step: &HistoryStep) -> Json {
         "by": step.by,
         "device": step.device,
         "change": op_word(step.op),
+        "merged": step.merged,
         "version": step.version,
         "fields": fields,
         "lost": lost,

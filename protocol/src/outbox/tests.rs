@@ -170,6 +170,32 @@ fn a_strict_row_behind_its_own_accepted_push_is_not_asked_about_itself() {
 }
 
 #[test]
+fn an_old_form_saved_into_a_pending_change_of_a_strict_row_asks_about_what_was_changed_since() {
+    let mut story = Story::new(stock(), Some(live_row(&[(NAME, text("theirs"), 45), (NOTES, text("n"), 40)])));
+    story.write_seen(Write::Update(set(&[(NOTES, "mine")])), seen(45, 0)).unwrap();
+    assert_eq!(story.conflict(), None);
+    story.write_seen(Write::Update(set(&[(NOTES, "again")])), seen(45, 1)).unwrap();
+    assert_eq!(story.conflict(), None);
+    story.write_seen(Write::Update(set(&[(NAME, "mine")])), seen(40, 1)).unwrap();
+    assert_eq!(story.conflict(), Some(ConflictKind::UpdateUpdate));
+}
+
+#[test]
+fn an_old_form_saved_into_a_restored_strict_row_asks_about_what_was_changed_before_the_deletion() {
+    let deleted = |name_at| Row {
+        life: crate::row::Life::Deleted,
+        seq: Seq(50),
+        ..live_row(&[(NAME, text("theirs"), name_at), (NOTES, text("n"), 30)])
+    };
+    for (name_at, asked) in [(45, Some(ConflictKind::UpdateDelete)), (30, None)] {
+        let mut story = Story::new(stock(), Some(deleted(name_at)));
+        story.write(Write::Restore).unwrap();
+        story.write_seen(Write::Update(set(&[(NOTES, "mine")])), seen(40, 1)).unwrap();
+        assert_eq!(story.conflict(), asked, "changed at {name_at}");
+    }
+}
+
+#[test]
 fn the_base_is_what_was_displayed_and_not_what_the_mirror_has_at_saving() {
     // T17: the form opens with a@40, a delta brings x@50, the person saves b.
     let mut story = Story::new(medications(), Some(row("x", "n", 50)));

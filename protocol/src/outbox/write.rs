@@ -235,6 +235,7 @@ fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag,
             set_in_create(&mut pending, field, value);
         } else {
             set_field(ground, entry, &mut pending, displayed, field, value);
+            pending.row_base = pending.row_base.min(strict_base(ground, entry));
         }
         pending.edited_at_ms = ground.now_ms;
         pending.review = None;
@@ -336,6 +337,15 @@ fn seen_seq(ground: &Ground<'_>, row: Option<&Row>) -> Seq {
 fn row_base(ground: &Ground<'_>, entry: &Entry) -> Seq {
     let seen = seen_seq(ground, ground.mirror.or(entry.kept.as_ref()));
     settled_view(ground).fold(seen, |base, settled| settled.row_base(base))
+}
+
+/// In a strict table each edit of a pending change asks about what changed behind the view that it was made in, be it older than
+/// that of the edits before (C3). A row that was only deleted and brought back since holds nothing that the view did not show.
+fn strict_base(ground: &Ground<'_>, entry: &Entry) -> Seq {
+    let seen = row_base(ground, entry);
+    let row = ground.mirror.or(entry.kept.as_ref()).filter(|_| ground.table.strict);
+    let moved = row.is_some_and(|row| row.fields.values().any(|field| field.stamp > seen));
+    if moved { seen } else { Seq(u64::MAX) }
 }
 
 fn delete(ground: &Ground<'_>, entry: &mut Entry) {

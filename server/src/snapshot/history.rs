@@ -4,7 +4,7 @@ use super::Snapshot;
 use crate::access::Rights;
 use crate::store::StoreError;
 use std::collections::BTreeMap;
-use tombolo_protocol::change::Op;
+use tombolo_protocol::change::{Op, Verdict};
 use tombolo_protocol::commit::{Commit, CommitBody, PushRecord};
 use tombolo_protocol::ids::{FieldTag, RowKey, Seq, Version};
 use tombolo_protocol::limits::HISTORY_ENTRIES_MAX;
@@ -66,6 +66,9 @@ impl Snapshot {
         if effect.is_none() && lost.is_empty() {
             return Ok(None);
         }
+        let verdicts = record.rows.iter().zip(record.verdicts.iter());
+        let merged =
+            verdicts.into_iter().any(|(row, verdict)| row.key == *key && *verdict == Verdict::Accepted { merged: true });
         let after =
             |(field, value): &(FieldTag, Value)| HistoryField { field: *field, before: Value::Null, after: value.clone() };
         let entry = HistoryEntry {
@@ -75,6 +78,7 @@ impl Snapshot {
             by: self.user_name(commit.user)?,
             device: record.device,
             op: effect.map_or(Op::Decide, |effect| effect.op),
+            merged,
             version: if effect.is_some() { *version } else { Version(0) },
             fields: effect.map(|effect| effect.fields.iter().map(after).collect()).unwrap_or_default(),
             lost,

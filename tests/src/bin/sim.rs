@@ -164,10 +164,11 @@ fn hunt_all(names: &[String], args: &Args, begun: Instant) -> Result<ExitCode> {
         (Some(count), Some(by)) => planted::pick(count, by)?,
         _ => planted::named(names)?,
     };
+    let seeds = args.seeds.unwrap_or(planted::SEEDS);
     let mut found = planted::Record::new();
     for wrong in &wrongs {
         let name = wrong.name();
-        match planted::hunt(*wrong, args.from, args.seeds.unwrap_or(planted::SEEDS)) {
+        match planted::hunt(*wrong, args.from, seeds) {
             Some(caught) => {
                 println!("{name}: caught at seed count {} by oracle {}", caught.seeds, caught.oracle);
                 found.insert(name.to_owned(), caught);
@@ -176,7 +177,7 @@ fn hunt_all(names: &[String], args: &Args, begun: Instant) -> Result<ExitCode> {
         }
     }
     if args.record {
-        planted::record(&found)?;
+        planted::record(&wrongs, seeds, &found)?;
     }
     let median = planted::median(found.values());
     let seconds = begun.elapsed().as_secs();

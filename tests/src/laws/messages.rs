@@ -344,6 +344,7 @@ fn history_entry(c: &mut Choices<'_>) -> HistoryEntry {
         by: text(c),
         device: DeviceId::from_bytes(c.sixteen()),
         op: op(c),
+        merged: c.below(2) == 0,
         version: Version(c.number()),
         fields: c.several(3, |c| HistoryField { field: field(c), before: value(c), after: value(c) }),
         lost: c.several(2, |c| (field(c), value(c))),

@@ -123,16 +123,24 @@ pub fn median<'c>(caught: impl Iterator<Item = &'c Caught>) -> Option<u64> {
     seeds.get(seeds.len().saturating_sub(1) / 2).copied()
 }
 
-/// Records what was found now, forgets what is no wrong any more, and writes the table into `docs/testing.md`.
+/// Records what was found now, forgets what is no wrong any more or was not found again within `seeds`, and writes the table into
+/// `docs/testing.md`.
 ///
 /// # Errors
 /// A file cannot be read or written.
-pub fn record(found: &Record) -> Result<()> {
-    let mut record: Record = read_record(FILE)?;
-    record.extend(found.clone());
-    record.retain(|name, _| Planted::ALL.iter().any(|wrong| wrong.name() == name));
+pub fn record(looked_for: &[Planted], seeds: u64, found: &Record) -> Result<()> {
+    let record = renewed(read_record(FILE)?, looked_for, seeds, found);
     write_record(FILE, &record)?;
     PLACE.write(&table(&record)?)
+}
+
+fn renewed(mut record: Record, looked_for: &[Planted], seeds: u64, found: &Record) -> Record {
+    record.retain(|name, known| {
+        let missed = looked_for.iter().any(|wrong| wrong.name() == name) && known.seeds <= seeds;
+        Planted::ALL.iter().any(|wrong| wrong.name() == name) && !missed
+    });
+    record.extend(found.clone());
+    record
 }
 
 fn table(record: &Record) -> Result<String> {
@@ -173,6 +181,17 @@ mod tests {
         assert_eq!(picked, names("c0ffee0123456789abcdef"));
         assert_ne!(picked, names("beef000123456789abcdef"));
         assert_eq!(picked.iter().collect::<std::collections::BTreeSet<_>>().len(), 10);
+    }
+
+    #[test]
+    fn what_is_not_found_again_within_as_many_seeds_is_forgotten() {
+        let (one, two) = (Planted::ALL[0], Planted::ALL[1]);
+        let caught = |seeds| Caught { seeds, oracle: "kept".to_owned() };
+        let known: Record = [(one.name().to_owned(), caught(7)), (two.name().to_owned(), caught(90))].into();
+        let again = |seeds, found: &Record| renewed(known.clone(), &[one, two], seeds, found);
+        let seeds = |record: &Record| record.values().map(|caught| caught.seeds).collect::<Vec<_>>();
+        assert_eq!(seeds(&again(50, &Record::new())), [90], "too few seeds to say so of the other");
+        assert_eq!(seeds(&again(90, &[(one.name().to_owned(), caught(3))].into())), [3]);
     }
 
     #[test]

@@ -349,6 +349,7 @@ impl App {
             let table = state.schema.as_ref().and_then(|schema| schema.table(key.table));
             let Some(table) = table.filter(|_| state.history == Some(key)) else { return };
             let locale = state.locale();
+            let own = state.account.as_ref().map(|account| account.device);
             let show = |tag, value| show(table, tag, value, &locale, (&yes, &no));
             let entries = history.iter().flat_map(|history| &history.entries);
             entries
@@ -367,10 +368,11 @@ impl App {
                     HistoryLine {
                         who: entry.by.as_str().into(),
                         device: entry.device.to_string().chars().take(8).collect::<String>().into(),
+                        here: Some(entry.device) == own,
                         when: locale.moment(entry.at_ms).unwrap_or_default().into(),
                         version: entry.version.0.to_string().into(),
                         op: op(entry.op),
-                        merged: false,
+                        merged: entry.merged,
                         decided: entry.op == Op::Decide || !lost.is_empty(),
                         lines: model(changes.collect()),
                         lost: model(lost),

@@ -348,7 +348,7 @@ fn the_history_of_a_row_is_shown_and_kept_for_later() {
     let history = |me: &crate::stage::Person| me.get::<tombolo_ui::window::History>().get_lines();
     amina.until("two steps are shown", |me| history(me).row_count() == 2);
     let newest = history(&amina).row_data(0).unwrap();
-    assert_eq!(newest.who, "amina");
+    assert_eq!((newest.who.as_str(), newest.here, newest.merged), ("amina", true, false));
     let change = newest.lines.iter().next().unwrap();
     assert_eq!((change.before.as_str(), change.after.as_str()), ("+254700000000", "321"));
     amina.key(Key::Escape);

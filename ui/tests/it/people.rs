@@ -65,6 +65,24 @@ fn a_conflict_is_decided_by_keyboard_and_both_end_equal() {
 }
 
 #[test]
+fn what_was_merged_is_marked_in_the_history() {
+    let clinic = Clinic::open();
+    let (amina, brian) = (clinic.person("amina"), clinic.person("brian"));
+    amina.ready().choose(1);
+    brian.ready().choose(1);
+    amina.edit("Phone", "111");
+    brian.edit("Notes", "Moved in with her sister");
+    assert!(amina.sync());
+    assert!(brian.sync());
+    brian.control("h");
+    let lines = || brian.get::<tombolo_ui::window::History>().get_lines();
+    brian.until("three steps are shown", |_| lines().row_count() == 3);
+    let told: Vec<_> = lines().iter().map(|line| (line.who.to_string(), line.here, line.merged)).take(2).collect();
+    assert_eq!(told, [("brian".to_owned(), true, true), ("amina".to_owned(), false, false)]);
+    assert!(brian.has("Merged"));
+}
+
+#[test]
 fn another_value_can_be_typed_in_place_of_either() {
     let clinic = Clinic::open();
     let (amina, brian) = clash(&clinic);

@@ -256,6 +256,7 @@ fn history() -> History {
         by: "joseph".into(),
         device: DeviceId::from_bytes([0xDD; 16]),
         op: Op::Update,
+        merged: true,
         version: Version(4),
         fields: vec![HistoryField { field: FieldTag(8), before: Value::Null, after: Value::Float(61.5) }],
         lost: Vec::new(),
@@ -263,6 +264,7 @@ fn history() -> History {
     let decision = HistoryEntry {
         seq: Seq(262),
         op: Op::Decide,
+        merged: false,
         version: Version(0),
         fields: Vec::new(),
         lost: vec![(FieldTag(8), Value::Float(60.0))],

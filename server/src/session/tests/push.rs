@@ -485,6 +485,18 @@ fn a_history_shows_values_before_and_after_newest_first() {
 }
 
 #[test]
+fn a_history_says_which_changes_were_merged_with_those_of_others() {
+    let (mut world, _, mut other) = start();
+    let base = world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]).0;
+    world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, PHONE, "1")]);
+    world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, NAME, "q")]);
+    let snapshot = world.snapshot();
+    let rights = snapshot.rights(NORTHERN).unwrap().unwrap();
+    let history = snapshot.history(&rights, &key(PATIENTS, 1), 9).unwrap();
+    assert_eq!(history.entries.iter().map(|entry| entry.merged).collect::<Vec<_>>(), [true, false, false]);
+}
+
+#[test]
 fn results_precede_the_notice_of_being_replaced() {
     let (mut world, mut registry, _) = start();
     let mut peer = Peer::new(&mut world, 1, NORTHERN);

@@ -2,7 +2,7 @@
 //! golden bytes, and [`crate::version::PROTOCOL`] changes with them.
 
 use crate::batch::{ChangeBatch, RowBatch};
-use crate::change::{PlaceRuns, VerdictRuns};
+use crate::change::{Op, PlaceRuns, VerdictRuns};
 use crate::codec::{Decode, Encode};
 use crate::commit::Offer;
 use crate::cursor::{CursorName, Cursors};
@@ -328,6 +328,18 @@ pub struct History {
     pub more: bool,
 }
 
+impl History {
+    /// The value before a change of an entry; `None` where the log does not say any more. Without an older entry of the field, null
+    /// may also be a value that is not told.
+    pub fn before<'h>(&self, entry: usize, change: &'h HistoryField) -> Option<&'h Value> {
+        let tells =
+            |older: &HistoryEntry| older.op == Op::Create || older.fields.iter().any(|known| known.field == change.field);
+        let is_told = !self.more || !change.before.is_null() || self.entries.iter().skip(entry + 1).any(tells);
+        let is_new = self.entries.get(entry).is_some_and(|entry| entry.op == Op::Create);
+        (is_told || is_new).then_some(&change.before)
+    }
+}
+
 /// One change in a row's history.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, serde::Serialize, serde::Deserialize)]
 pub struct HistoryEntry {
@@ -342,7 +354,7 @@ pub struct HistoryEntry {
     /// The device.
     pub device: DeviceId,
     /// What was done.
-    pub op: crate::change::Op,
+    pub op: Op,
     /// Others had changed the row since what it was made on, and the two were merged.
     pub merged: bool,
     /// The row's version after it; zero for a decision, which changes no row.

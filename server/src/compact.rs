@@ -74,6 +74,12 @@ pub enum CompactError {
     /// The base does not fit any more.
     #[error("the log was compacted by somebody else meanwhile, and nothing more was done: look, and try again if it is needed")]
     Meanwhile,
+    /// The base is not read again as it was made.
+    #[error(
+        "the copy that was made beside the data cannot be read again, so nothing was put away and the data is as it was: the disk \
+         may be failing; try again, and look at the disk if this comes back"
+    )]
+    Scratch,
 }
 
 /// Verifies a store and makes the base for its commits up to `horizon` in `scratch`, an empty store.

@@ -53,7 +53,7 @@ pub(super) fn history(io: &mut Io<'_>, place: &Place, row: &RowArgs, output: Out
     let (steps, note) = match asked(&client, key) {
         Ok(history) if !history.entries.is_empty() => {
             let note = history.more.then(|| "older changes are left out".to_owned());
-            (history.entries.into_iter().map(HistoryStep::from).collect(), note)
+            (told_steps(&history), note)
         }
         Ok(history) if history.more => {
             let note = "the server has put its history of this row away. This is what this device knows";
@@ -193,21 +193,25 @@ fn confirmed_steps(tables: &ReadTables, schema: &Schema, row: &Row) -> Result<Ve
         .collect()
 }
 
-impl From<HistoryEntry> for HistoryStep {
-    fn from(entry: HistoryEntry) -> Self {
-        Self {
-            seq: Some(entry.seq),
-            at_ms: Some(entry.at_ms),
-            edited_at_ms: Some(entry.edited_at_ms),
-            by: Some(entry.by),
-            device: Some(entry.device),
-            op: entry.op,
-            merged: Some(entry.merged),
-            version: Some(entry.version),
-            fields: entry.fields.into_iter().map(|change| (change.field, Some(change.before), change.after)).collect(),
-            lost: entry.lost,
-        }
-    }
+/// What the server tells, newest first.
+fn told_steps(history: &History) -> Vec<HistoryStep> {
+    let step = |(place, entry): (usize, &HistoryEntry)| HistoryStep {
+        seq: Some(entry.seq),
+        at_ms: Some(entry.at_ms),
+        edited_at_ms: Some(entry.edited_at_ms),
+        by: Some(entry.by.clone()),
+        device: Some(entry.device),
+        op: entry.op,
+        merged: Some(entry.merged),
+        version: Some(entry.version),
+        fields: entry
+            .fields
+            .iter()
+            .map(|change| (change.field, history.before(place, change).cloned(), change.after.clone()))
+            .collect(),
+        lost: entry.lost.clone(),
+    };
+    history.entries.iter().enumerate().map(step).collect()
 }
 
 fn step_text(names_of: &mut RowNames<'_>, table: &Table, step: &HistoryStep) -> Result<String, Failure> {
@@ -242,7 +246,46 @@ mod tests {
     use super::*;
     use crate::testing::clinic;
     use tombolo_protocol::ids::{RowId, RowNo, TableTag};
+    use tombolo_protocol::message::HistoryField;
     use tombolo_protocol::row::{Life, Stamped};
+
+    #[test]
+    fn a_value_from_before_what_was_put_away_is_not_said_to_have_been_empty() {
+        let change = |seq, op, fields: &[(u16, &str, &str)]| {
+            let value = |text: &str| if text.is_empty() { Value::Null } else { Value::text(text) };
+            let field = |(tag, before, after): &(u16, &str, &str)| HistoryField {
+                field: FieldTag(*tag),
+                before: value(before),
+                after: value(after),
+            };
+            HistoryEntry {
+                seq: Seq(seq),
+                at_ms: 0,
+                edited_at_ms: 0,
+                by: "amina".to_owned(),
+                device: DeviceId::from_bytes([1; 16]),
+                op,
+                merged: false,
+                version: Version(1),
+                fields: fields.iter().map(field).collect(),
+                lost: Vec::new(),
+            }
+        };
+        let entries = vec![
+            change(9, Op::Update, &[(1, "b", "c"), (2, "", "x")]),
+            change(8, Op::Update, &[(1, "", "b"), (3, "kept", "z")]),
+            change(7, Op::Update, &[(2, "", "")]),
+        ];
+        let told = |more, entries: &[HistoryEntry]| -> Vec<bool> {
+            let key = RowKey { table: TableTag(2), id: RowId::from_bytes([7; 16]) };
+            let steps = told_steps(&History { key, entries: entries.to_vec(), more });
+            steps.iter().flat_map(|step| step.fields.iter().map(|(_, before, _)| before.is_some())).collect()
+        };
+        assert_eq!(told(true, &entries), [true, true, false, true, false]);
+        assert_eq!(told(false, &entries), [true; 5]);
+        let made = [change(9, Op::Update, &[(1, "", "c")]), change(8, Op::Create, &[(2, "", "x")])];
+        assert_eq!(told(true, &made), [true, true]);
+    }
 
     #[test]
     fn a_row_tells_what_each_of_its_commits_left_in_it() {

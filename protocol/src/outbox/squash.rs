@@ -26,6 +26,9 @@ pub fn squash(table: Option<&Table>, older: Pending, newer: Option<Pending>) -> 
         ..newer.clone()
     };
     let was_sent = older.sent_before != SentBefore::Never && !planted(Planted::SentCreateSquashed);
+    // A strict row asks about what changed behind the oldest view that was edited in (C3).
+    let is_strict = table.is_some_and(|table| table.strict);
+    let seen_with = if is_strict { older.row_base.min(newer.row_base) } else { older.row_base };
     match (older.op, newer.op) {
         (_, Op::Decide) => Some(Pending { op: older.op, row_base: older.row_base, fields: older.fields, ..joined }),
         (Op::Decide, _) => Some(joined),
@@ -59,18 +62,15 @@ pub fn squash(table: Option<&Table>, older: Pending, newer: Option<Pending>) -> 
             fields: merge_fields(older.fields, newer.fields),
             ..joined
         }),
-        (Op::Restore, _) => Some(Pending {
-            op: Op::Restore,
-            row_base: older.row_base,
-            fields: merge_fields(older.fields, newer.fields),
-            ..joined
-        }),
+        (Op::Restore, _) => {
+            Some(Pending { op: Op::Restore, row_base: seen_with, fields: merge_fields(older.fields, newer.fields), ..joined })
+        }
         (Op::Update, Op::Restore | Op::Create) => {
             Some(Pending { op: Op::Restore, fields: merge_fields(older.fields, newer.fields), ..joined })
         }
         (Op::Update, Op::Update) => {
             let fields = merge_fields(older.fields, newer.fields);
-            set_back(table, Pending { row_base: older.row_base, fields, ..joined })
+            set_back(table, Pending { row_base: seen_with, fields, ..joined })
         }
     }
 }

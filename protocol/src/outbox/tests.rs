@@ -181,6 +181,28 @@ fn an_old_form_saved_into_a_pending_change_of_a_strict_row_asks_about_what_was_c
 }
 
 #[test]
+fn an_old_form_of_a_strict_row_that_is_set_back_asks_nothing() {
+    let mut story = Story::new(stock(), Some(live_row(&[(NAME, text("theirs"), 45), (NOTES, text("n"), 40)])));
+    story.write_seen(Write::Update(set(&[(NOTES, "mine")])), seen(45, 0)).unwrap();
+    let values = Some(set(&[(NAME, "a"), (NOTES, "n")]));
+    story.write_seen(Write::Update(set(&[(NAME, "a")])), Some(Seen { values, ..seen(40, 1).unwrap() })).unwrap();
+    assert_eq!((story.next().fields.len(), story.conflict()), (1, None));
+}
+
+#[test]
+fn an_old_form_of_a_strict_row_saved_while_an_edit_is_in_flight_asks_also_when_that_comes_back() {
+    for verdict in [Verdict::Held { by: key() }, Verdict::Conflict] {
+        let server = live_row(&[(NAME, text("theirs"), 45), (NOTES, text("n"), 40)]);
+        let mut story = Story::new(stock(), Some(server.clone()));
+        story.write_seen(Write::Update(set(&[(NOTES, "mine")])), seen(45, 0)).unwrap();
+        story.freeze(50);
+        story.write_seen(Write::Update(set(&[(NAME, "mine")])), seen(40, 1)).unwrap();
+        story.answer(verdict, 51, &server);
+        assert_eq!(story.conflict(), Some(ConflictKind::UpdateUpdate));
+    }
+}
+
+#[test]
 fn an_old_form_saved_into_a_restored_strict_row_asks_about_what_was_changed_before_the_deletion() {
     let deleted = |name_at| Row {
         life: crate::row::Life::Deleted,

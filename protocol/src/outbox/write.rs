@@ -235,13 +235,16 @@ fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag,
             set_in_create(&mut pending, field, value);
         } else {
             set_field(ground, entry, &mut pending, displayed, field, value);
-            pending.row_base = pending.row_base.min(strict_base(ground, entry));
         }
         pending.edited_at_ms = ground.now_ms;
         pending.review = None;
         pending.rounds = 0;
     }
-    forget_set_back(ground.table, &mut pending, touched);
+    forget_set_back(ground.table, &mut pending, &touched);
+    let is_left = touched.iter().any(|field| pending.fields.contains_key(field));
+    if is_left && pending.op != Op::Create {
+        pending.row_base = pending.row_base.min(strict_base(ground, entry));
+    }
     entry.next = pending.tidied();
 }
 
@@ -277,12 +280,12 @@ fn set_field(
 
 /// Units that are back at their base leave an update (O2), once all fields of a write are set: a member that is back before
 /// another moves is still written. A restore keeps them: it may come behind a delete that swallowed another value.
-fn forget_set_back(table: &Table, pending: &mut Pending, touched: Vec<FieldTag>) {
+fn forget_set_back(table: &Table, pending: &mut Pending, touched: &[FieldTag]) {
     if pending.op != Op::Update {
         return;
     }
     for field in touched {
-        let unit = table.unit(&field);
+        let unit = table.unit(field);
         let at_base =
             |member: &FieldTag| pending.fields.get(member).is_none_or(|edit| edit.base_value.as_ref() == Some(&edit.value));
         if unit.iter().all(at_base) {

@@ -126,6 +126,7 @@ pub(super) fn execute(place: &Place, request: &Request, content: &[u8], console:
         let opening = folder.clone();
         match Hub::open(Box::new(move || opening.open_store()), log::nowhere) {
             Ok((hub, writer)) => {
+                folder.sweep();
                 let answer = control::carry_out(&hub, &folder, request.clone(), content, console);
                 hub.stop(writer);
                 return Ok(answer?);

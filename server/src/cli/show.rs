@@ -38,7 +38,7 @@ fn lines(answer: &Answer) -> Vec<String> {
         Answer::Compacted { horizon, dropped, kept, bytes_before, bytes_after, .. } => vec![
             format!(
                 "The log was compacted up to commit {horizon}: the contents of {dropped} commits were put away, {kept} stay as \
-                 answers that devices may still ask for."
+                 answers that devices may still ask for. The history of rows begins behind that commit now."
             ),
             format!("The data file had {bytes_before} bytes and has {bytes_after} now; what is free in it is used again."),
         ],

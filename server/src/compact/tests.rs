@@ -221,8 +221,10 @@ fn a_base_that_is_not_read_as_it_was_made_puts_nothing_away() {
     WriteTables::open(&txn).unwrap().base.remove(0).unwrap();
     txn.commit().unwrap();
     let rebuilt = world.copy();
-    let error = world.workspace.apply(vec![Job::Compact { by: OPERATOR, base }], 9000).unwrap_err();
-    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    // The data is as sound as before, and the server goes on.
+    let refused = world.apply(Job::Compact { by: OPERATOR, base });
+    assert_eq!(refused, Reply::Compact(Err(CompactError::Scratch)));
+    assert!(check(&world).is_sound());
     assert_eq!((world.workspace.head(), rebuilt.workspace.head()), (head, head));
 }
 
@@ -336,11 +338,26 @@ fn a_preparation_lets_go_of_a_store_whose_write_has_failed() {
 }
 
 #[test]
-fn a_horizon_by_time_is_the_newest_commit_made_before() {
-    let (world, ..) = world();
-    let snapshot = world.snapshot();
-    let at_ms = |seq: u64| snapshot.commit(Seq(seq)).unwrap().unwrap().at_ms;
-    assert_eq!(snapshot.made_before(at_ms(7)).unwrap(), Seq(6));
-    assert_eq!(snapshot.made_before(at_ms(1)).unwrap(), Seq(0));
-    assert_eq!(snapshot.made_before(i64::MAX).unwrap(), snapshot.head().seq);
+fn a_horizon_by_time_leaves_what_is_younger_whatever_the_clock_did() {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    let mut world = World::new();
+    let mut pusher = Pusher::new(100, EVERYBODY);
+    let mut commit = |number: u64, at_ms: i64| {
+        let push = pusher.freeze(vec![create_patient(number, "x", NORTH)]);
+        let job = Job::Push { device: pusher.device, user: pusher.user, push };
+        world.workspace.apply(vec![job], at_ms).unwrap();
+        world.workspace.head().seq
+    };
+    let (old, _) = (commit(1, 100 * DAY_MS), commit(2, 150 * DAY_MS));
+    // The clock begins at 1970 once, and goes a year too fast once.
+    let (_, _) = (commit(3, 0), commit(4, 150 * DAY_MS));
+    let newest = commit(5, 200 * DAY_MS);
+    let older = |days, now_ms| world.snapshot().older_than(days, now_ms).unwrap();
+    assert_eq!(older(90, 200 * DAY_MS), old);
+    assert_eq!(older(60, 200 * DAY_MS), old, "a commit of 1970 behind a younger one does not take that along");
+    assert_eq!(older(90, 565 * DAY_MS), old, "a clock that is ahead makes nothing older than the newest commit says");
+    assert_eq!(older(u32::MAX, 200 * DAY_MS), Seq(0));
+    assert_eq!(older(40, 200 * DAY_MS), Seq(newest.0 - 1));
+    let horizon = world.compact(old).horizon;
+    assert_eq!(world.snapshot().older_than(90, 200 * DAY_MS).unwrap(), horizon);
 }

@@ -13,7 +13,6 @@ use crate::workspace::{Job, Reply};
 /// A longer log says how far its verification has come, in such steps.
 const COMMITS_QUIET: u64 = 10_000;
 const PERCENT_STEP: u64 = 10;
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 pub(super) fn verify(hub: &Hub, folder: &Folder, console: &mut dyn Console) -> Result<Answer, Refused> {
     let scratch = folder.scratch().map_err(|error| no_room("a verification", &error))?;
@@ -28,7 +27,7 @@ pub(super) fn compact(hub: &Hub, folder: &Folder, keep_days: u32, console: &mut 
     let snapshot = hub.snapshot()?;
     let horizon = match keep_days {
         0 => snapshot.head().seq,
-        days => snapshot.made_before(hub.now_ms() - i64::from(days) * DAY_MS)?,
+        days => snapshot.older_than(days, hub.now_ms())?,
     };
     drop(snapshot);
     let scratch = folder.scratch().map_err(|error| no_room("a compaction", &error))?;
@@ -38,8 +37,8 @@ pub(super) fn compact(hub: &Hub, folder: &Folder, keep_days: u32, console: &mut 
         Prepared::Nothing => return Ok(Answer::NothingToCompact { keep_days }),
         Prepared::Unsound(report) => {
             return Err(Refused::new(format!(
-                "the data folder is not sound, so nothing was put away: stop the server, copy the folder aside, and put the \
-                 last backup back. {report}"
+                "the data folder does not verify, so nothing was put away. Run `verify`: where it says the same, stop the server, \
+                 copy the folder aside, and put the last backup back. {report}"
             )));
         }
     };

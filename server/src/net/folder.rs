@@ -226,8 +226,8 @@ impl Folder {
         }
     }
 
-    /// Removes what a verification left behind that was killed. Whoever holds the store is alone in the folder.
-    fn sweep(&self) {
+    /// Removes what a verification or a compaction left behind that was killed. Whoever holds the store is alone in the folder.
+    pub(crate) fn sweep(&self) {
         for entry in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
             let name = entry.file_name();
             if name.to_str().is_some_and(|name| name.starts_with(SCRATCH_START) && name.ends_with(SCRATCH_END)) {

@@ -378,16 +378,18 @@ impl Driver {
     }
 
     async fn put_out_all(&mut self, served: Served) -> Result<(), Over> {
+        // What is said then ends the session, and with it this function.
+        let read = served.read.map_err(|why| {
+            log::to_stderr(&why);
+            Over
+        });
         for ready in served.outputs {
             match ready {
                 Ready::Frame(frame) => self.frames.send(Box::new(Message::Binary(frame))).await.map_err(|_| Over)?,
                 Ready::Other(output) => self.put_out(output).await?,
             }
         }
-        served.read.map_err(|why| {
-            log::to_stderr(&why);
-            Over
-        })
+        read
     }
 }
 
@@ -399,16 +401,18 @@ struct Served {
 
 impl Served {
     /// Lets a session read from the newest durable state. Where that is not to be trusted any more, nothing that it would say is
-    /// said (P9).
+    /// said (P9), but for what another session of the device is told: that it was replaced stays true.
     fn of(hub: &Hub, session: &mut Session, now_ms: i64) -> Self {
         let read = hub.read(|snapshot| session.serve(snapshot, hub.registry(), now_ms));
+        let mut outputs = Vec::new();
         if read.is_err() {
-            while session.poll_output().is_some() {}
+            let unsaid = std::iter::from_fn(|| session.poll_output());
+            outputs.extend(unsaid.filter(|output| matches!(output, Output::Replace { .. })).map(Ready::from));
             session.handle_trouble(TROUBLE_AFTER_MS);
         }
         let who = session.identity();
-        let outputs = std::iter::from_fn(|| session.poll_output());
-        let outputs = outputs.inspect(|output| tell_divergence(hub, who, output)).map(Ready::from).collect();
+        let said = std::iter::from_fn(|| session.poll_output());
+        outputs.extend(said.inspect(|output| tell_divergence(hub, who, output)).map(Ready::from));
         Self { read, outputs }
     }
 }

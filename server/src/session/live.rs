@@ -128,7 +128,11 @@ impl Live {
 impl Session {
     pub(super) fn go_on(&mut self, mut live: Box<Live>, snapshot: &Snapshot, now_ms: i64) -> Result<(), StoreError> {
         live.more |= std::mem::take(&mut live.poked);
-        live.looked_at = snapshot.head().seq;
+        // A look that only hands a push on, or its result, has not looked for rows: their news are still to come.
+        let looks_for_rows = live.more;
+        if looks_for_rows {
+            live.looked_at = snapshot.head().seq;
+        }
         let rights = match self.admitted(snapshot)? {
             Ok(rights) => rights,
             Err(reason) => {
@@ -148,7 +152,10 @@ impl Session {
                 return Ok(());
             }
         }
-        self.send_chunks(&mut live, &rights, snapshot, now_ms)?;
+        // What a new list of sections asks for may be much, and is another look.
+        if looks_for_rows {
+            self.send_chunks(&mut live, &rights, snapshot, now_ms)?;
+        }
         self.tell_caught_up(&mut live, snapshot)?;
         self.phase = Phase::Live(live);
         Ok(())

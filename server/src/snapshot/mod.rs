@@ -24,6 +24,8 @@ use tombolo_protocol::ids::{
 use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::Schema;
 
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
 /// A device and its user, as a valid token names them, and that token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
@@ -118,19 +120,26 @@ impl Snapshot {
         self.tables.horizon()
     }
 
-    /// The newest commit that was made before a time, in milliseconds since 1970; zero where there is none.
+    /// The last commit up to which all behind the horizon were made `days` or more ago, or the horizon where there is none.
+    ///
+    /// A clock that was wrong for a while makes it earlier and never later: no commit says that the ones before it are as old as
+    /// itself, and where the newest commit is older than `now_ms`, days are counted from that one.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn made_before(&self, at_ms: i64) -> Result<Seq, StoreError> {
-        for entry in self.tables.marks.iter()?.rev() {
+    pub fn older_than(&self, days: u32, now_ms: i64) -> Result<Seq, StoreError> {
+        let at_ms = |mark: &[u8]| tombolo_protocol::codec::store::decode(mark).map(|mark: CommitMark| mark.at_ms);
+        let newest_ms = self.tables.marks.last()?.map(|(_, mark)| at_ms(mark.value())).transpose()?;
+        let from_ms = newest_ms.map_or(now_ms, |newest_ms| newest_ms.min(now_ms)).saturating_sub(i64::from(days) * DAY_MS);
+        let mut last = self.horizon()?;
+        for entry in self.tables.marks.range(last.next().0..)? {
             let (seq, mark) = entry?;
-            let mark: CommitMark = tombolo_protocol::codec::store::decode(mark.value())?;
-            if mark.at_ms < at_ms {
-                return Ok(Seq(seq.value()));
+            if at_ms(mark.value())? > from_ms {
+                break;
             }
+            last = Seq(seq.value());
         }
-        Ok(Seq(0))
+        Ok(last)
     }
 
     /// What the operator chose at the newest restore behind `common`; a folder put back by hand counts as yes (H4).

@@ -16,6 +16,10 @@ impl Writer<'_> {
         if follows != made.follows || self.tables.hash_of(horizon)? != Some(hash) {
             return Ok(Err(CompactError::Meanwhile));
         }
+        let read_again = made.scratch.read().and_then(|scratch| base::hash(&scratch, &|| Ok(())));
+        if !read_again.is_ok_and(|hash| hash == Some(made.hash)) {
+            return Ok(Err(CompactError::Scratch));
+        }
         let seq = self.append(by, CommitBody::Checkpoint { horizon, base: made.hash })?;
         if base::copy(&made.scratch.read()?, &mut self.tables)? != made.hash {
             return Err(StoreError::damaged("the base that was made for the log is not what was read of it again"));

@@ -1,6 +1,6 @@
 //! Two pending changes of one row become one (O3).
 
-use super::ground::{FIELDS, Story, UNITS, a_write, plain, row, value, with_layer};
+use super::ground::{FIELDS, Story, UNITS, a_write, plain, row, table, value, with_layer};
 use super::{Choices, Law, law};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
@@ -99,12 +99,13 @@ fn expected(older: Op, newer: Op, was_sent: bool) -> Option<Op> {
 }
 
 fn table_of_operations(c: &mut Choices<'_>) -> Result<()> {
+    let table = table(c);
     let (first, second) = (any_op(c), any_op(c));
     let mut older = pending(c, first);
     let mut newer = pending(c, second);
     (older.lost, newer.lost) = Default::default();
     let was_sent = older.sent_before != SentBefore::Never;
-    let joined = squash(Some(plain()), older.clone(), Some(newer.clone()));
+    let joined = squash(Some(table), older.clone(), Some(newer.clone()));
     let wanted = expected(first, second, was_sent);
     // An update that is back at its base in everything is none.
     let nothing_left = joined.is_none() && wanted == Some(Op::Update);
@@ -116,6 +117,7 @@ fn table_of_operations(c: &mut Choices<'_>) -> Result<()> {
     let Some(joined) = joined else { return Ok(()) };
     let row_base = match (first, second) {
         (Op::Create, Op::Create | Op::Update | Op::Restore) | (_, Op::Decide) => older.row_base,
+        (Op::Update, Op::Update) | (Op::Restore, Op::Update | Op::Create) if table.strict => older.row_base.min(newer.row_base),
         (Op::Update, Op::Update) | (Op::Restore, Op::Update | Op::Create) => older.row_base,
         (Op::Delete, Op::Delete) | (Op::Restore, Op::Restore) => older.row_base.max(newer.row_base),
         _ => newer.row_base,

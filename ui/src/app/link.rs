@@ -336,6 +336,7 @@ impl App {
         history.set_lines(model(Vec::new()));
         history.set_loading(true);
         history.set_offline(false);
+        history.set_more(false);
         history.set_fetched("".into());
         self.get::<Shell>().set_history_open(true);
         self.ask(Ask::History(key));
@@ -351,12 +352,12 @@ impl App {
             let locale = state.locale();
             let own = state.account.as_ref().map(|account| account.device);
             let show = |tag, value| show(table, tag, value, &locale, (&yes, &no));
-            let entries = history.iter().flat_map(|history| &history.entries);
+            let entries = history.iter().flat_map(|history| history.entries.iter().enumerate().map(move |at| (history, at)));
             entries
-                .map(|entry| {
+                .map(|(history, (place, entry))| {
                     let changes = entry.fields.iter().map(|change| ChangeLine {
                         label: label(table, change.field),
-                        before: show(change.field, &change.before),
+                        before: history.before(place, change).map(|before| show(change.field, before)).unwrap_or_default(),
                         after: show(change.field, &change.after),
                     });
                     let lost = entry.lost.iter().map(|(field, value)| ChangeLine {
@@ -384,6 +385,7 @@ impl App {
         window.set_loading(false);
         window.set_offline(offline);
         window.set_nothing(lines.is_empty());
+        window.set_more(history.is_some_and(|history| history.more));
         window.set_lines(model(lines));
     }
 

@@ -137,9 +137,12 @@ impl Worker {
                 let mut known = Histories::read(&file);
                 match asked {
                     Some(history) => {
-                        known.keep(history.clone());
-                        // It is only a memory; without it there is none the next time.
-                        let _ = known.write(&file);
+                        // Of what the server has put away, what was seen before is all that is left.
+                        if !(history.entries.is_empty() && history.more) {
+                            known.keep(history.clone());
+                            // It is only a memory; without it there is none the next time.
+                            let _ = known.write(&file);
+                        }
                         (Some(history), false)
                     }
                     None => (known.of(key), true),

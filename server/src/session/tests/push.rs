@@ -107,6 +107,28 @@ fn a_push_of_few_changes_and_its_result_are_little_and_rows_are_not() {
 }
 
 #[test]
+fn rows_that_others_committed_before_the_own_result_was_told_are_still_looked_for() {
+    let (mut world, mut registry, mut other) = start();
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    let push = peer.freeze(vec![create_patient(1, "own", NORTH)]);
+    peer.send(&push);
+    let session = peer.session.as_mut().unwrap();
+    session.serve(&world.snapshot(), &registry, 0).unwrap();
+    let Some(Output::Submit(job)) = session.poll_output() else { panic!("nothing was submitted") };
+    let Reply::Push(reply) = world.apply(job) else { panic!("another reply") };
+    // Both are in one durable write: the answer comes before the news of it, and is told from a state that has both.
+    world.accepted(&mut other, vec![create_patient(2, "theirs", NORTH)]);
+    session.handle_reply(reply);
+    session.serve(&world.snapshot(), &registry, 0).unwrap();
+    session.handle_head(world.news);
+    assert!(session.wants_snapshot());
+    peer.serve(&mut world, &mut registry);
+    while peer.receive() {}
+    assert_eq!(peer.value(&key(PATIENTS, 2), NAME), Value::text("theirs"));
+}
+
+#[test]
 fn an_agreed_change_brings_the_row_too() {
     // T2 (iii): else the person's value would visibly go back until the delta comes.
     let (mut world, mut registry, mut other) = start();

@@ -355,7 +355,7 @@ pub struct HistoryEntry {
     pub device: DeviceId,
     /// What was done.
     pub op: Op,
-    /// Others had changed the row since what it was made on, and the two were merged.
+    /// Others had changed the row since what it was sent on, and the server merged the two.
     pub merged: bool,
     /// The row's version after it; zero for a decision, which changes no row.
     pub version: Version,

@@ -329,8 +329,7 @@ pub struct History {
 }
 
 impl History {
-    /// The value before a change of an entry; `None` where the log does not say any more. Without an older entry of the field, null
-    /// may also be a value that is not told.
+    /// The value before a change of an entry; `None` where the log does not tell any more: a null that no older entry bears out.
     pub fn before<'h>(&self, entry: usize, change: &'h HistoryField) -> Option<&'h Value> {
         let tells =
             |older: &HistoryEntry| older.op == Op::Create || older.fields.iter().any(|known| known.field == change.field);

@@ -242,8 +242,8 @@ fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag,
     }
     forget_set_back(ground.table, &mut pending, &touched);
     let is_left = touched.iter().any(|field| pending.fields.contains_key(field));
-    if is_left && pending.op != Op::Create {
-        pending.row_base = pending.row_base.min(strict_base(ground, entry));
+    if let Some(seen) = strict_base(ground, entry).filter(|_| is_left && pending.op != Op::Create) {
+        pending.row_base = pending.row_base.min(seen);
     }
     entry.next = pending.tidied();
 }
@@ -344,11 +344,10 @@ fn row_base(ground: &Ground<'_>, entry: &Entry) -> Seq {
 
 /// In a strict table each edit of a pending change asks about what changed behind the view that it was made in, be it older than
 /// that of the edits before (C3). A row that was only deleted and brought back since holds nothing that the view did not show.
-fn strict_base(ground: &Ground<'_>, entry: &Entry) -> Seq {
+fn strict_base(ground: &Ground<'_>, entry: &Entry) -> Option<Seq> {
+    let row = ground.mirror.or(entry.kept.as_ref()).filter(|_| ground.table.strict)?;
     let seen = row_base(ground, entry);
-    let row = ground.mirror.or(entry.kept.as_ref()).filter(|_| ground.table.strict);
-    let moved = row.is_some_and(|row| row.fields.values().any(|field| field.stamp > seen));
-    if moved { seen } else { Seq(u64::MAX) }
+    row.fields.values().any(|field| field.stamp > seen).then_some(seen)
 }
 
 fn delete(ground: &Ground<'_>, entry: &mut Entry) {

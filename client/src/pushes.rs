@@ -2,8 +2,7 @@
 
 use crate::freeze::{Outline, Own, Planned, Standing, frozen, own_standing, plan};
 use crate::step::{Moved, Step};
-use crate::store::{FrozenPush, ReadTables, StoreError, Tables};
-use redb::ReadableTable;
+use crate::store::{FrozenPush, ReadTables, Source, StoreError, Tables};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tombolo_protocol::change::Push;
 use tombolo_protocol::cursor::Cursors;
@@ -62,11 +61,7 @@ impl Plan {
     }
 }
 
-fn outline<T: ReadableTable<&'static [u8], &'static [u8]>>(
-    tables: &Tables<T>,
-    schema: &Schema,
-    cursors: &Cursors,
-) -> Result<Outline, StoreError> {
+fn outline<S: Source>(tables: &Tables<S>, schema: &Schema, cursors: &Cursors) -> Result<Outline, StoreError> {
     let entries = tables.entries()?.map(|entry| {
         let entry = entry?;
         let mirror = tables.mirror(entry.key)?.map(|held| held.row);

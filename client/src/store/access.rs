@@ -1,9 +1,11 @@
 //! Typed access to the tables, the same for snapshots and transactions.
 
 use super::pairs::spare;
-use super::{AcknowledgedPush, AuthorRecord, FrozenPush, MirrorRow, RecoveryCopy, StoreError, SyncState, records, tables as t};
-use redb::{ReadableTable, ReadableTableMetadata, Table};
+use super::tables::{Definition, Name};
+use super::{AcknowledgedPush, AuthorRecord, FrozenPush, MirrorRow, RecoveryCopy, StoreError, SyncState, records};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use tombolo_protocol::codec::store::{decode, encode};
 use tombolo_protocol::cursor::Cursors;
@@ -15,22 +17,38 @@ use tombolo_protocol::outbox::{Entry, Settled};
 use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::Role;
 
-/// All tables of the store.
-pub struct Tables<T> {
-    meta: T,
-    mirror: T,
-    numbers: T,
-    outbox: T,
-    frozen: T,
-    acknowledged: T,
-    pairs: T,
-    wants: T,
-    authors: T,
-    settled: T,
-    digests: T,
-    schemas: T,
-    recovery: T,
-    recovery_rows: T,
+/// A snapshot or a transaction, in which tables can be opened.
+pub trait Source {
+    /// A table that is open.
+    type Table: ReadableTable<Bytes, Bytes> + ReadableTableMetadata;
+
+    /// Opens a table.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk fails, or there is no such table.
+    fn open(&self, definition: Definition) -> Result<Self::Table, StoreError>;
+}
+
+impl Source for ReadTransaction {
+    type Table = ReadOnlyTable<Bytes, Bytes>;
+
+    fn open(&self, definition: Definition) -> Result<Self::Table, StoreError> {
+        Ok(self.open_table(definition)?)
+    }
+}
+
+impl<'txn> Source for &'txn WriteTransaction {
+    type Table = Table<'txn, Bytes, Bytes>;
+
+    fn open(&self, definition: Definition) -> Result<Self::Table, StoreError> {
+        Ok(self.open_table(definition)?)
+    }
+}
+
+/// All tables of the store. Each is opened when it is first asked for: a step uses few of them, and opening one is a search.
+pub struct Tables<S: Source> {
+    source: S,
+    opened: [OnceCell<S::Table>; Name::ALL.len()],
 }
 
 type Bytes = &'static [u8];
@@ -62,30 +80,27 @@ fn hash_of(bytes: &[u8]) -> Result<Hash16, StoreError> {
     Ok(Hash16(bytes.try_into().map_err(|_| StoreError::Damaged("a hash".into()))?))
 }
 
-impl<T> Tables<T> {
-    pub(super) fn open(mut open: impl FnMut(t::Definition) -> Result<T, StoreError>) -> Result<Self, StoreError> {
-        Ok(Self {
-            meta: open(t::META)?,
-            mirror: open(t::MIRROR)?,
-            numbers: open(t::NUMBERS)?,
-            outbox: open(t::OUTBOX)?,
-            frozen: open(t::FROZEN)?,
-            acknowledged: open(t::ACKNOWLEDGED)?,
-            pairs: open(t::PAIRS)?,
-            wants: open(t::WANTS)?,
-            authors: open(t::AUTHORS)?,
-            settled: open(t::SETTLED)?,
-            digests: open(t::DIGESTS)?,
-            schemas: open(t::SCHEMAS)?,
-            recovery: open(t::RECOVERY)?,
-            recovery_rows: open(t::RECOVERY_ROWS)?,
-        })
+impl<S: Source> Tables<S> {
+    pub(super) fn of(source: S) -> Self {
+        Self { source, opened: [const { OnceCell::new() }; Name::ALL.len()] }
     }
-}
 
-impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
+    pub(super) fn table(&self, name: Name) -> Result<&S::Table, StoreError> {
+        let cell = &self.opened[name as usize];
+        if let Some(table) = cell.get() {
+            return Ok(table);
+        }
+        let table = self.source.open(name.definition())?;
+        Ok(cell.get_or_init(|| table))
+    }
+
+    fn table_mut(&mut self, name: Name) -> Result<&mut S::Table, StoreError> {
+        self.table(name)?;
+        self.opened[name as usize].get_mut().ok_or_else(|| StoreError::Damaged(name.text().into()))
+    }
+
     pub(crate) fn meta<R: DeserializeOwned>(&self, name: &str) -> Result<Option<R>, StoreError> {
-        record(&self.meta, name.as_bytes())
+        record(self.table(Name::Meta)?, name.as_bytes())
     }
 
     /// Where the client stands.
@@ -120,7 +135,7 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
 
     /// A mirror row.
     pub fn mirror(&self, key: RowKey) -> Result<Option<MirrorRow>, StoreError> {
-        record(&self.mirror, &row_key(key))
+        record(self.table(Name::Mirror)?, &row_key(key))
     }
 
     /// The mirror rows of a table in the order of their ids, beginning behind `after`.
@@ -129,28 +144,29 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         table: TableTag,
         after: Option<RowId>,
     ) -> Result<impl Iterator<Item = Result<MirrorRow, StoreError>> + '_, StoreError> {
-        let rows = range(&self.mirror, table_range(table, after))?;
+        let rows = range(self.table(Name::Mirror)?, table_range(table, after))?;
         Ok(rows.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))))
     }
 
     /// Whether the mirror holds nothing at all.
     pub fn mirror_is_empty(&self) -> Result<bool, StoreError> {
-        Ok(self.mirror.first()?.is_none())
+        Ok(self.table(Name::Mirror)?.first()?.is_none())
     }
 
     /// The row that the server calls by this number.
     pub fn key_of_number(&self, no: RowNo) -> Result<Option<RowKey>, StoreError> {
-        self.numbers.get(no.0.to_be_bytes().as_slice())?.map(|guard| row_key_of(guard.value())).transpose()
+        self.table(Name::Numbers)?.get(no.0.to_be_bytes().as_slice())?.map(|guard| row_key_of(guard.value())).transpose()
     }
 
     /// The unconfirmed changes of a row.
     pub fn entry(&self, key: RowKey) -> Result<Option<Entry>, StoreError> {
-        record(&self.outbox, &row_key(key))
+        record(self.table(Name::Outbox)?, &row_key(key))
     }
 
     /// All entries, by table and id.
     pub fn entries(&self) -> Result<impl Iterator<Item = Result<Entry, StoreError>> + '_, StoreError> {
-        Ok(range(&self.outbox, (Vec::new(), vec![0xff; 19]))?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))))
+        Ok(range(self.table(Name::Outbox)?, (Vec::new(), vec![0xff; 19]))?
+            .map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))))
     }
 
     /// The entries of a table, by id, beginning behind `after`.
@@ -159,57 +175,51 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         table: TableTag,
         after: Option<RowId>,
     ) -> Result<impl Iterator<Item = Result<Entry, StoreError>> + '_, StoreError> {
-        let rows = range(&self.outbox, table_range(table, after))?;
+        let rows = range(self.table(Name::Outbox)?, table_range(table, after))?;
         Ok(rows.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))))
     }
 
     /// How many rows have unconfirmed changes.
-    pub fn entry_count(&self) -> Result<u64, StoreError>
-    where
-        T: ReadableTableMetadata,
-    {
-        Ok(self.outbox.len()?)
+    pub fn entry_count(&self) -> Result<u64, StoreError> {
+        Ok(self.table(Name::Outbox)?.len()?)
     }
 
     /// A frozen push.
     pub fn frozen(&self, number: PushNo) -> Result<Option<FrozenPush>, StoreError> {
-        record(&self.frozen, &number.0.to_be_bytes())
+        record(self.table(Name::Frozen)?, &number.0.to_be_bytes())
     }
 
     /// The frozen pushes, ascending.
     pub fn all_frozen(&self) -> Result<Vec<FrozenPush>, StoreError> {
-        all(&self.frozen)
+        all(self.table(Name::Frozen)?)
     }
 
     /// The oldest frozen push.
     pub fn first_frozen(&self) -> Result<Option<FrozenPush>, StoreError> {
-        self.frozen.first()?.map(|item| Ok(decode(item.1.value())?)).transpose()
+        self.table(Name::Frozen)?.first()?.map(|item| Ok(decode(item.1.value())?)).transpose()
     }
 
     /// The frozen pushes behind a number, ascending.
     pub fn frozen_after(&self, number: PushNo) -> Result<Vec<FrozenPush>, StoreError> {
         let bounds = (number.next().0.to_be_bytes().to_vec(), vec![0xff; 9]);
-        range(&self.frozen, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))).collect()
+        range(self.table(Name::Frozen)?, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))).collect()
     }
 
     /// How many pushes have no answer yet.
-    pub fn frozen_count(&self) -> Result<usize, StoreError>
-    where
-        T: ReadableTableMetadata,
-    {
-        Ok(usize::try_from(self.frozen.len()?).unwrap_or(usize::MAX))
+    pub fn frozen_count(&self) -> Result<usize, StoreError> {
+        Ok(usize::try_from(self.table(Name::Frozen)?.len()?).unwrap_or(usize::MAX))
     }
 
     /// The acknowledged pushes above a seq, oldest first.
     pub fn acknowledged_above(&self, seq: Seq) -> Result<Vec<AcknowledgedPush>, StoreError> {
         let bounds = (seq.0.saturating_add(1).to_be_bytes().to_vec(), vec![0xff; 17]);
-        range(&self.acknowledged, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))).collect()
+        range(self.table(Name::Acknowledged)?, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))).collect()
     }
 
     /// The (seq, hash) pairs that may be common with a server, newest first: of what any message gave, of the acknowledged
     /// pushes, and the beginning, which is common to everything in one workspace.
     pub fn common_pairs(&self) -> Result<Vec<Mark>, StoreError> {
-        let mut pairs = range(&self.pairs, (Vec::new(), vec![0xff; 9]))?
+        let mut pairs = range(self.table(Name::Pairs)?, (Vec::new(), vec![0xff; 9]))?
             .map(|item| item.and_then(|(key, value)| Ok((number_of(&key)?, hash_of(&value)?))))
             .collect::<Result<BTreeMap<u64, Hash16>, _>>()?;
         for push in self.acknowledged_above(Seq(0))? {
@@ -226,17 +236,19 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
 
     /// Rows of which only a part came.
     pub fn wants(&self) -> Result<Vec<WantedRow>, StoreError> {
-        range(&self.wants, (Vec::new(), vec![0xff; 64]))?.map(|item| item.and_then(|(key, _)| Ok(decode(&key)?))).collect()
+        range(self.table(Name::Wants)?, (Vec::new(), vec![0xff; 64]))?
+            .map(|item| item.and_then(|(key, _)| Ok(decode(&key)?)))
+            .collect()
     }
 
     /// Who made a commit.
     pub fn author(&self, seq: Seq) -> Result<Option<AuthorRecord>, StoreError> {
-        record(&self.authors, &seq.0.to_be_bytes())
+        record(self.table(Name::Authors)?, &seq.0.to_be_bytes())
     }
 
     /// Who made the newest commits that are known, newest first; at most `max`.
     pub fn newest_authors(&self, max: usize) -> Result<Vec<(Seq, AuthorRecord)>, StoreError> {
-        let mut newest: Vec<_> = range(&self.authors, (Vec::new(), vec![0xff; 9]))?
+        let mut newest: Vec<_> = range(self.table(Name::Authors)?, (Vec::new(), vec![0xff; 9]))?
             .map(|item| {
                 let (key, value) = item?;
                 let seq: [u8; 8] = key.as_slice().try_into().map_err(|_| StoreError::Damaged("an author's number".into()))?;
@@ -250,29 +262,29 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
 
     /// The newest confirmations of a row's edits, oldest first.
     pub fn settled(&self, key: RowKey) -> Result<Vec<Settled>, StoreError> {
-        Ok(record(&self.settled, &row_key(key))?.unwrap_or_default())
+        Ok(record(self.table(Name::Settled)?, &row_key(key))?.unwrap_or_default())
     }
 
     /// The digest of a section over the mirror's rows.
     pub fn digest(&self, section: &Section) -> Result<Digest, StoreError> {
-        Ok(record(&self.digests, &encode(section))?.unwrap_or_default())
+        Ok(record(self.table(Name::Digests)?, &encode(section))?.unwrap_or_default())
     }
 
     /// The text of a schema.
     pub fn schema_text(&self, seq: Seq) -> Result<Option<String>, StoreError> {
-        record(&self.schemas, &seq.0.to_be_bytes())
+        record(self.table(Name::Schemas)?, &seq.0.to_be_bytes())
     }
 
     /// The texts of all schemas that were ever known, newest first.
     pub fn schema_texts(&self) -> Result<Vec<String>, StoreError> {
-        let mut texts: Vec<String> = all(&self.schemas)?;
+        let mut texts: Vec<String> = all(self.table(Name::Schemas)?)?;
         texts.reverse();
         Ok(texts)
     }
 
     /// The mirrors that were set aside, oldest first.
     pub fn recovery_copies(&self) -> Result<Vec<(u32, RecoveryCopy)>, StoreError> {
-        range(&self.recovery, (Vec::new(), vec![0xff; 5]))?
+        range(self.table(Name::Recovery)?, (Vec::new(), vec![0xff; 5]))?
             .map(|item| {
                 let (key, value) = item?;
                 let number = key.try_into().map_err(|_| StoreError::Damaged("a recovery copy".into()))?;
@@ -284,13 +296,13 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     /// The rows of a mirror that was set aside.
     pub fn recovery_rows(&self, copy: u32) -> Result<impl Iterator<Item = Result<Row, StoreError>> + '_, StoreError> {
         let bounds = (copy.to_be_bytes().to_vec(), [&copy.to_be_bytes()[..], &[0xff; 19]].concat());
-        Ok(range(&self.recovery_rows, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))))
+        Ok(range(self.table(Name::RecoveryRows)?, bounds)?.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))))
     }
 }
 
-impl Tables<Table<'_, Bytes, Bytes>> {
+impl Tables<&WriteTransaction> {
     pub(crate) fn set_meta<R: Serialize>(&mut self, name: &str, value: &R) -> Result<(), StoreError> {
-        put(&mut self.meta, name.as_bytes(), value)
+        put(self.table_mut(Name::Meta)?, name.as_bytes(), value)
     }
 
     pub(crate) fn set_cursors(&mut self, cursors: &Cursors) -> Result<(), StoreError> {
@@ -320,21 +332,21 @@ impl Tables<Table<'_, Bytes, Bytes>> {
     pub(crate) fn put_mirror(&mut self, row: &MirrorRow) -> Result<(), StoreError> {
         let key = row_key(row.row.key);
         if row.row.no != RowNo(0) {
-            self.numbers.insert(row.row.no.0.to_be_bytes().as_slice(), key.as_slice())?;
+            self.table_mut(Name::Numbers)?.insert(row.row.no.0.to_be_bytes().as_slice(), key.as_slice())?;
         }
-        put(&mut self.mirror, &key, row)
+        put(self.table_mut(Name::Mirror)?, &key, row)
     }
 
     pub(crate) fn remove_mirror(&mut self, row: &Row) -> Result<(), StoreError> {
-        self.mirror.remove(row_key(row.key).as_slice())?;
-        self.numbers.remove(row.no.0.to_be_bytes().as_slice())?;
+        self.table_mut(Name::Mirror)?.remove(row_key(row.key).as_slice())?;
+        self.table_mut(Name::Numbers)?.remove(row.no.0.to_be_bytes().as_slice())?;
         Ok(())
     }
 
     /// Empties the mirror with its numbers, wishes and digests.
     pub(crate) fn clear_mirror(&mut self) -> Result<(), StoreError> {
-        for table in [&mut self.mirror, &mut self.numbers, &mut self.wants, &mut self.digests] {
-            table.retain(|_, _| false)?;
+        for name in [Name::Mirror, Name::Numbers, Name::Wants, Name::Digests] {
+            self.table_mut(name)?.retain(|_, _| false)?;
         }
         Ok(())
     }
@@ -342,19 +354,19 @@ impl Tables<Table<'_, Bytes, Bytes>> {
     /// Stores an entry; an empty one leaves the outbox.
     pub(crate) fn put_entry(&mut self, entry: &Entry) -> Result<(), StoreError> {
         if entry.is_empty() {
-            self.outbox.remove(row_key(entry.key).as_slice())?;
+            self.table_mut(Name::Outbox)?.remove(row_key(entry.key).as_slice())?;
             Ok(())
         } else {
-            put(&mut self.outbox, &row_key(entry.key), entry)
+            put(self.table_mut(Name::Outbox)?, &row_key(entry.key), entry)
         }
     }
 
     pub(crate) fn put_frozen(&mut self, push: &FrozenPush) -> Result<(), StoreError> {
-        put(&mut self.frozen, &push.number.0.to_be_bytes(), push)
+        put(self.table_mut(Name::Frozen)?, &push.number.0.to_be_bytes(), push)
     }
 
     pub(crate) fn remove_frozen(&mut self, number: PushNo) -> Result<(), StoreError> {
-        self.frozen.remove(number.0.to_be_bytes().as_slice())?;
+        self.table_mut(Name::Frozen)?.remove(number.0.to_be_bytes().as_slice())?;
         Ok(())
     }
 
@@ -362,14 +374,14 @@ impl Tables<Table<'_, Bytes, Bytes>> {
     pub(crate) fn put_acknowledged(&mut self, number: PushNo, push: &AcknowledgedPush) -> Result<u64, StoreError> {
         let key = [push.commit.seq.0.to_be_bytes(), number.0.to_be_bytes()].concat();
         let bytes = encode(push);
-        self.acknowledged.insert(key.as_slice(), bytes.as_slice())?;
+        self.table_mut(Name::Acknowledged)?.insert(key.as_slice(), bytes.as_slice())?;
         Ok(bytes.len() as u64)
     }
 
     /// Drops acknowledged pushes at or below a seq; returns their bytes.
     pub(crate) fn drop_acknowledged(&mut self, seq: Seq) -> Result<u64, StoreError> {
         let (end, mut bytes) = (seq.0.saturating_add(1).to_be_bytes(), 0);
-        self.acknowledged.retain_in(..end.as_slice(), |_, push| {
+        self.table_mut(Name::Acknowledged)?.retain_in(..end.as_slice(), |_, push| {
             bytes += push.len() as u64;
             false
         })?;
@@ -379,7 +391,7 @@ impl Tables<Table<'_, Bytes, Bytes>> {
     /// Drops acknowledged pushes above a seq; returns their bytes.
     pub(crate) fn drop_acknowledged_above(&mut self, seq: Seq) -> Result<u64, StoreError> {
         let (begin, mut bytes) = (seq.0.saturating_add(1).to_be_bytes(), 0);
-        self.acknowledged.retain_in(begin.as_slice().., |_, push| {
+        self.table_mut(Name::Acknowledged)?.retain_in(begin.as_slice().., |_, push| {
             bytes += push.len() as u64;
             false
         })?;
@@ -392,23 +404,24 @@ impl Tables<Table<'_, Bytes, Bytes>> {
         goes: impl FnOnce(&AcknowledgedPush) -> bool,
     ) -> Result<Option<u64>, StoreError> {
         let (key, bytes) = {
-            let Some((key, value)) = self.acknowledged.first()? else { return Ok(None) };
+            let Some((key, value)) = self.table(Name::Acknowledged)?.first()? else { return Ok(None) };
             if !goes(&decode(value.value())?) {
                 return Ok(None);
             }
             (key.value().to_vec(), value.value().len() as u64)
         };
-        self.acknowledged.remove(key.as_slice())?;
+        self.table_mut(Name::Acknowledged)?.remove(key.as_slice())?;
         Ok(Some(bytes))
     }
 
     /// Keeps a pair; where there are too many, the one that is missed least goes.
     pub(crate) fn put_pair(&mut self, mark: Mark) -> Result<(), StoreError> {
-        self.pairs.insert(mark.seq.0.to_be_bytes().as_slice(), mark.hash.0.as_slice())?;
-        if self.pairs.len()? > PAIRS_MAX as u64 {
-            let seqs = self.pairs.iter()?.map(|item| number_of(item?.0.value())).collect::<Result<Vec<_>, _>>()?;
+        self.table_mut(Name::Pairs)?.insert(mark.seq.0.to_be_bytes().as_slice(), mark.hash.0.as_slice())?;
+        if self.table(Name::Pairs)?.len()? > PAIRS_MAX as u64 {
+            let seqs =
+                self.table(Name::Pairs)?.iter()?.map(|item| number_of(item?.0.value())).collect::<Result<Vec<_>, _>>()?;
             if let Some(spare) = spare(&seqs) {
-                self.pairs.remove(spare.to_be_bytes().as_slice())?;
+                self.table_mut(Name::Pairs)?.remove(spare.to_be_bytes().as_slice())?;
             }
         }
         Ok(())
@@ -417,28 +430,28 @@ impl Tables<Table<'_, Bytes, Bytes>> {
     /// Forgets pairs above a seq.
     pub(crate) fn drop_pairs_above(&mut self, seq: Seq) -> Result<(), StoreError> {
         let begin = seq.0.saturating_add(1).to_be_bytes();
-        self.pairs.retain_in(begin.as_slice().., |_, _| false)?;
+        self.table_mut(Name::Pairs)?.retain_in(begin.as_slice().., |_, _| false)?;
         Ok(())
     }
 
     pub(crate) fn put_want(&mut self, want: WantedRow) -> Result<(), StoreError> {
-        self.wants.insert(encode(&want).as_slice(), [].as_slice())?;
+        self.table_mut(Name::Wants)?.insert(encode(&want).as_slice(), [].as_slice())?;
         Ok(())
     }
 
     pub(crate) fn remove_want(&mut self, want: WantedRow) -> Result<(), StoreError> {
-        self.wants.remove(encode(&want).as_slice())?;
+        self.table_mut(Name::Wants)?.remove(encode(&want).as_slice())?;
         Ok(())
     }
 
     pub(crate) fn put_author(&mut self, seq: Seq, author: &AuthorRecord) -> Result<(), StoreError> {
-        put(&mut self.authors, &seq.0.to_be_bytes(), author)
+        put(self.table_mut(Name::Authors)?, &seq.0.to_be_bytes(), author)
     }
 
     /// Forgets who made the oldest commits until no more than this many are left.
     pub(crate) fn bound_authors(&mut self, max: u64) -> Result<(), StoreError> {
-        while self.authors.len()? > max {
-            self.authors.pop_first()?;
+        while self.table(Name::Authors)?.len()? > max {
+            self.table_mut(Name::Authors)?.pop_first()?;
         }
         Ok(())
     }
@@ -446,7 +459,7 @@ impl Tables<Table<'_, Bytes, Bytes>> {
     /// Forgets who made the commits above a seq.
     pub(crate) fn drop_authors_above(&mut self, seq: Seq) -> Result<(), StoreError> {
         let begin = seq.0.saturating_add(1).to_be_bytes();
-        self.authors.retain_in(begin.as_slice().., |_, _| false)?;
+        self.table_mut(Name::Authors)?.retain_in(begin.as_slice().., |_, _| false)?;
         Ok(())
     }
 
@@ -456,47 +469,48 @@ impl Tables<Table<'_, Bytes, Bytes>> {
         let mut of_row = self.settled(key)?;
         of_row.push(settled.clone());
         of_row.drain(..of_row.len().saturating_sub(SETTLED_OF_ROW_MAX));
-        put(&mut self.settled, &row_key(key), &of_row)?;
-        if self.settled.len()? < 2 * max as u64 {
+        put(self.table_mut(Name::Settled)?, &row_key(key), &of_row)?;
+        if self.table(Name::Settled)?.len()? < 2 * max as u64 {
             return Ok(());
         }
         let newest = |value: &[u8]| -> Result<Seq, StoreError> {
             Ok(decode::<Vec<Settled>>(value)?.last().map(|settled| settled.seq).unwrap_or_default())
         };
-        let mut seqs: Vec<Seq> = self.settled.iter()?.map(|item| newest(item?.1.value())).collect::<Result<_, StoreError>>()?;
+        let mut seqs: Vec<Seq> =
+            self.table(Name::Settled)?.iter()?.map(|item| newest(item?.1.value())).collect::<Result<_, StoreError>>()?;
         seqs.sort_unstable();
         let oldest = seqs[seqs.len() - max];
-        self.settled.retain(|_, value| newest(value).is_ok_and(|seq| seq >= oldest))?;
+        self.table_mut(Name::Settled)?.retain(|_, value| newest(value).is_ok_and(|seq| seq >= oldest))?;
         Ok(())
     }
 
     pub(crate) fn clear_settled(&mut self) -> Result<(), StoreError> {
-        self.settled.retain(|_, _| false)?;
+        self.table_mut(Name::Settled)?.retain(|_, _| false)?;
         Ok(())
     }
 
     pub(crate) fn set_digest(&mut self, section: &Section, digest: Digest) -> Result<(), StoreError> {
-        put(&mut self.digests, &encode(section), &digest)
+        put(self.table_mut(Name::Digests)?, &encode(section), &digest)
     }
 
     pub(crate) fn put_schema(&mut self, seq: Seq, text: &String) -> Result<(), StoreError> {
-        put(&mut self.schemas, &seq.0.to_be_bytes(), text)
+        put(self.table_mut(Name::Schemas)?, &seq.0.to_be_bytes(), text)
     }
 
     pub(crate) fn put_recovery(&mut self, copy: u32, record: &RecoveryCopy) -> Result<(), StoreError> {
-        put(&mut self.recovery, &copy.to_be_bytes(), record)
+        put(self.table_mut(Name::Recovery)?, &copy.to_be_bytes(), record)
     }
 
     pub(crate) fn put_recovery_row(&mut self, copy: u32, row: &Row) -> Result<(), StoreError> {
         let key = [&copy.to_be_bytes()[..], &row_key(row.key)].concat();
-        put(&mut self.recovery_rows, &key, row)
+        put(self.table_mut(Name::RecoveryRows)?, &key, row)
     }
 
     /// Drops a mirror that was set aside.
     pub(crate) fn remove_recovery(&mut self, copy: u32) -> Result<(), StoreError> {
-        self.recovery.remove(copy.to_be_bytes().as_slice())?;
+        self.table_mut(Name::Recovery)?.remove(copy.to_be_bytes().as_slice())?;
         let end = [&copy.to_be_bytes()[..], &[0xff; 19]].concat();
-        self.recovery_rows.retain_in(copy.to_be_bytes().as_slice()..end.as_slice(), |_, _| false)?;
+        self.table_mut(Name::RecoveryRows)?.retain_in(copy.to_be_bytes().as_slice()..end.as_slice(), |_, _| false)?;
         Ok(())
     }
 }

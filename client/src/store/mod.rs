@@ -7,13 +7,13 @@ mod pairs;
 mod records;
 pub mod tables;
 
-pub use access::Tables;
+pub use access::{Source, Tables};
 pub(crate) use guard::guarded;
 pub use records::*;
 
 use redb::{
-    Builder, CommitError, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, StorageBackend, StorageError, Table,
-    TableError, TransactionError,
+    Builder, CommitError, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, StorageError, TableError,
+    TransactionError, WriteTransaction,
 };
 use std::io::ErrorKind;
 use std::path::Path;
@@ -123,9 +123,9 @@ impl From<CommitError> for StoreError {
 }
 
 /// Tables of a snapshot.
-pub type ReadTables = Tables<ReadOnlyTable<&'static [u8], &'static [u8]>>;
+pub type ReadTables = Tables<ReadTransaction>;
 /// Tables of a transaction.
-pub type WriteTables<'txn> = Tables<Table<'txn, &'static [u8], &'static [u8]>>;
+pub type WriteTables<'txn> = Tables<&'txn WriteTransaction>;
 
 /// The embedded store of one user at one server.
 pub struct Store {
@@ -151,11 +151,17 @@ impl Store {
 
     fn prepare(database: Database) -> Result<Self, StoreError> {
         let store = Self { database };
-        store.write(|tables| match tables.meta::<u32>(FORMAT)? {
-            None => tables.set_meta(FORMAT, &STORE_FORMAT),
-            Some(found) if found > STORE_FORMAT => Err(StoreError::Newer { found }),
-            Some(found) if found < STORE_FORMAT => Err(StoreError::Older { found }),
-            Some(_) => Ok(()),
+        store.write(|tables| {
+            // A snapshot finds only tables that are there.
+            for name in tables::Name::ALL {
+                tables.table(name)?;
+            }
+            match tables.meta::<u32>(FORMAT)? {
+                None => tables.set_meta(FORMAT, &STORE_FORMAT),
+                Some(found) if found > STORE_FORMAT => Err(StoreError::Newer { found }),
+                Some(found) if found < STORE_FORMAT => Err(StoreError::Older { found }),
+                Some(_) => Ok(()),
+            }
         })?;
         Ok(store)
     }
@@ -165,8 +171,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the disk fails.
     pub fn read(&self) -> Result<ReadTables, StoreError> {
-        let transaction = self.database.begin_read()?;
-        Tables::open(|definition| Ok(transaction.open_table(definition)?))
+        Ok(Tables::of(self.database.begin_read()?))
     }
 
     /// One durable step: all of `step`, or nothing.
@@ -178,11 +183,7 @@ impl Store {
         if planted(Planted::ClientNotDurable) {
             transaction.set_durability(redb::Durability::None).map_err(|e| StoreError::Damaged(e.to_string()))?;
         }
-        let result = {
-            let mut tables =
-                Tables::open(|definition| transaction.open_table(definition).map_err(StoreError::from)).map_err(E::from)?;
-            step(&mut tables)
-        };
+        let result = step(&mut Tables::of(&transaction));
         match result {
             Ok(value) => {
                 transaction.commit().map_err(StoreError::from)?;

@@ -5,33 +5,91 @@ use redb::TableDefinition;
 /// A table: bytes to bytes.
 pub type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
-/// Key: the name of a single record. Value: the record, see `records.rs`.
-pub const META: Definition = TableDefinition::new("meta.1");
-/// Key: table tag (u16), row id (16 bytes). Value: [`super::MirrorRow`].
-pub const MIRROR: Definition = TableDefinition::new("mirror.1");
-/// Key: row number (u64). Value: table tag (u16), row id (16 bytes).
-pub const NUMBERS: Definition = TableDefinition::new("numbers.1");
-/// Key: table tag (u16), row id (16 bytes). Value: `outbox::Entry`.
-pub const OUTBOX: Definition = TableDefinition::new("outbox.1");
-/// Key: push number (u64). Value: [`super::FrozenPush`].
-pub const FROZEN: Definition = TableDefinition::new("frozen.1");
-/// Key: seq of the commit (u64), push number (u64). Value: [`super::AcknowledgedPush`].
-pub const ACKNOWLEDGED: Definition = TableDefinition::new("acknowledged.1");
-/// Key: seq (u64). Value: the commit's hash (16 bytes). The first commit and the newest ones that any message named (H3).
-pub const PAIRS: Definition = TableDefinition::new("pairs.1");
-/// Key: an encoded `WantedRow`. Value: empty. Rows of which only a part came (S3).
-pub const WANTS: Definition = TableDefinition::new("wants.1");
-/// Key: seq (u64). Value: [`super::AuthorRecord`].
-pub const AUTHORS: Definition = TableDefinition::new("authors.1");
-/// Key: table tag (u16), row id (16 bytes). Value: a list of `outbox::Settled`. The newest confirmations of each row's edits,
-/// oldest first (T41); of the newest `SETTLED_MAX` rows at least. A store of an earlier program may hold `settled.1`, which nobody
-/// reads: without its confirmation a view is an old one, and a person is asked. So the format of the store is the same.
-pub const SETTLED: Definition = TableDefinition::new("settled.2");
-/// Key: an encoded `Section`. Value: its digest (16 bytes) over the mirror's rows.
-pub const DIGESTS: Definition = TableDefinition::new("digests.1");
-/// Key: seq of the schema's commit (u64). Value: its text.
-pub const SCHEMAS: Definition = TableDefinition::new("schemas.1");
-/// Key: number of the copy (u32). Value: [`super::RecoveryCopy`]. Mirrors set aside after a divergence (H3).
-pub const RECOVERY: Definition = TableDefinition::new("recovery.1");
-/// Key: number of the copy (u32), table tag (u16), row id (16 bytes). Value: `Row`.
-pub const RECOVERY_ROWS: Definition = TableDefinition::new("recovery_rows.1");
+/// The tables.
+#[derive(Clone, Copy, Debug)]
+pub enum Name {
+    /// Key: the name of a single record. Value: the record, see `records.rs`.
+    Meta,
+    /// Key: table tag (u16), row id (16 bytes). Value: [`super::MirrorRow`].
+    Mirror,
+    /// Key: row number (u64). Value: table tag (u16), row id (16 bytes).
+    Numbers,
+    /// Key: table tag (u16), row id (16 bytes). Value: `outbox::Entry`.
+    Outbox,
+    /// Key: push number (u64). Value: [`super::FrozenPush`].
+    Frozen,
+    /// Key: seq of the commit (u64), push number (u64). Value: [`super::AcknowledgedPush`].
+    Acknowledged,
+    /// Key: seq (u64). Value: the commit's hash (16 bytes). The first commit and the newest ones that any message named (H3).
+    Pairs,
+    /// Key: an encoded `WantedRow`. Value: empty. Rows of which only a part came (S3).
+    Wants,
+    /// Key: seq (u64). Value: [`super::AuthorRecord`].
+    Authors,
+    /// Key: table tag (u16), row id (16 bytes). Value: a list of `outbox::Settled`. The newest confirmations of each row's edits,
+    /// oldest first (T41); of the newest `SETTLED_MAX` rows at least. A store of an earlier program may hold `settled.1`, which nobody
+    /// reads: without its confirmation a view is an old one, and a person is asked. So the format of the store is the same.
+    Settled,
+    /// Key: an encoded `Section`. Value: its digest (16 bytes) over the mirror's rows.
+    Digests,
+    /// Key: seq of the schema's commit (u64). Value: its text.
+    Schemas,
+    /// Key: number of the copy (u32). Value: [`super::RecoveryCopy`]. Mirrors set aside after a divergence (H3).
+    Recovery,
+    /// Key: number of the copy (u32), table tag (u16), row id (16 bytes). Value: `Row`.
+    RecoveryRows,
+}
+
+impl Name {
+    /// All of them, each at its place.
+    pub const ALL: [Self; 14] = [
+        Self::Meta,
+        Self::Mirror,
+        Self::Numbers,
+        Self::Outbox,
+        Self::Frozen,
+        Self::Acknowledged,
+        Self::Pairs,
+        Self::Wants,
+        Self::Authors,
+        Self::Settled,
+        Self::Digests,
+        Self::Schemas,
+        Self::Recovery,
+        Self::RecoveryRows,
+    ];
+
+    /// What the store calls it; a layout that changes gets another number.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Meta => "meta.1",
+            Self::Mirror => "mirror.1",
+            Self::Numbers => "numbers.1",
+            Self::Outbox => "outbox.1",
+            Self::Frozen => "frozen.1",
+            Self::Acknowledged => "acknowledged.1",
+            Self::Pairs => "pairs.1",
+            Self::Wants => "wants.1",
+            Self::Authors => "authors.1",
+            Self::Settled => "settled.2",
+            Self::Digests => "digests.1",
+            Self::Schemas => "schemas.1",
+            Self::Recovery => "recovery.1",
+            Self::RecoveryRows => "recovery_rows.1",
+        }
+    }
+
+    pub(super) const fn definition(self) -> Definition {
+        TableDefinition::new(self.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_stands_at_its_place() {
+        assert!(Name::ALL.iter().enumerate().all(|(place, name)| *name as usize == place));
+    }
+}

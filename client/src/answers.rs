@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_protocol::change::{Op, Refusal, Verdict};
 use tombolo_protocol::cursor::Advance;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{Mark, PushNo, RowKey, RowNo, Section, Seq};
+use tombolo_protocol::ids::{Mark, PushNo, RowKey, Section, Seq};
 use tombolo_protocol::limits::{ACKNOWLEDGED_BYTES_MAX, ACKNOWLEDGED_DAYS_MAX, PROVISIONAL_ROUNDS_MAX, SETTLED_MAX};
-use tombolo_protocol::message::{CaughtUp, Delta, Outcome, WantedRow};
+use tombolo_protocol::message::{CaughtUp, Delta, Outcome};
 use tombolo_protocol::outbox::{Entry, Pending, Review, Sent, SentBefore, expand_as_sent, expected, settle, squash};
 use tombolo_protocol::planted::{Planted, planted};
-use tombolo_protocol::row::{RowName, RowState};
+use tombolo_protocol::row::RowState;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -104,7 +104,7 @@ impl Step<'_, '_> {
             let mirror = self.tables.mirror(key)?.map(|held| held.row);
             match expected(key, &pending, mirror.as_ref(), outcome.commit.seq, created) {
                 Some(state) => answered.push((Some(key), state)),
-                None => self.tables.put_want(WantedRow { table: key.table, name: RowName::Id(key.id, RowNo::default()) })?,
+                None => self.want_whole(key)?,
             }
             created.0 = created.0.saturating_add(u64::from(pending.op == Op::Create));
         }
@@ -152,9 +152,7 @@ impl Step<'_, '_> {
                 tally.refused += 1;
                 self.state.awaits_parents |= matches!(refusal, Refusal::MissingParent { .. });
             }
-            Verdict::Conflict if self.tables.mirror(key)?.is_none() => {
-                self.tables.put_want(WantedRow { table: key.table, name: RowName::Id(key.id, Default::default()) })?;
-            }
+            Verdict::Conflict if self.tables.mirror(key)?.is_none() => self.want_whole(key)?,
             _ => {}
         }
         self.state.rounds_used_up |= entry.next.as_ref().is_some_and(|next| next.rounds > PROVISIONAL_ROUNDS_MAX);

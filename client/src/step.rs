@@ -8,7 +8,7 @@ use thiserror::Error;
 use tombolo_protocol::change::Refusal;
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::hash::Digest;
-use tombolo_protocol::ids::{Generation, GroupId, Mark, RowKey, Section, Seq};
+use tombolo_protocol::ids::{Generation, GroupId, Mark, RowKey, RowNo, Section, Seq, TableTag};
 use tombolo_protocol::limits::AUTHORS_KEPT_MAX;
 use tombolo_protocol::message::{Authors, WantedRow};
 use tombolo_protocol::outbox::{Entry, Pending, Review};
@@ -180,7 +180,7 @@ impl<'a, 'txn> Step<'a, 'txn> {
         let Some(key) = self.key_of(state)? else {
             return match state.kind {
                 StateKind::Exited => Ok(()),
-                _ => self.tables.put_want(WantedRow { table: state.table, name: state.name }),
+                _ => self.want(state.table, state.name),
             };
         };
         let held = self.tables.mirror(key)?;
@@ -191,10 +191,7 @@ impl<'a, 'txn> Step<'a, 'txn> {
                     self.evict(&held.row)?;
                 }
             }
-            Applied::Want if planted(Planted::WishForgotten) => {}
-            Applied::Want => {
-                self.tables.put_want(WantedRow { table: key.table, name: RowName::Id(key.id, Default::default()) })?
-            }
+            Applied::Want => self.want_whole(key)?,
             Applied::Unchanged => {
                 if let Some(held) = held {
                     self.mark_received(held)?;
@@ -202,6 +199,15 @@ impl<'a, 'txn> Step<'a, 'txn> {
             }
         }
         Ok(())
+    }
+
+    /// Asks for a row of which only a part is here (S3).
+    pub fn want_whole(&mut self, key: RowKey) -> Result<(), StoreError> {
+        self.want(key.table, RowName::Id(key.id, RowNo::default()))
+    }
+
+    fn want(&mut self, table: TableTag, name: RowName) -> Result<(), StoreError> {
+        if planted(Planted::WishForgotten) { Ok(()) } else { self.tables.put_want(WantedRow { table, name }) }
     }
 
     fn section_of(&self, row: &Row) -> Option<Section> {
@@ -308,11 +314,7 @@ impl<'a, 'txn> Step<'a, 'txn> {
     }
 
     /// Evicts the mirror rows of a table that match; reads and writes in bounded pages.
-    pub fn sweep(
-        &mut self,
-        table: tombolo_protocol::ids::TableTag,
-        leaves: impl Fn(Option<Section>, &MirrorRow) -> bool,
-    ) -> Result<(), StoreError> {
+    pub fn sweep(&mut self, table: TableTag, leaves: impl Fn(Option<Section>, &MirrorRow) -> bool) -> Result<(), StoreError> {
         let mut after = None;
         loop {
             let page: Vec<MirrorRow> = self.tables.mirror_rows(table, after)?.take(1000).collect::<Result<_, _>>()?;

@@ -56,6 +56,8 @@ wrongs! {
     SectionsUntold = "sections_untold",
     /// T21, H7: a session is not told of a new schema.
     SchemaUntold = "schema_untold",
+    /// S9: a session that only hands a push on takes the head for looked at: what others committed with it stays unsent.
+    HandingOnLooks = "handing_on_looks",
 
     // Identity, history, exactly once.
     /// H1: the witness is not compared with the log.
@@ -108,6 +110,8 @@ wrongs! {
     // Local writes.
     /// T17, O2: the base is the mirror of the moment and not what was displayed.
     BaseOfTheMoment = "base_of_the_moment",
+    /// O2: what is set back leaves the outbox, although by now the server has the value that was replaced.
+    AgreedSetBack = "agreed_set_back",
     /// T16, O4: a delete of an entry in conflict takes what it conflicts with for seen.
     DeleteForgetsConflict = "delete_forgets_conflict",
     /// T41, O2: a view of a pending value is worth nothing once that value is confirmed.

@@ -119,8 +119,13 @@ pub fn shown(mirror: Option<&Row>, entry: Option<&Entry>) -> Option<BTreeMap<Fie
                 alive = false;
                 continue;
             }
+            // It says everything of its row: nothing of an earlier life shows through, nor of a row that others made.
+            Op::Create => {
+                alive = true;
+                values.clear();
+            }
             // An edit of a row that others deleted stays visible until a person decides.
-            Op::Create | Op::Restore | Op::Update => alive = true,
+            Op::Restore | Op::Update => alive = true,
         }
         values.extend(layer.fields.iter().map(|(field, edit)| (*field, edit.value.clone())));
     }
@@ -266,6 +271,9 @@ fn set_field(
     value: Value,
 ) {
     let unit = ground.table.unit(&field);
+    if pending.fields.get(&field).is_some_and(|edit| edit.value != value) {
+        base_on_agreed(ground, entry, pending, unit);
+    }
     for member in unit {
         if !pending.fields.contains_key(member) || planted(Planted::NewestBase) {
             let (base_value, base) = base_of(ground, entry, *member);
@@ -275,6 +283,25 @@ fn set_field(
     }
     if let Some(edit) = pending.fields.get_mut(&field) {
         edit.value = value;
+    }
+}
+
+/// Where somebody else has brought the very values of a pending unit to the server, the person sees one value that is both, and
+/// writes over both: that is the base. On the older one a unit that is set back would leave the outbox, and the values would show
+/// that the person has just replaced.
+fn base_on_agreed(ground: &Ground<'_>, entry: &Entry, pending: &mut Pending, unit: &[FieldTag]) {
+    let known = ground.mirror.or(entry.kept.as_ref());
+    let Some(row) = known.filter(|row| row.is_live() && !planted(Planted::AgreedSetBack)) else { return };
+    let in_flight = |member: &FieldTag| entry.sent.as_ref().is_some_and(|sent| sent.pending.fields.contains_key(member));
+    let agrees = |member: &FieldTag| pending.fields.get(member).is_some_and(|edit| edit.value == *row.value(*member));
+    if unit.iter().any(|member| in_flight(member) || !agrees(member)) {
+        return;
+    }
+    for member in unit {
+        if let Some(edit) = pending.fields.get_mut(member) {
+            edit.base_value = Some(edit.value.clone());
+            edit.base = edit.base.max(row.stamp(*member));
+        }
     }
 }
 

@@ -130,7 +130,7 @@ impl Session {
         live.more |= std::mem::take(&mut live.poked);
         // A look that only hands a push on, or its result, has not looked for rows: their news are still to come.
         let looks_for_rows = live.more;
-        if looks_for_rows {
+        if looks_for_rows || planted(Planted::HandingOnLooks) {
             live.looked_at = snapshot.head().seq;
         }
         let rights = match self.admitted(snapshot)? {

@@ -44,7 +44,7 @@ pub struct Ledger {
     pub let_go: BTreeSet<(usize, RowKey)>,
     /// Rows to which a person wrote while a form of them is open that does not show it.
     pub written_behind: BTreeSet<(usize, RowKey)>,
-    /// Rows of which a person took a change back that an open form shows.
+    /// Rows of which a person took a change back, or decided it, that an open form shows.
     pub taken_back: BTreeSet<(usize, RowKey)>,
     /// Groups that nobody touched since they were made.
     pub groups: BTreeMap<GroupId, Group>,

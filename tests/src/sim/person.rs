@@ -352,6 +352,9 @@ impl World {
         let write = LocalWrite { key, write: Write::Update(values.clone()), seen };
         if self.write(at, vec![write], None)? {
             self.oracles.ledger.touched(at, key);
+            if let Some(engine) = &self.devices[at].engine {
+                self.oracles.saved(at, engine, &displayed, &values)?;
+            }
             if let (Some(made), Some(mirror)) = (self.pending(at, key)?.filter(|_| is_first), self.mirror(at, key)?) {
                 self.oracles.form_saved(at, &displayed, &mirror, &made)?;
             }
@@ -530,6 +533,7 @@ impl World {
         }
         self.counts.decisions += 1;
         self.oracles.ledger.touched(at, key);
+        self.form_is_behind(at, key);
         if dialog.conflict.kind == ConflictKind::UpdateDelete && resolution == Resolution::AllServer {
             self.oracles.ledger.let_go.insert((at, key));
         }
@@ -610,11 +614,16 @@ impl World {
     fn given_up(&mut self, at: usize, keys: &BTreeSet<RowKey>) -> Result<()> {
         for key in keys {
             self.oracles.ledger.touched(at, *key);
-            if self.devices[at].forms.contains_key(key) {
-                self.oracles.ledger.taken_back.insert((at, *key));
-            }
+            self.form_is_behind(at, *key);
         }
         self.forget_what_left(at, keys)
+    }
+
+    /// An open form shows what was pending, and is not any more.
+    fn form_is_behind(&mut self, at: usize, key: RowKey) {
+        if self.devices[at].forms.contains_key(&key) {
+            self.oracles.ledger.taken_back.insert((at, key));
+        }
     }
 
     fn forget_what_left(&mut self, at: usize, keys: &BTreeSet<RowKey>) -> Result<()> {

@@ -356,47 +356,113 @@ impl Drawing {
         Step::Person(rng.index(self.devices), self.act(rng))
     }
 
-    /// Something that takes several people and steps, and would seldom come about by itself.
+    /// Something that takes several people and steps, and would seldom come about by itself. It is about a row of its own, the
+    /// newest.
     fn scene(&mut self, rng: &mut Rng) {
-        // It is about a row of its own, the newest.
-        let (row, field) = (0, rng.index(8));
         let (here, there) = (rng.index(self.devices), rng.index(self.devices));
-        let person = |at: usize, act: Act| (SCENE_MS, Step::Person(at, act));
-        let made = Act::Create(rng.index(4), self.value());
-        self.next.extend([person(there, made), person(there, Act::Sync), person(here, Act::Sync)]);
-        if rng.chance(1, 2) {
-            // A form from before a row was changed and deleted is saved into the row that was brought back.
-            let changed = Act::Update(row, field, self.value(), false);
-            let saved = Act::Update(row, field, self.value(), true);
-            self.next.extend([
-                person(here, Act::Look(row)),
-                person(there, changed),
-                person(there, Act::Sync),
-                person(there, Act::Delete(row, false)),
-                person(there, Act::Sync),
-                person(here, Act::Sync),
-                person(here, Act::Restore(row)),
-                person(here, saved),
-                person(here, Act::Sync),
-            ]);
-        } else if self.classes.grants {
-            // Somebody loses rights and gets them back, and edits while all of it comes again over a slow link.
-            let changed = Act::Update(row, field, self.value(), false);
-            let saved = Act::Update(row, field, self.value(), false);
-            let user = here % self.users;
-            self.next.extend([
-                person(here, Act::Sync),
-                (SCENE_MS, Step::Grant(user, 0)),
-                (SCENE_MS, Step::Grant(user, 7)),
-                (AT_ONCE_MS, Step::Weather(here, 20, rng.pick(&[300, 1_200, 8_000]))),
-                person(here, Act::Sync),
-                person(there, changed),
-                person(there, Act::Sync),
-                person(here, saved),
-                person(here, Act::Sync),
-                (SCENE_MS, Step::Weather(here, 20, 1_000_000)),
-            ]);
+        let c = self.classes;
+        match rng.below(4) {
+            0 if c.cuts && c.compact => self.compacted_behind_a_cut(here, rng),
+            1 if c.copies && c.grants && self.devices < DEVICES_MAX => self.copied_without_rights(here, rng),
+            2 if c.grants => self.rights_lost_for_a_while(here, there, rng),
+            _ => self.form_of_an_earlier_life(here, there, rng),
         }
+    }
+
+    /// A form from before a row was changed and deleted is saved into the row that was brought back.
+    fn form_of_an_earlier_life(&mut self, here: usize, there: usize, rng: &mut Rng) {
+        let field = rng.index(8);
+        let made = Act::Create(rng.index(4), self.value());
+        let changed = Act::Update(NEWEST, field, self.value(), false);
+        let saved = Act::Update(NEWEST, field, self.value(), true);
+        self.next.extend([
+            person(there, made),
+            person(there, Act::Sync),
+            person(here, Act::Sync),
+            person(here, Act::Look(NEWEST)),
+            person(there, changed),
+            person(there, Act::Sync),
+            person(there, Act::Delete(NEWEST, false)),
+            person(there, Act::Sync),
+            person(here, Act::Sync),
+            person(here, Act::Restore(NEWEST)),
+            person(here, saved),
+            person(here, Act::Sync),
+        ]);
+    }
+
+    /// Somebody loses rights and gets them back, and edits while all of it comes again over a slow link.
+    fn rights_lost_for_a_while(&mut self, here: usize, there: usize, rng: &mut Rng) {
+        let (field, user) = (rng.index(8), here % self.users);
+        let made = Act::Create(rng.index(4), self.value());
+        let changed = Act::Update(NEWEST, field, self.value(), false);
+        let saved = Act::Update(NEWEST, field, self.value(), false);
+        self.next.extend([
+            person(there, made),
+            person(there, Act::Sync),
+            person(here, Act::Sync),
+            (SCENE_MS, Step::Grant(user, 0)),
+            (SCENE_MS, Step::Grant(user, 7)),
+            (AT_ONCE_MS, Step::Weather(here, 20, rng.pick(&[300, 1_200, 8_000]))),
+            person(here, Act::Sync),
+            person(there, changed),
+            person(there, Act::Sync),
+            person(here, saved),
+            person(here, Act::Sync),
+            (SCENE_MS, Step::Weather(here, 20, 1_000_000)),
+        ]);
+    }
+
+    /// The log is compacted before a device can ask again what became of its push.
+    fn compacted_behind_a_cut(&mut self, here: usize, rng: &mut Rng) {
+        self.new_row(here, rng);
+        let changed = Act::Update(NEWEST, rng.index(8), self.value(), false);
+        self.next.extend([
+            (SCENE_MS, Step::CutBehindCommit(here)),
+            person(here, changed),
+            person(here, Act::Sync),
+            (SCENE_MS, Step::Compact(0)),
+        ]);
+    }
+
+    /// A store is copied while a push of it is in flight and its user has lost the rights for the row, for a while. The copy hears
+    /// late what became of the push, over a slow link, while the row is deleted.
+    fn copied_without_rights(&mut self, here: usize, rng: &mut Rng) {
+        let (copy, user) = (self.devices, here % self.users);
+        self.devices += 1;
+        self.new_row(here, rng);
+        let field = rng.index(8);
+        let [first, second] = [(); 2].map(|()| Act::Update(NEWEST, field, self.value(), false));
+        self.next.extend([
+            (SCENE_MS, Step::SlowCommits(3_000)),
+            person(here, first),
+            person(here, Act::Sync),
+            (AT_ONCE_MS, Step::Grant(user, 0)),
+            (SCENE_MS, Step::Copy(here)),
+            (AT_ONCE_MS, Step::Away(copy, 4_000)),
+            (AT_ONCE_MS, Step::Grant(user, 7)),
+            (AT_ONCE_MS, Step::Weather(copy, rng.pick(&[1_000, 2_000]), 1_000_000)),
+            (PAUSE_MS, Step::SlowCommits(500)),
+            person(here, second),
+            person(here, Act::Sync),
+            (PAUSE_MS, Step::Person(copy, Act::Sync)),
+            person(here, Act::Delete(NEWEST, false)),
+            person(here, Act::Sync),
+            (PAUSE_MS, Step::Weather(copy, 20, 1_000_000)),
+            (SCENE_MS, Step::SlowCommits(1)),
+        ]);
+    }
+
+    /// A device that can be relied on makes the newest row.
+    fn new_row(&mut self, at: usize, rng: &mut Rng) {
+        let made = Act::Create(rng.index(4), self.value());
+        self.next.extend([
+            (AT_ONCE_MS, Step::Weather(at, 20, 1_000_000)),
+            (AT_ONCE_MS, Step::Person(at, Act::Mode(0))),
+            person(at, Act::Sync),
+            person(at, made),
+            person(at, Act::Sync),
+        ]);
     }
 
     /// People go on at the copy of a store, too; often both edit, and sync at the same moment.
@@ -436,7 +502,7 @@ impl Drawing {
             19 => (c.client_disk, Step::ClientDiskError(at, 1 + rng.below(40))),
             20 => (c.client_disk, Step::ClientDiskFull(at, rng.below(40_000), rng.below(60_000))),
             21 => (c.suspend, Step::Suspend(at, rng.pick(&[5_000, 60_000, 3_600_000, 30 * 86_400_000]))),
-            22 => (c.clock, Step::Clock(at, rng.pick(&[-40_000, 90_000, -30 * 86_400_000, 400 * 86_400_000]))),
+            22 => (c.clock, Step::Clock(at, rng.pick(&[-40_000, 90_000, -30 * 86_400_000, 3 * 365 * 86_400_000]))),
             23 => (c.copies && self.devices < DEVICES_MAX, Step::Copy(at)),
             24 => (c.put_back, Step::ClientBackup(at)),
             25 => (c.put_back, Step::ClientPutBack(at)),
@@ -509,6 +575,16 @@ impl Drawing {
 /// Between steps that belong together, and between those of a scene, at most.
 const AT_ONCE_MS: u64 = 20;
 const SCENE_MS: u64 = 1_500;
+/// Between steps of a scene that wait for something, at most.
+const PAUSE_MS: u64 = 12_000;
+
+/// The index of the newest row.
+const NEWEST: usize = 0;
+
+/// A step of a scene.
+fn person(at: usize, act: Act) -> (u64, Step) {
+    (SCENE_MS, Step::Person(at, act))
+}
 
 /// Kinds of faults and of acts, by their weights.
 const FAULTS: u64 = 42;

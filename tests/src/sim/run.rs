@@ -88,6 +88,7 @@ impl World {
     fn live(&mut self, plan: &Plan) -> Result<()> {
         for timed in &plan.steps {
             self.run_until(timed.at_ms)?;
+            self.rest()?;
             self.say(|| format!("-- {:?}", timed.step));
             self.step(&timed.step)?;
         }
@@ -297,6 +298,7 @@ impl World {
                     ));
                 }
             }
+            self.rest()?;
             let mut quiet = self.server.workspace()?.head() == head;
             for at in 0..self.devices.len() {
                 quiet &= self.decide_all(at)?;

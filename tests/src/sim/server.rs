@@ -8,10 +8,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use tombolo_client::protocol::ids::{RowKey, WorkspaceId};
-use tombolo_server::session::{Registry, Session, SessionConfig, SessionId};
+use tombolo_server::session::{News, Registry, Session, SessionConfig, SessionId};
 use tombolo_server::snapshot::{Identity, Snapshot};
 use tombolo_server::store::{Store, StoreError};
-use tombolo_server::workspace::{Init, Job, Workspace};
+use tombolo_server::workspace::{Init, Job, Reply, Workspace};
 use uuid::Uuid;
 
 /// The server.
@@ -20,6 +20,8 @@ pub struct Server {
     pub disk: Disk,
     /// The single writer; none while the power is gone.
     workspace: Option<Workspace>,
+    /// What sessions hear of the log.
+    pub news: News,
     /// What everybody reads until the next durable write, once somebody asked for it.
     view: RefCell<Option<Rc<Snapshot>>>,
     /// Who has which session.
@@ -74,6 +76,7 @@ impl Server {
         let workspace = Workspace::init(Store::with_backend(disk.clone())?, init, now_ms)?;
         Ok(Self {
             disk,
+            news: News::of(workspace.head()),
             workspace: Some(workspace),
             view: RefCell::default(),
             registry: Registry::default(),
@@ -101,10 +104,16 @@ impl Server {
         self.workspace.as_ref().ok_or_else(|| anyhow!("the server is down"))
     }
 
-    /// The writer, about to write; none while the power is gone.
-    pub fn writer(&mut self) -> Option<&mut Workspace> {
+    /// Does jobs in one durable write; none while the power is gone.
+    pub fn apply(&mut self, jobs: Vec<Job>, now_ms: i64) -> Option<Result<Vec<Reply>, StoreError>> {
         self.view.take();
-        self.workspace.as_mut()
+        let workspace = self.workspace.as_mut()?;
+        let for_all = jobs.iter().any(News::is_for_all);
+        let replies = workspace.apply(jobs, now_ms);
+        if replies.is_ok() {
+            self.news = self.news.then(workspace.head(), for_all);
+        }
+        Some(replies)
     }
 
     /// The newest durable state; none while the power is gone.
@@ -142,7 +151,9 @@ impl Server {
             let at = self.disk.operations() + operations;
             self.disk.set_faults(Faults { power_cut_at: Some(at), ..Faults::default() });
         }
-        self.workspace = Some(Workspace::open(Store::with_backend(self.disk.clone())?)?);
+        let workspace = Workspace::open(Store::with_backend(self.disk.clone())?)?;
+        self.news = News::of(workspace.head());
+        self.workspace = Some(workspace);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Stores that were copied or put back are noticed: none is greeted while the log has pushes of its device id that it does not
-//! know, or while its pushes are those of another id, and when all is quiet no two stores go by one id.
+//! know, or while its pushes are those of another id, and when all is quiet no two stores go by one id. No other store is taken
+//! for one.
 
 use super::{Broken, Oracles};
 use crate::sim::net::LinkId;
@@ -42,6 +43,13 @@ pub(super) fn greeted(oracles: &Oracles, link: LinkId, device: DeviceId, welcome
             )
         );
     }
+    Ok(())
+}
+
+/// A store takes a new life: what it had in flight goes again, so that this is right only where its past is not its own.
+pub(super) fn is_one(oracles: &Oracles, store: usize) -> Result<()> {
+    let is_one = oracles.ledger.earlier_lives.contains(&store);
+    ensure!(is_one, Broken::new("copies", format!("store {store} is taken for a copy, and is none")));
     Ok(())
 }
 

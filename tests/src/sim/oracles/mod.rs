@@ -12,6 +12,7 @@ mod poison;
 mod reviews;
 mod schema;
 mod scopes;
+mod shown;
 mod verdicts;
 
 use super::ledger::Ledger;
@@ -23,11 +24,12 @@ use tombolo_client::engine::Engine;
 use tombolo_client::protocol::change::Push;
 use tombolo_client::protocol::commit::Commit;
 use tombolo_client::protocol::cursor::Cursors;
-use tombolo_client::protocol::ids::{DeviceId, Hash16, Mark, PushNo, Seq};
+use tombolo_client::protocol::ids::{DeviceId, FieldTag, Hash16, Mark, PushNo, Seq};
 use tombolo_client::protocol::message::{Down, Hello};
 use tombolo_client::protocol::outbox::Pending;
 use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::schema::Role;
+use tombolo_client::protocol::value::Value;
 use tombolo_client::view::RowView;
 use tombolo_server::snapshot::{Identity, Snapshot};
 use tombolo_server::workspace::Job;
@@ -69,6 +71,7 @@ pub struct Oracles {
     /// What each session was told.
     told: BTreeMap<LinkId, Told>,
     poison: poison::Poison,
+    rows: mirror::ServerRows,
     stores: BTreeMap<usize, Watched>,
     /// Which stores ever went by a device id.
     users_of_id: BTreeMap<DeviceId, BTreeSet<usize>>,
@@ -91,6 +94,8 @@ struct Told {
 struct Watched {
     cursors: Option<(DeviceId, Cursors)>,
     witness: Mark,
+    /// The link and the head at which it was last seen to rest.
+    rested: Option<(LinkId, Mark)>,
     /// The newest commits that it had in common with a server that was put back.
     common: Option<Seq>,
 }
@@ -189,10 +194,14 @@ impl Oracles {
         told.snapshot
     }
 
-    /// A device took a new life.
-    pub fn new_life(&mut self, store: usize) {
+    /// A device took a new life, since it was taken for a copy.
+    ///
+    /// # Errors
+    /// [`Broken`] where it is none.
+    pub fn new_life(&mut self, store: usize) -> Result<()> {
         self.poison.begins_again(store);
         self.stores.entry(store).or_default().cursors = None;
+        copies::is_one(self, store)
     }
 
     /// A device found that the server was put back.
@@ -243,6 +252,14 @@ impl Oracles {
         bases::of_form(store, form, mirror, made)
     }
 
+    /// A person saved these values from a form.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn saved(&self, store: usize, engine: &Engine, form: &RowView, values: &BTreeMap<FieldTag, Value>) -> Result<()> {
+        shown::saved(store, engine, form, values)
+    }
+
     /// A person did something at a device that had this in flight before.
     ///
     /// # Errors
@@ -259,6 +276,7 @@ impl Oracles {
         self.knows(store, engine);
         kept::check(self, store, engine)?;
         deletions::check(self, store, engine)?;
+        shown::check(store, engine)?;
         reviews::check(self, store, engine)
     }
 
@@ -269,7 +287,20 @@ impl Oracles {
     pub fn caught_up(&mut self, store: usize, engine: &Engine, snapshot: &Snapshot, head: Seq) -> Result<()> {
         // Where the server has gone on meanwhile, or the history is another one, there is nothing to compare with.
         let same = engine.state().witness == snapshot.head();
-        if head == snapshot.head().seq && same { mirror::equal(store, engine, snapshot) } else { Ok(()) }
+        if head == snapshot.head().seq && same { mirror::equal(&mut self.rows, store, engine, snapshot) } else { Ok(()) }
+    }
+
+    /// A device is connected, and nothing is under way.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn rests(&mut self, store: usize, link: LinkId, engine: &Engine, snapshot: &Snapshot) -> Result<()> {
+        let watched = self.stores.entry(store).or_default();
+        if watched.rested.replace((link, snapshot.head())) == Some((link, snapshot.head())) {
+            return Ok(());
+        }
+        let same = mirror::equal(&mut self.rows, store, engine, snapshot);
+        same.map_err(|error| Broken::new("rest", format!("nothing is under way, and {error}")))
     }
 
     /// Everything is quiet.
@@ -278,7 +309,7 @@ impl Oracles {
     /// [`Broken`].
     pub fn at_the_end(&mut self, store: usize, engine: &Engine, snapshot: &Snapshot) -> Result<()> {
         kept::check(self, store, engine)?;
-        mirror::equal(store, engine, snapshot)
+        mirror::equal(&mut self.rows, store, engine, snapshot)
     }
 
     /// The log as a whole, and the device ids of the stores.

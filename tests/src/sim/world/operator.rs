@@ -11,14 +11,14 @@ impl World {
     /// [`Broken`].
     pub fn operate(&mut self, job: Job) -> Result<Option<Reply>> {
         let now_ms = self.server_ms();
-        let Some(workspace) = self.server.writer() else { return Ok(None) };
-        match workspace.apply(vec![job], now_ms) {
-            Ok(mut replies) => {
+        match self.server.apply(vec![job], now_ms) {
+            None => Ok(None),
+            Some(Ok(mut replies)) => {
                 self.committed()?;
                 self.announce()?;
                 Ok(replies.pop())
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 self.server_failed(&error.to_string())?;
                 Ok(None)
             }

@@ -165,11 +165,11 @@ impl World {
         self.server.is_writing = false;
         let now_ms = self.server_ms();
         let queue = std::mem::take(&mut self.server.queue);
-        let Some(workspace) = self.server.writer() else { return Ok(()) };
         let (from, jobs): (Vec<From>, Vec<Job>) = queue.into_iter().unzip();
-        let replies = match workspace.apply(jobs, now_ms) {
-            Ok(replies) => replies,
-            Err(error) => return self.server_failed(&error.to_string()),
+        let replies = match self.server.apply(jobs, now_ms) {
+            Some(Ok(replies)) => replies,
+            Some(Err(error)) => return self.server_failed(&error.to_string()),
+            None => return Ok(()),
         };
         self.note("commit", &workspace_head(&self.server));
         self.committed()?;
@@ -211,14 +211,40 @@ impl World {
 
     /// Every session hears of the head.
     pub(super) fn announce(&mut self) -> Result<()> {
-        let Ok(workspace) = self.server.workspace() else { return Ok(()) };
-        let news = News::of(workspace.head());
+        let news = self.server.news;
         let links: Vec<LinkId> = self.server.sessions.keys().copied().collect();
         for link in links {
             if let Some(seat) = self.server.sessions.get_mut(&link) {
                 seat.session.handle_head(news);
             }
             self.pump(link)?;
+        }
+        Ok(())
+    }
+
+    /// Where nothing is under way, whoever is connected has everything, without asking for it.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn rest(&mut self) -> Result<()> {
+        let mut busy = BTreeSet::new();
+        for happening in self.queue.values() {
+            match happening {
+                Happening::Commit => return Ok(()),
+                Happening::Open(link, _) | Happening::Up(link, _) | Happening::Down(link, _) => drop(busy.insert(*link)),
+                Happening::UpEnd(link) | Happening::DownEnd(link, _) => drop(busy.insert(*link)),
+                Happening::ServerLost(link) | Happening::Pump(link) => drop(busy.insert(*link)),
+                _ => {}
+            }
+        }
+        let Some(snapshot) = self.server.snapshot()? else { return Ok(()) };
+        for (at, device) in self.devices.iter().enumerate() {
+            let (Some(link), Some(engine)) = (device.link, &device.engine) else { continue };
+            let is_heard = self.links.get(&link).is_some_and(|held| !held.up.is_dead && !held.down.is_dead);
+            let is_quiet = self.server.sessions.contains_key(&link) && !busy.contains(&link) && device.asleep_until <= self.now;
+            if is_heard && is_quiet && engine.phase() == Phase::Live {
+                self.oracles.rests(at, link, engine, &snapshot)?;
+            }
         }
         Ok(())
     }

@@ -180,7 +180,7 @@ impl<'a, 'txn> Step<'a, 'txn> {
         let Some(key) = self.key_of(state)? else {
             return match state.kind {
                 StateKind::Exited => Ok(()),
-                _ => self.want(state.table, state.name),
+                _ => self.tables.put_want(WantedRow { table: state.table, name: state.name }),
             };
         };
         let held = self.tables.mirror(key)?;
@@ -203,11 +203,7 @@ impl<'a, 'txn> Step<'a, 'txn> {
 
     /// Asks for a row of which only a part is here (S3).
     pub fn want_whole(&mut self, key: RowKey) -> Result<(), StoreError> {
-        self.want(key.table, RowName::Id(key.id, RowNo::default()))
-    }
-
-    fn want(&mut self, table: TableTag, name: RowName) -> Result<(), StoreError> {
-        if planted(Planted::WishForgotten) { Ok(()) } else { self.tables.put_want(WantedRow { table, name }) }
+        self.tables.put_want(WantedRow { table: key.table, name: RowName::Id(key.id, RowNo::default()) })
     }
 
     fn section_of(&self, row: &Row) -> Option<Section> {

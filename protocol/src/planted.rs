@@ -164,8 +164,6 @@ wrongs! {
     // The mirror.
     /// S2: the cursor of a delta is durable before its rows.
     CursorBeforeRows = "cursor_before_rows",
-    /// S3: a row of which only a part came is not asked for.
-    WishForgotten = "wish_forgotten",
     /// T9, section 8: rows of sections that are no longer listed stay.
     GoneSectionStays = "gone_section_stays",
     /// T39, S4: rows are stored before the head of their fill is known.

@@ -46,7 +46,8 @@ pub(super) fn greeted(oracles: &Oracles, link: LinkId, device: DeviceId, welcome
     Ok(())
 }
 
-/// A store takes a new life: what it had in flight goes again, so that this is right only where its past is not its own.
+/// The record showed a copy, and the store takes a new life: what it had in flight goes again, so that this is right only where
+/// its past is not its own.
 pub(super) fn is_one(oracles: &Oracles, store: usize) -> Result<()> {
     let is_one = oracles.ledger.earlier_lives.contains(&store);
     ensure!(is_one, Broken::new("copies", format!("store {store} is taken for a copy, and is none")));

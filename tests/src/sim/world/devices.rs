@@ -328,7 +328,7 @@ impl World {
             Event::Closed(CloseReason::Violation { what }) => {
                 return Err(Broken::new("protocol", format!("the server says that device {at} broke the protocol: {what}")));
             }
-            Event::NewLife { .. } => self.oracles.new_life(at)?,
+            Event::NewLife { foreign_process } => self.oracles.new_life(at, foreign_process)?,
             Event::Diverged { common, lost } => {
                 self.oracles.diverged(at, common, lost.offered, self.devices[at].engine.as_ref())?;
             }

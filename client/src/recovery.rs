@@ -9,7 +9,7 @@ use tombolo_protocol::change::Op;
 use tombolo_protocol::commit::Offer;
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::ids::{Hash16, Mark, PushNo, RowKey, Seq};
-use tombolo_protocol::outbox::{Entry, Pending, Review, SentBefore, squash};
+use tombolo_protocol::outbox::{Entry, Pending, Review, SentBefore, squash, under_newer};
 use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::Row;
 
@@ -24,7 +24,12 @@ impl Step<'_, '_> {
             let Some(mut entry) = self.tables.entry(*key)? else { continue };
             if entry.sent.as_ref().is_some_and(|sent| sent.number == number) {
                 let sent = entry.sent.take().map(|sent| as_sent_before(sent.pending, SentBefore::Frozen));
-                let sent = sent.filter(|_| !planted(Planted::FrozenDropped));
+                let mut sent = sent.filter(|_| !planted(Planted::FrozenDropped));
+                if let (Some(sent), Some(next), Some(table)) = (&mut sent, &entry.next, self.schema.table(key.table))
+                    && let Some(held) = self.tables.mirror(*key)?
+                {
+                    under_newer(table, sent, next, &held.row.since_base(Seq(0)));
+                }
                 entry.next = self.joined(*key, sent.into_iter().chain(entry.next.take()));
                 self.touched.insert(*key);
                 self.put_entry(&entry)?;

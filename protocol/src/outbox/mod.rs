@@ -15,7 +15,7 @@ mod write;
 pub use conflict::{Conflict, ConflictKind, conflict};
 pub use freeze::{change_of, lift};
 pub use resolve::{Choice, Resolution, ResolveError, resolve};
-pub use settle::{Settled, expand_as_sent, expected, settle};
+pub use settle::{Settled, expand_as_sent, expected, settle, under_newer};
 pub use squash::squash;
 pub use write::{Seen, Write, WriteError, shown, write};
 

@@ -3,7 +3,7 @@
 
 use super::{Conflict, ConflictKind, Edit, Entry, Pending};
 use crate::change::{LostValue, Op};
-use crate::ids::FieldTag;
+use crate::ids::{FieldTag, Seq};
 use crate::row::{Life, Row};
 use crate::schema::Table;
 use crate::value::Value;
@@ -129,6 +129,9 @@ fn update_delete(
     }
     match resolution {
         Resolution::AllMine => {
+            if pending.op == Op::Create {
+                empty_the_rest(table, &mut pending, server);
+            }
             pending.op = Op::Restore;
             pending.row_base = server.seq;
             for (field, edit) in &mut pending.fields {
@@ -144,6 +147,14 @@ fn update_delete(
     }
 }
 
+/// A create says everything of its row: what it leaves empty is empty in the row that comes back, too. Fields with an initial value
+/// may be unknown to the app that made it.
+fn empty_the_rest(table: &Table, pending: &mut Pending, server: &Row) {
+    for field in table.fields.iter().filter(|field| field.initial.is_none() && !server.value(field.tag).is_null()) {
+        pending.fields.entry(field.tag).or_insert(Edit { value: Value::Null, base_value: None, base: Seq(0) });
+    }
+}
+
 fn by_field(
     table: &Table,
     mut pending: Pending,
@@ -155,7 +166,8 @@ fn by_field(
         return Err(ResolveError::Moved);
     }
     let choices = choices_of(table, conflict, resolution)?;
-    if pending.op == Op::Create {
+    let was_create = pending.op == Op::Create;
+    if was_create {
         become_update(&mut pending, server);
     }
     if table.strict || pending.op == Op::Restore {
@@ -166,6 +178,8 @@ fn by_field(
         let server_value = server.value(field);
         let wanted = match (choice, &mine) {
             (Choice::Mine, Some(edit)) => edit.value.clone(),
+            // What a create leaves empty is empty, as it is shown.
+            (Choice::Mine, None) if was_create => Value::Null,
             (Choice::Mine, None) | (Choice::Server, _) => server_value.clone(),
             (Choice::Value(value), _) => value,
         };

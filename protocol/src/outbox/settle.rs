@@ -74,7 +74,10 @@ pub fn settle(table: &Table, entry: &mut Entry, verdict: &Verdict, seq: Seq, sta
         Verdict::Conflict if planted(Planted::ConflictDiscards) => None,
         Verdict::Conflict | Verdict::Clash { .. } | Verdict::Refused(_) | Verdict::Held { .. } => {
             let edited_meanwhile = entry.next.is_some();
-            let older = Pending { sent_before: sent.pending.sent_before.max(SentBefore::Frozen), ..sent.pending };
+            let mut older = Pending { sent_before: sent.pending.sent_before.max(SentBefore::Frozen), ..sent.pending };
+            if let (Some(next), Some(state)) = (&entry.next, state) {
+                under_newer(table, &mut older, next, state);
+            }
             // What is held is no reason to try less often: whoever holds it counts, or waits for a person (O8).
             let came_back = u8::from(!matches!(verdict, Verdict::Held { .. }));
             let rounds = older.rounds.saturating_add(came_back);
@@ -85,6 +88,22 @@ pub fn settle(table: &Table, entry: &mut Entry, verdict: &Verdict, seq: Seq, sta
             });
             None
         }
+    }
+}
+
+/// What was sent comes back under what a person wrote over it meanwhile. Units of which the server has what was sent, brought by
+/// somebody else, are the base of that: set back to what was before both, they would leave the outbox.
+pub fn under_newer(table: &Table, older: &mut Pending, newer: &Pending, server: &RowState) {
+    if older.op != Op::Update || newer.op != Op::Update || server.kind != StateKind::Live || !server.whole {
+        return;
+    }
+    let null = Value::Null;
+    let at_server = |member: FieldTag| match server.fields.binary_search_by_key(&member, |listed| listed.field) {
+        Ok(place) => (&server.fields[place].value, server.fields[place].stamp),
+        Err(_) => (&null, Seq(0)),
+    };
+    for field in newer.fields.keys() {
+        super::write::base_on_agreed(older, table.unit(field), at_server);
     }
 }
 

@@ -37,7 +37,9 @@ impl Seen {
     pub fn of(history: u32, row: Option<&Row>, entry: Option<&Entry>) -> Self {
         let mut values: BTreeMap<FieldTag, Value> = BTreeMap::new();
         let mut seq = Seq(0);
-        if let Some(row) = row {
+        // Under a create nothing of the row is shown.
+        let is_new = entry.is_some_and(|entry| entry.layers().any(|layer| layer.op == Op::Create));
+        if let Some(row) = row.filter(|_| !is_new) {
             values.extend(row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())));
             seq = row.seq;
             for (field, edit) in entry.into_iter().flat_map(Entry::layers).flat_map(|layer| &layer.fields) {
@@ -272,7 +274,7 @@ fn set_field(
 ) {
     let unit = ground.table.unit(&field);
     if pending.fields.get(&field).is_some_and(|edit| edit.value != value) {
-        base_on_agreed(ground, entry, pending, unit);
+        write_over_agreed(ground, entry, pending, unit);
     }
     for member in unit {
         if !pending.fields.contains_key(member) || planted(Planted::NewestBase) {
@@ -286,21 +288,27 @@ fn set_field(
     }
 }
 
-/// Where somebody else has brought the very values of a pending unit to the server, the person sees one value that is both, and
-/// writes over both: that is the base. On the older one a unit that is set back would leave the outbox, and the values would show
-/// that the person has just replaced.
-fn base_on_agreed(ground: &Ground<'_>, entry: &Entry, pending: &mut Pending, unit: &[FieldTag]) {
-    let known = ground.mirror.or(entry.kept.as_ref());
-    let Some(row) = known.filter(|row| row.is_live() && !planted(Planted::AgreedSetBack)) else { return };
-    let in_flight = |member: &FieldTag| entry.sent.as_ref().is_some_and(|sent| sent.pending.fields.contains_key(member));
-    let agrees = |member: &FieldTag| pending.fields.get(member).is_some_and(|edit| edit.value == *row.value(*member));
-    if unit.iter().any(|member| in_flight(member) || !agrees(member)) {
+/// What a person writes over a pending unit that the server agrees with by now, they write over both, where the view showed it.
+fn write_over_agreed(ground: &Ground<'_>, entry: &Entry, pending: &mut Pending, unit: &[FieldTag]) {
+    let Some(row) = ground.mirror.or(entry.kept.as_ref()).filter(|row| row.is_live()) else { return };
+    let is_old = |seen: &Seen| seen.generation != entry.generation && unit.iter().any(|member| row.stamp(*member) > seen.seq);
+    if !ground.seen.is_some_and(is_old) {
+        base_on_agreed(pending, unit, |member| (row.value(member), row.stamp(member)));
+    }
+}
+
+/// Where somebody else has brought the very values of a pending unit to the server, there is one value that is both: that is the
+/// base of what is written over it. On the older one a unit that is set back would leave the outbox, and the values would show
+/// again that a person has replaced.
+pub(super) fn base_on_agreed<'v>(pending: &mut Pending, unit: &[FieldTag], server: impl Fn(FieldTag) -> (&'v Value, Seq)) {
+    let agrees = |member: &FieldTag| pending.fields.get(member).is_some_and(|edit| edit.value == *server(*member).0);
+    if planted(Planted::AgreedSetBack) || !unit.iter().all(agrees) {
         return;
     }
     for member in unit {
         if let Some(edit) = pending.fields.get_mut(member) {
             edit.base_value = Some(edit.value.clone());
-            edit.base = edit.base.max(row.stamp(*member));
+            edit.base = edit.base.max(server(*member).1);
         }
     }
 }

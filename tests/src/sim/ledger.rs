@@ -29,6 +29,8 @@ pub struct Ledger {
     pub written: BTreeMap<(Place, Content), u32>,
     /// Fields that somebody set back to an older value: there a value says nothing about who wrote it.
     pub ambiguous: BTreeSet<Place>,
+    /// Fields of which an older value came back into the log: having seen it says nothing of when.
+    pub came_back: BTreeSet<Place>,
     /// Rows that a store wrote to from a form which was older than what it showed elsewhere.
     pub old_forms: BTreeSet<(usize, RowKey)>,
     /// Rows that somebody restored, created again, or decided to keep.

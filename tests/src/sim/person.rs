@@ -1,12 +1,13 @@
 //! What people do at the devices of a world, written into the ledger as they do it.
 
 use super::device::Mode;
-use super::ledger::{Group, content};
+use super::ledger::{Group, Ledger, content};
 use super::oracles::Broken;
 use super::oracles::frozen::in_flight;
 use super::plan::{Act, row_of};
 use super::world::World;
 use anyhow::Result;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tombolo_client::protocol::ids::{FieldTag, GroupId, RowId, RowKey};
@@ -292,9 +293,15 @@ impl World {
     /// What is about to be written may come into the log once, whether or not the person is told so: the power may go in
     /// between.
     fn may_come(&mut self, writes: &[(RowKey, BTreeMap<FieldTag, Value>)], table: &Table) {
+        let Ledger { written, ambiguous, .. } = &mut self.oracles.ledger;
         for (key, values) in writes {
             for (field, value) in values.iter().filter(|(field, _)| is_traced(table, **field)) {
-                self.oracles.ledger.written.entry(((*key, *field), content(value))).or_insert(1);
+                let place = (*key, *field);
+                match written.entry((place, content(value))) {
+                    Entry::Vacant(place) => drop(place.insert(1)),
+                    // Written once more: here a value says nothing any more about who wrote it.
+                    Entry::Occupied(_) => drop(ambiguous.insert(place)),
+                }
             }
         }
     }

@@ -361,10 +361,11 @@ impl Drawing {
     fn scene(&mut self, rng: &mut Rng) {
         let (here, there) = (rng.index(self.devices), rng.index(self.devices));
         let c = self.classes;
-        match rng.below(4) {
+        match rng.below(5) {
             0 if c.cuts && c.compact => self.compacted_behind_a_cut(here, rng),
             1 if c.copies && c.grants && self.devices < DEVICES_MAX => self.copied_without_rights(here, rng),
             2 if c.grants => self.rights_lost_for_a_while(here, there, rng),
+            3 => self.same_value(here, there, rng),
             _ => self.form_of_an_earlier_life(here, there, rng),
         }
     }
@@ -410,6 +411,22 @@ impl Drawing {
             person(here, saved),
             person(here, Act::Sync),
             (SCENE_MS, Step::Weather(here, 20, 1_000_000)),
+        ]);
+    }
+
+    /// Two people write the same, and one of them sets it back.
+    fn same_value(&mut self, here: usize, there: usize, rng: &mut Rng) {
+        let (field, at_first, same) = (rng.index(8), self.value(), self.value());
+        let [before, meanwhile, back] = [same, same, at_first].map(|value| Act::Update(NEWEST, field, value, false));
+        self.next.extend([
+            person(there, Act::Create(rng.index(4), at_first)),
+            person(there, Act::Sync),
+            person(here, Act::Sync),
+            person(here, before),
+            person(there, meanwhile),
+            person(there, Act::Sync),
+            person(here, back),
+            person(here, Act::Sync),
         ]);
     }
 

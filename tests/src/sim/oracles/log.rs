@@ -192,11 +192,10 @@ fn push(oracles: &mut Oracles, snapshot: &Snapshot, seq: Seq, record: &PushRecor
             for (field, value) in &effect.fields {
                 let place = (effect.key, *field);
                 once(oracles, seq, place, value)?;
-                // A value that comes back says nothing about when somebody saw it.
                 let stands = oracles.log.model.rows.get(&effect.key).and_then(|row| row.fields.get(field));
                 let was_there = oracles.log.effects.contains_key(&(place, content(value)));
                 if was_there && stands.is_none_or(|(stands, _)| stands != value) {
-                    oracles.ledger.ambiguous.insert(place);
+                    oracles.ledger.came_back.insert(place);
                 }
             }
         }

@@ -70,8 +70,9 @@ fn fields(
             let theirs = server.value(*member);
             let mine = view.mine.fields.get(member).map(|edit| &edit.value);
             let place = (view.key, *member);
+            let is_unclear = oracles.ledger.ambiguous.contains(&place) || oracles.ledger.came_back.contains(&place);
             (unit.len() > 1 || mine != Some(theirs))
-                && (!oracles.ledger.has_seen(&stores, place, &content(theirs)) || oracles.ledger.ambiguous.contains(&place))
+                && (is_unclear || !oracles.ledger.has_seen(&stores, place, &content(theirs)))
         });
         ensure!(
             is_question,

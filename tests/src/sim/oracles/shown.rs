@@ -59,7 +59,7 @@ pub(super) fn saved(store: usize, engine: &Engine, form: &RowView, saved: &Value
     for (field, value) in saved.iter().filter(|(field, value)| form.value(**field) != *value) {
         let shows = now.as_ref().map(|row| row.value(*field));
         let theirs = known.as_ref().filter(|row| row.is_live()).map(|row| row.value(*field));
-        let is_theirs = shows == theirs && theirs != Some(form.value(*field));
+        let is_theirs = known.is_some() && shows == theirs && theirs != Some(form.value(*field));
         ensure!(
             shows == Some(value) || is_theirs,
             Broken::new(

@@ -206,7 +206,7 @@ fn an_old_form_of_a_strict_row_saved_while_an_edit_is_in_flight_asks_also_when_t
 #[test]
 fn an_old_form_saved_into_a_restored_strict_row_asks_about_what_was_changed_before_the_deletion() {
     let deleted = |name_at| Row {
-        life: crate::row::Life::Deleted,
+        life: Life::Deleted,
         seq: Seq(50),
         ..live_row(&[(NAME, text("theirs"), name_at), (NOTES, text("n"), 30)])
     };
@@ -395,7 +395,7 @@ fn what_a_delete_in_flight_swallowed_is_not_taken_for_newer_than_what_it_conflic
     let mut story = Story::new(medications(), Some(row("a", "n", 40)));
     story.update(&[(NAME, "mine")]);
     let theirs = live_row(&[(NAME, text("theirs"), 50), (NOTES, text("n"), 40)]);
-    story.mirror = Some(Row { life: crate::row::Life::Deleted, seq: Seq(51), ..theirs.clone() });
+    story.mirror = Some(Row { life: Life::Deleted, seq: Seq(51), ..theirs.clone() });
     story.write(Write::Delete).unwrap();
     story.freeze(51);
     let back = Row { seq: Seq(52), since: Seq(52), ..theirs };
@@ -409,7 +409,7 @@ fn what_a_delete_in_flight_swallowed_is_not_taken_for_newer_than_what_it_conflic
 fn a_strict_row_brought_back_behind_a_delete_in_flight_is_not_taken_for_seen() {
     let mut story = Story::new(stock(), Some(row("a", "n", 40)));
     story.update(&[(NAME, "mine")]);
-    story.mirror = Some(Row { life: crate::row::Life::Deleted, seq: Seq(51), ..row("theirs", "n", 50) });
+    story.mirror = Some(Row { life: Life::Deleted, seq: Seq(51), ..row("theirs", "n", 50) });
     story.write(Write::Delete).unwrap();
     story.freeze(51);
     let back = Row { seq: Seq(52), since: Seq(52), ..row("theirs", "n", 50) };
@@ -423,7 +423,7 @@ fn a_strict_row_brought_back_behind_a_delete_in_flight_is_not_taken_for_seen() {
 fn an_old_form_saved_into_a_restored_row_asks_about_what_was_changed_before_the_deletion() {
     let mut story = Story::new(medications(), Some(row("a", "n", 5)));
     let changed = live_row(&[(NAME, text("theirs"), 8), (NOTES, text("n"), 5)]);
-    story.mirror = Some(Row { life: crate::row::Life::Deleted, seq: Seq(9), ..changed });
+    story.mirror = Some(Row { life: Life::Deleted, seq: Seq(9), ..changed });
     story.write(Write::Restore).unwrap();
     assert_eq!(story.conflict(), None);
     story.write_seen(Write::Update(set(&[(NOTES, "mine")])), seen(5, 1)).unwrap();
@@ -541,7 +541,7 @@ fn a_create_sent_once_and_deleted_keeps_the_delete() {
 fn an_update_of_a_deleted_row_is_restored_with_the_edit_or_given_up() {
     let mut story = Story::new(medications(), Some(row("a", "n", 5)));
     story.update(&[(NAME, "mine")]);
-    let tombstone = Row { life: crate::row::Life::Deleted, seq: Seq(9), ..row("a", "theirs", 8) };
+    let tombstone = Row { life: Life::Deleted, seq: Seq(9), ..row("a", "theirs", 8) };
     story.mirror = Some(tombstone.clone());
     assert_eq!(story.conflict(), Some(ConflictKind::UpdateDelete));
     let decide = |story: &mut Story, resolution| {

@@ -34,7 +34,7 @@ fn new_row_that_clashes(required: bool) -> Story {
 
 /// A deleted row that is restored, and whose name another row has by now.
 fn restored_row_that_clashes(required: bool) -> Story {
-    let gone = Row { life: crate::row::Life::Deleted, seq: Seq(9), ..row("taken", "n", 5) };
+    let gone = Row { life: Life::Deleted, seq: Seq(9), ..row("taken", "n", 5) };
     let mut story = Story::new(unique_names(required), Some(gone));
     story.write(Write::Restore).unwrap();
     story.update(&[(NOTES, "mine")]);
@@ -129,7 +129,7 @@ fn what_lost_in_a_decision_goes_with_a_restore_or_create_that_comes_behind_it() 
     for again in [Write::Restore, Write::Create(set(&[(NOTES, "anew")]))] {
         let mut story = Story::new(medications(), Some(row("a", "n", 5)));
         story.update(&[(NAME, "mine")]);
-        story.mirror = Some(Row { life: crate::row::Life::Deleted, seq: Seq(9), ..row("a", "n", 5) });
+        story.mirror = Some(Row { life: Life::Deleted, seq: Seq(9), ..row("a", "n", 5) });
         decide(&mut story, &Resolution::AllServer).unwrap();
         assert_eq!(story.next().op, Op::Decide);
         story.write(again).unwrap();
@@ -167,7 +167,7 @@ fn what_lost_in_a_decision_outlives_a_restore_that_is_taken_back() {
     // Found by a law: the deletion was accepted, the row restored, and deleted again before anything was sent.
     let mut story = Story::new(medications(), Some(row("a", "n", 5)));
     story.update(&[(NAME, "mine")]);
-    story.mirror = Some(Row { life: crate::row::Life::Deleted, seq: Seq(9), ..row("a", "n", 5) });
+    story.mirror = Some(Row { life: Life::Deleted, seq: Seq(9), ..row("a", "n", 5) });
     decide(&mut story, &Resolution::AllServer).unwrap();
     story.write(Write::Restore).unwrap();
     story.write(Write::Delete).unwrap();

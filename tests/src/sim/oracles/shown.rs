@@ -50,16 +50,20 @@ pub(super) fn check(store: usize, engine: &Engine) -> Result<()> {
 }
 
 /// What a person has just saved in place of what the form showed is shown. What they set back to what it was before their edit is
-/// no edit any more (O2): if others have changed it, and the form did not show that, then that is shown.
+/// no edit any more (O2): if others have changed it, or the row is gone, and the form did not show that, then that is shown. Purged
+/// rows are not judged: an edit of one is based on nothing, while its form shows what its entry kept.
 pub(super) fn saved(store: usize, engine: &Engine, form: &RowView, saved: &Values) -> Result<()> {
     let Some(schema) = engine.schema() else { return Ok(()) };
     let tables = engine.store().read()?;
     let (now, entry) = (view::get(&tables, schema, form.key)?, tables.entry(form.key)?);
     let known = tables.mirror(form.key)?.map(|held| held.row).or_else(|| entry.clone()?.kept);
+    if known.as_ref().is_some_and(|row| row.life == Life::Purged) {
+        return Ok(());
+    }
     for (field, value) in saved.iter().filter(|(field, value)| form.value(**field) != *value) {
         let shows = now.as_ref().map(|row| row.value(*field));
         let theirs = known.as_ref().filter(|row| row.is_live()).map(|row| row.value(*field));
-        let is_theirs = known.is_some() && shows == theirs && theirs != Some(form.value(*field));
+        let is_theirs = shows == theirs && theirs != Some(form.value(*field));
         ensure!(
             shows == Some(value) || is_theirs,
             Broken::new(

@@ -1,13 +1,14 @@
 //! What is kept and for how long, and what is tried again.
 
 use super::*;
-use crate::store::{RecoveryCopy, Store};
+use crate::store::{MirrorRow, RecoveryCopy, Store};
 use redb::backends::InMemoryBackend;
 use tombolo_protocol::commit::Offer;
-use tombolo_protocol::ids::{FieldTag, Hash16, Mark, RowId, ScopeKey, TableTag};
+use tombolo_protocol::ids::{FieldTag, Generation, Hash16, Mark, RowId, RowNo, ScopeKey, TableTag, Version};
 use tombolo_protocol::limits::AUTHORS_KEPT_MAX;
 use tombolo_protocol::message::{Author, Authors};
 use tombolo_protocol::outbox::Edit;
+use tombolo_protocol::row::{Life, Row, Stamped};
 use tombolo_protocol::schema::{CLINIC, Schema};
 use tombolo_protocol::value::Value;
 
@@ -151,6 +152,38 @@ fn missing(step: &mut Step<'_, '_>, key: RowKey, parent: RowKey) {
 fn put(step: &mut Step<'_, '_>, key: RowKey, next: Pending) {
     let entry = Entry { next: Some(next), ..Entry::new(key, Seq(2)) };
     step.tables.put_entry(&entry).unwrap();
+}
+
+#[test]
+fn what_was_set_back_over_a_push_that_comes_back_stays_where_somebody_else_brought_what_was_sent() {
+    let (store, key, name) = (store(), site(1), FieldTag(1));
+    let update = |value: &str, base_value: &str| {
+        let mut pending = Pending::new(Op::Update, Seq(5), 0);
+        let edit = Edit { value: Value::text(value), base_value: Some(Value::text(base_value)), base: Seq(5) };
+        pending.fields.insert(name, edit);
+        pending
+    };
+    step(&store, 0, false, |step| {
+        let stamped = Stamped { value: Value::text("b"), stamp: Seq(8) };
+        let row = Row {
+            key,
+            no: RowNo(1),
+            seq: Seq(8),
+            ordinal: 0,
+            version: Version(2),
+            since: Seq(5),
+            life: Life::Live,
+            fields: [(name, stamped)].into(),
+        };
+        step.tables.put_mirror(&MirrorRow { row, refetch: 0 }).unwrap();
+        let (generation, view_base) = (Generation(1), Seq(5));
+        let sent = Sent { number: PushNo(1), generation, view_base, pending: update("b", "a") };
+        let entry = Entry { sent: Some(sent), next: Some(update("a", "b")), ..Entry::new(key, Seq(2)) };
+        step.tables.put_entry(&entry).unwrap();
+        step.thaw(PushNo(1), &[key]).unwrap();
+        let next = step.tables.entry(key).unwrap().and_then(|entry| entry.next);
+        assert_eq!(next.map(|next| next.fields[&name].value.clone()), Some(Value::text("a")));
+    });
 }
 
 fn review(step: &Step<'_, '_>, key: RowKey) -> Option<Review> {

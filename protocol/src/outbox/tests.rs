@@ -703,6 +703,18 @@ fn what_a_create_leaves_empty_is_empty_when_mine_is_chosen() {
 }
 
 #[test]
+fn what_is_emptied_in_a_purged_row_whose_values_the_entry_kept_is_emptied() {
+    // Found by the simulation: an edit keeps the row in sight, and the field that is emptied was compared with the purged one.
+    let mut story = Story::new(medications(), Some(row("a", "n", 5)));
+    story.update(&[(NAME, "b")]);
+    story.entry.kept = story.mirror.take();
+    story.mirror = Some(Row { life: Life::Purged, seq: Seq(9), fields: BTreeMap::new(), ..row("a", "n", 5) });
+    assert_eq!(story.shown().unwrap()[&NOTES], text("n"));
+    story.write(Write::Update([(NOTES, Value::Null)].into())).unwrap();
+    assert_eq!(story.shown().unwrap()[&NOTES], Value::Null);
+}
+
+#[test]
 fn an_edit_saved_again_as_somebody_else_brought_it_stays_an_edit() {
     let mut story = Story::new(medications(), Some(row("a", "n", 5)));
     story.update(&[(NAME, "b")]);

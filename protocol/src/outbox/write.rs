@@ -108,9 +108,7 @@ pub enum WriteError {
 
 /// The row as it is shown: mirror overlaid with outbox. `None` where it is not there.
 pub fn shown(mirror: Option<&Row>, entry: Option<&Entry>) -> Option<BTreeMap<FieldTag, Value>> {
-    let kept = entry.and_then(|entry| entry.kept.as_ref());
-    // Of a purged row only the entry still has the values.
-    let base = mirror.filter(|row| row.life != Life::Purged).or(kept);
+    let base = known(mirror, entry);
     let mut alive = mirror.map_or(base.is_some(), Row::is_live);
     let mut values: BTreeMap<FieldTag, Value> =
         base.map(|row| row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())).collect()).unwrap_or_default();
@@ -132,6 +130,12 @@ pub fn shown(mirror: Option<&Row>, entry: Option<&Entry>) -> Option<BTreeMap<Fie
         values.extend(layer.fields.iter().map(|(field, edit)| (*field, edit.value.clone())));
     }
     alive.then_some(values)
+}
+
+/// The confirmed row under what is pending, as far as it is known: of one that was purged, or left the mirror, only the entry still
+/// has the values.
+fn known<'r>(mirror: Option<&'r Row>, entry: Option<&'r Entry>) -> Option<&'r Row> {
+    mirror.filter(|row| row.life != Life::Purged).or_else(|| entry?.kept.as_ref())
 }
 
 /// What surrounds a local write.
@@ -346,7 +350,7 @@ fn base_of(ground: &Ground<'_>, entry: &Entry, field: FieldTag) -> (Option<Value
     if let Some((value, seq)) = settled_view(ground).rev().find_map(|settled| settled.field(field)) {
         return (Some(value), seq);
     }
-    let row = ground.mirror.or(entry.kept.as_ref());
+    let row = known(ground.mirror, Some(entry)).or(ground.mirror);
     let seq = seen_seq(ground, row);
     let shown = ground.seen.and_then(|seen| seen.values.as_ref());
     let base_value = match shown {

@@ -158,7 +158,7 @@ fn tell(failures: &[(u64, Failure)], save: Option<&PathBuf>) -> Result<()> {
 fn hunt_all(names: &[String], args: &Args, begun: Instant) -> Result<ExitCode> {
     ensure!(
         planted::is_possible(),
-        "this program was built without planted bugs; use: cargo run --release --config 'build.rustflags=[\"--cfg\",\"planted\"]' -p tombolo-tests --bin sim -- --planted"
+        "this program was built without planted bugs; use: RUSTC_WORKSPACE_WRAPPER=$PWD/.ci/rustc-planted cargo run --release -p tombolo-tests --bin sim -- --planted"
     );
     let wrongs = match (args.pick, &args.by) {
         (Some(count), Some(by)) => planted::pick(count, by)?,

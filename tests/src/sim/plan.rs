@@ -373,13 +373,10 @@ impl Drawing {
     /// A form from before a row was changed and deleted is saved into the row that was brought back.
     fn form_of_an_earlier_life(&mut self, here: usize, there: usize, rng: &mut Rng) {
         let field = rng.index(8);
-        let made = Act::Create(rng.index(4), self.value());
+        self.row_of_both(here, there, rng);
         let changed = Act::Update(NEWEST, field, self.value(), false);
         let saved = Act::Update(NEWEST, field, self.value(), true);
         self.next.extend([
-            person(there, made),
-            person(there, Act::Sync),
-            person(here, Act::Sync),
             person(here, Act::Look(NEWEST)),
             person(there, changed),
             person(there, Act::Sync),
@@ -395,13 +392,10 @@ impl Drawing {
     /// Somebody loses rights and gets them back, and edits while all of it comes again over a slow link.
     fn rights_lost_for_a_while(&mut self, here: usize, there: usize, rng: &mut Rng) {
         let (field, user) = (rng.index(8), here % self.users);
-        let made = Act::Create(rng.index(4), self.value());
+        self.row_of_both(here, there, rng);
         let changed = Act::Update(NEWEST, field, self.value(), false);
         let saved = Act::Update(NEWEST, field, self.value(), false);
         self.next.extend([
-            person(there, made),
-            person(there, Act::Sync),
-            person(here, Act::Sync),
             (SCENE_MS, Step::Grant(user, 0)),
             (SCENE_MS, Step::Grant(user, 7)),
             (AT_ONCE_MS, Step::Weather(here, 20, rng.pick(&[300, 1_200, 8_000]))),
@@ -416,12 +410,10 @@ impl Drawing {
 
     /// Two people write the same, and one of them sets it back.
     fn same_value(&mut self, here: usize, there: usize, rng: &mut Rng) {
-        let (field, at_first, same) = (rng.index(8), self.value(), self.value());
+        let field = rng.index(8);
+        let (at_first, same) = (self.row_of_both(here, there, rng), self.value());
         let [before, meanwhile, back] = [same, same, at_first].map(|value| Act::Update(NEWEST, field, value, false));
         self.next.extend([
-            person(there, Act::Create(rng.index(4), at_first)),
-            person(there, Act::Sync),
-            person(here, Act::Sync),
             person(here, before),
             person(there, meanwhile),
             person(there, Act::Sync),
@@ -468,6 +460,14 @@ impl Drawing {
             (PAUSE_MS, Step::Weather(copy, 20, 1_000_000)),
             (SCENE_MS, Step::SlowCommits(1)),
         ]);
+    }
+
+    /// One makes the newest row, and the other gets it. Returns the value that is in it.
+    fn row_of_both(&mut self, here: usize, there: usize, rng: &mut Rng) -> u64 {
+        let (table, value) = (rng.index(4), self.value());
+        let made = person(there, Act::Create(table, value));
+        self.next.extend([made, person(there, Act::Sync), person(here, Act::Sync)]);
+        value
     }
 
     /// A device that can be relied on makes the newest row.

@@ -50,16 +50,12 @@ pub(super) fn check(store: usize, engine: &Engine) -> Result<()> {
 }
 
 /// What a person has just saved in place of what the form showed is shown. What they set back to what it was before their edit is
-/// no edit any more (O2): if others have changed it, or the row is gone, and the form did not show that, then that is shown. Purged
-/// rows are not judged: an edit of one is based on nothing, while its form shows what its entry kept.
+/// no edit any more (O2): if others have changed it, or the row is gone, and the form did not show that, then that is shown.
 pub(super) fn saved(store: usize, engine: &Engine, form: &RowView, saved: &Values) -> Result<()> {
     let Some(schema) = engine.schema() else { return Ok(()) };
     let tables = engine.store().read()?;
     let (now, entry) = (view::get(&tables, schema, form.key)?, tables.entry(form.key)?);
     let known = tables.mirror(form.key)?.map(|held| held.row).or_else(|| entry.clone()?.kept);
-    if known.as_ref().is_some_and(|row| row.life == Life::Purged) {
-        return Ok(());
-    }
     for (field, value) in saved.iter().filter(|(field, value)| form.value(**field) != *value) {
         let shows = now.as_ref().map(|row| row.value(*field));
         let theirs = known.as_ref().filter(|row| row.is_live()).map(|row| row.value(*field));
@@ -79,10 +75,10 @@ pub(super) fn saved(store: usize, engine: &Engine, form: &RowView, saved: &Value
 }
 
 fn values(row: &RowView) -> Values {
-    some(row.values.iter().map(|(field, value)| (*field, value.clone())))
+    not_null(row.values.iter().map(|(field, value)| (*field, value.clone())))
 }
 
-fn some(values: impl Iterator<Item = (FieldTag, Value)>) -> Values {
+fn not_null(values: impl Iterator<Item = (FieldTag, Value)>) -> Values {
     values.filter(|(_, value)| !value.is_null()).collect()
 }
 
@@ -103,5 +99,5 @@ fn overlaid(mirror: Option<&Row>, entry: Option<&Entry>) -> Option<Values> {
     for change in newest_first.iter().rev().filter(|change| change.op != Op::Delete) {
         values.extend(change.fields.iter().map(|(field, edit)| (*field, edit.value.clone())));
     }
-    is_there.then(|| some(values.into_iter()))
+    is_there.then(|| not_null(values.into_iter()))
 }

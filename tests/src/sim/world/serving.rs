@@ -227,17 +227,15 @@ impl World {
     /// # Errors
     /// [`Broken`].
     pub fn rest(&mut self) -> Result<()> {
-        let mut busy = BTreeSet::new();
-        for happening in self.queue.values() {
-            match happening {
-                Happening::Commit => return Ok(()),
-                Happening::Open(link, _) | Happening::Up(link, _) | Happening::Down(link, _) => drop(busy.insert(*link)),
-                Happening::UpEnd(link) | Happening::DownEnd(link, _) => drop(busy.insert(*link)),
-                Happening::ServerLost(link) | Happening::Pump(link) => drop(busy.insert(*link)),
-                _ => {}
+        let under_way = |happening: &Happening| match happening {
+            Happening::Open(link, _) | Happening::Up(link, _) | Happening::Down(link, _) => Some(*link),
+            Happening::UpEnd(link) | Happening::DownEnd(link, _) | Happening::ServerLost(link) | Happening::Pump(link) => {
+                Some(*link)
             }
-        }
-        let Some(snapshot) = self.server.snapshot()? else { return Ok(()) };
+            _ => None,
+        };
+        let busy: BTreeSet<LinkId> = self.queue.values().filter_map(under_way).collect();
+        let Some(snapshot) = self.server.snapshot()?.filter(|_| !self.server.is_writing) else { return Ok(()) };
         for (at, device) in self.devices.iter().enumerate() {
             let (Some(link), Some(engine)) = (device.link, &device.engine) else { continue };
             let is_heard = self.links.get(&link).is_some_and(|held| !held.up.is_dead && !held.down.is_dead);

@@ -664,6 +664,25 @@ fn an_edit_in_flight_that_a_third_person_overwrote_with_the_next_one_is_an_edit_
 }
 
 #[test]
+fn what_is_in_flight_is_written_over_whatever_the_server_still_says() {
+    // Found by a law: set back to the server's value and set again over an edit in flight, the next one seemed to agree with a
+    // server that had not heard of the first, and the edit in flight showed again.
+    let mut story = Story::new(medications(), Some(row("a", "n", 5)));
+    story.update(&[(NAME, "b")]);
+    story.freeze(5);
+    for name in ["a", "b", "a"] {
+        story.update(&[(NAME, name)]);
+        assert_eq!(story.shown().unwrap()[&NAME], text(name));
+    }
+    // Somebody else writes what the first one was made on.
+    story.mirror = Some(live_row(&[(NAME, text("a"), 8), (NOTES, text("n"), 5)]));
+    for name in ["b", "a"] {
+        story.update(&[(NAME, name)]);
+        assert_eq!(story.shown().unwrap()[&NAME], text(name));
+    }
+}
+
+#[test]
 fn a_form_from_before_an_own_edit_does_not_write_over_whoever_agreed_with_it() {
     let mut story = Story::new(medications(), Some(row("a", "n", 5)));
     let form = seen(5, story.entry.generation.0);

@@ -251,7 +251,7 @@ fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag,
         pending.review = None;
         pending.rounds = 0;
     }
-    forget_set_back(ground.table, &mut pending, &touched);
+    forget_set_back(ground.table, &mut pending, entry.sent.as_ref().map(|sent| &sent.pending), &touched);
     let is_left = touched.iter().any(|field| pending.fields.contains_key(field));
     if let Some(seen) = strict_base(ground, entry).filter(|_| is_left && pending.op != Op::Create) {
         pending.row_base = pending.row_base.min(seen);
@@ -301,12 +301,13 @@ fn write_over_agreed(ground: &Ground<'_>, entry: &Entry, pending: &mut Pending, 
     }
 }
 
-/// Where somebody else has brought the very values of a pending unit to the server, there is one value that is both: that is the
-/// base of what is written over it. On the older one a unit that is set back would leave the outbox, and the values would show
+/// Where somebody else has brought the very values of a pending unit to the server since, there is one value that is both: that is
+/// the base of what is written over it. On the older one a unit that is set back would leave the outbox, and the values would show
 /// again that a person has replaced.
 pub(super) fn base_on_agreed<'v>(pending: &mut Pending, unit: &[FieldTag], server: impl Fn(FieldTag) -> (&'v Value, Seq)) {
     let agrees = |member: &FieldTag| pending.fields.get(member).is_some_and(|edit| edit.value == *server(*member).0);
-    if planted(Planted::AgreedSetBack) || !unit.iter().all(agrees) {
+    let moved = |member: &FieldTag| pending.fields.get(member).is_some_and(|edit| server(*member).1 > edit.base);
+    if planted(Planted::AgreedSetBack) || !unit.iter().all(agrees) || !unit.iter().any(moved) {
         return;
     }
     for member in unit {
@@ -318,16 +319,22 @@ pub(super) fn base_on_agreed<'v>(pending: &mut Pending, unit: &[FieldTag], serve
 }
 
 /// Units that are back at their base leave an update (O2), once all fields of a write are set: a member that is back before
-/// another moves is still written. A restore keeps them: it may come behind a delete that swallowed another value.
-fn forget_set_back(table: &Table, pending: &mut Pending, touched: &[FieldTag]) {
+/// another moves is still written. A restore keeps them: it may come behind a delete that swallowed another value. So does an
+/// update where another value is in flight, which would show again.
+fn forget_set_back(table: &Table, pending: &mut Pending, sent: Option<&Pending>, touched: &[FieldTag]) {
     if pending.op != Op::Update {
         return;
     }
     for field in touched {
         let unit = table.unit(field);
-        let at_base =
-            |member: &FieldTag| pending.fields.get(member).is_none_or(|edit| edit.base_value.as_ref() == Some(&edit.value));
-        if unit.iter().all(at_base) {
+        let at_base = |(member, edit): (&FieldTag, &Edit)| {
+            let of_sent = |sent: &Pending| match sent.fields.get(member) {
+                Some(in_flight) => in_flight.value == edit.value,
+                None => sent.op != Op::Create || edit.value.is_null(),
+            };
+            edit.base_value.as_ref() == Some(&edit.value) && sent.is_none_or(of_sent)
+        };
+        if unit.iter().all(|member| pending.fields.get_key_value(member).is_none_or(at_base)) {
             unit.iter().for_each(|member| {
                 pending.fields.remove(member);
             });

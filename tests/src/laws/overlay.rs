@@ -1,16 +1,18 @@
 //! What is shown: the mirror overlaid with what is pending.
 
-use super::ground::{FIELDS, Story, a_write, fields, key, not_null, row, table};
+use super::ground::{FIELDS, Story, UNITS, a_write, fields, key, not_null, row, table, value};
 use super::{Choices, Law, law};
 use anyhow::{Result, ensure};
 use tombolo_client::protocol::change::{Op, Verdict};
 use tombolo_client::protocol::ids::{PushNo, Seq};
 use tombolo_client::protocol::outbox::{Sent, Write, settle};
+use tombolo_client::protocol::row::Stamped;
 
 pub(super) const LAWS: &[Law] = &[
     law("overlay: what is squashed shows what the layers showed", 64, squashed_shows_the_same),
     law("overlay: a row that nobody else touches asks no question", 64, nobody_conflicts_with_themselves),
     law("overlay: what was written is shown, and nothing else moves", 64, a_write_is_shown),
+    law("overlay: what was written is shown, or what others wrote where it is set back", 96, a_write_over_others_is_shown),
     law("overlay: edits that are all set back leave nothing", 64, set_back_leaves_nothing),
     law("overlay: a delete and its restore show what was there", 64, delete_and_restore),
 ];
@@ -75,6 +77,41 @@ fn a_write_is_shown(c: &mut Choices<'_>) -> Result<()> {
         (Write::Restore | Write::Update(_), _) => is.clone(),
     };
     ensure!(is == wanted, "{what:?} on {before:?} shows {is:?}, and not {wanted:?}");
+    Ok(())
+}
+
+/// Somebody else's newer values arrive between the writes.
+fn a_write_over_others_is_shown(c: &mut Choices<'_>) -> Result<()> {
+    let is_there = c.chance(70);
+    let mut story = play(c, is_there);
+    let mut theirs = story.mirror.take().unwrap_or_else(|| row(c, 1));
+    let moved = if is_there { fields(c) } else { FIELDS.iter().map(|field| (*field, value(c))).collect() };
+    for (field, value) in moved {
+        theirs.fields.insert(field, Stamped { value, stamp: Seq(6) });
+    }
+    theirs.seq = Seq(6);
+    story.mirror = Some(theirs.clone());
+    for _ in 0..=c.below(4) {
+        let (before, was) = (story.clone(), story.shown());
+        let what = fields(c);
+        if story.write(Write::Update(what.clone())).is_err() {
+            return Ok(());
+        }
+        let (is, was) = (story.shown().unwrap_or_default(), was.unwrap_or_default());
+        for unit in UNITS {
+            let touched = unit.iter().any(|member| what.contains_key(member));
+            for field in unit {
+                let wanted = what.get(field).or(was.get(field)).cloned().unwrap_or_default();
+                let is = is.get(field).cloned().unwrap_or_default();
+                let is_theirs =
+                    touched && unit.iter().any(|member| theirs.stamp(*member) == Seq(6)) && is == *theirs.value(*field);
+                ensure!(
+                    is == wanted || is_theirs,
+                    "{what:?} on {before:?} shows {is:?} in {field}, and not {wanted:?}: {story:?}"
+                );
+            }
+        }
+    }
     Ok(())
 }
 

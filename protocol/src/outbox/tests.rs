@@ -683,6 +683,16 @@ fn what_is_in_flight_is_written_over_whatever_the_server_still_says() {
 }
 
 #[test]
+fn what_a_server_that_was_put_back_agrees_with_is_the_base_of_what_is_written_over_it() {
+    // Found by the simulation: offered again, a is an edit of b, which the server has forgotten; its a is from before that.
+    let mut story = Story::new(medications(), Some(row("b", "n", 9)));
+    story.update(&[(NAME, "a")]);
+    story.mirror = Some(row("a", "n", 5));
+    story.update(&[(NAME, "b")]);
+    assert_eq!(story.shown().unwrap()[&NAME], text("b"));
+}
+
+#[test]
 fn a_form_from_before_an_own_edit_does_not_write_over_whoever_agreed_with_it() {
     let mut story = Story::new(medications(), Some(row("a", "n", 5)));
     let form = seen(5, story.entry.generation.0);

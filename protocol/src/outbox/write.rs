@@ -301,13 +301,12 @@ fn write_over_agreed(ground: &Ground<'_>, entry: &Entry, pending: &mut Pending, 
     }
 }
 
-/// Where somebody else has brought the very values of a pending unit to the server since, there is one value that is both: that is
-/// the base of what is written over it. On the older one a unit that is set back would leave the outbox, and the values would show
+/// Where somebody else has brought the very values of a pending unit to the server, there is one value that is both: that is the
+/// base of what is written over it. On the older one a unit that is set back would leave the outbox, and the values would show
 /// again that a person has replaced.
 pub(super) fn base_on_agreed<'v>(pending: &mut Pending, unit: &[FieldTag], server: impl Fn(FieldTag) -> (&'v Value, Seq)) {
     let agrees = |member: &FieldTag| pending.fields.get(member).is_some_and(|edit| edit.value == *server(*member).0);
-    let moved = |member: &FieldTag| pending.fields.get(member).is_some_and(|edit| server(*member).1 > edit.base);
-    if planted(Planted::AgreedSetBack) || !unit.iter().all(agrees) || !unit.iter().any(moved) {
+    if planted(Planted::AgreedSetBack) || !unit.iter().all(agrees) {
         return;
     }
     for member in unit {

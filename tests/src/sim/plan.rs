@@ -361,11 +361,12 @@ impl Drawing {
     fn scene(&mut self, rng: &mut Rng) {
         let (here, there) = (rng.index(self.devices), rng.index(self.devices));
         let c = self.classes;
-        match rng.below(5) {
+        match rng.below(6) {
             0 if c.cuts && c.compact => self.compacted_behind_a_cut(here, rng),
             1 if c.copies && c.grants && self.devices < DEVICES_MAX => self.copied_without_rights(here, rng),
             2 if c.grants => self.rights_lost_for_a_while(here, there, rng),
             3 => self.same_value(here, there, rng),
+            4 if c.grants => self.changed_while_filled(here, rng),
             _ => self.form_of_an_earlier_life(here, there, rng),
         }
     }
@@ -406,6 +407,37 @@ impl Drawing {
             person(here, Act::Sync),
             (SCENE_MS, Step::Weather(here, 20, 1_000_000)),
         ]);
+    }
+
+    /// Somebody is given sites again, with much in them, over a slow link, while another deletes and edits what is there.
+    fn changed_while_filled(&mut self, here: usize, rng: &mut Rng) {
+        let (there, user) = ((here + 1) % self.devices, here % self.users);
+        for _ in 0..3 {
+            let import = self.import(rng);
+            self.next.push_back(person(there, import));
+        }
+        self.next.extend([
+            person(there, Act::Sync),
+            person(here, Act::Sync),
+            (SCENE_MS, Step::Grant(user, rng.pick(&[0, 1, 2]))),
+            person(here, Act::Sync),
+            (AT_ONCE_MS, Step::Weather(here, 20, rng.pick(&[100, 300, 1_200]))),
+            (AT_ONCE_MS, Step::Grant(user, 7)),
+        ]);
+        for _ in 0..2 + rng.below(3) {
+            // Not the newest: what is older comes first, and may be there when it changes.
+            let (row, field) = (2 + rng.index(8), rng.index(8));
+            if rng.chance(1, 2) {
+                self.next.push_back(person(there, Act::Delete(row, false)));
+            } else {
+                for at in [there, here] {
+                    let changed = Act::Update(row, field, self.value(), false);
+                    self.next.push_back(person(at, changed));
+                }
+            }
+            self.next.push_back((AT_ONCE_MS, Step::Person(there, Act::Sync)));
+        }
+        self.next.extend([person(here, Act::Sync), (PAUSE_MS, Step::Weather(here, 20, 1_000_000))]);
     }
 
     /// Two people write the same, and one of them sets it back.

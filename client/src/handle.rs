@@ -18,7 +18,7 @@ use crate::transport::ByteCounts;
 use crate::url::ServerUrl;
 use crate::view::{self, ConflictView, PendingView, Query, RowView};
 use crate::watch::{Subscription, Watch};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -36,6 +36,17 @@ use uuid::Uuid;
 
 /// Rows that are counted in one step.
 const COUNTED_STEP: usize = 1024;
+
+/// A commit as this device heard of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Activity {
+    /// The commit.
+    pub seq: Seq,
+    /// Who made it, and when.
+    pub author: AuthorRecord,
+    /// How many rows here show it as their last change, by table.
+    pub rows: BTreeMap<TableTag, usize>,
+}
 
 /// One store with its engine. Clones share it; when the last one is gone, the link is closed and the store is free.
 #[derive(Clone)]
@@ -338,12 +349,26 @@ impl Client {
         }
     }
 
-    /// Who made the newest commits that this device heard of, newest first; at most `max`.
+    /// The newest commits that this device heard of, newest first, with who made them and what is there of them; at most `max`.
     ///
     /// # Errors
     /// [`ClientError`] when the store fails.
-    pub fn activity(&self, max: usize) -> Result<Vec<(Seq, AuthorRecord)>, ClientError> {
-        self.read(move |tables, _| Ok(tables.newest_authors(max)?))
+    pub fn activity(&self, max: usize) -> Result<Vec<Activity>, ClientError> {
+        self.read(move |tables, schema| {
+            let newest = tables.newest_authors(max)?;
+            let Some((oldest, _)) = newest.last() else { return Ok(Vec::new()) };
+            let mut rows: BTreeMap<Seq, BTreeMap<TableTag, usize>> = BTreeMap::new();
+            for table in &schema.tables {
+                for row in tables.mirror_rows(table.tag, None)? {
+                    let seq = row?.row.seq;
+                    if seq >= *oldest {
+                        *rows.entry(seq).or_default().entry(table.tag).or_default() += 1;
+                    }
+                }
+            }
+            let told = |(seq, author)| Activity { seq, author, rows: rows.remove(&seq).unwrap_or_default() };
+            Ok(newest.into_iter().map(told).collect())
+        })
     }
 
     /// What rows are called, also those that are not shown any more; empty where nothing is known of one.
@@ -360,20 +385,6 @@ impl Client {
     /// [`ClientError`] when the store fails.
     pub fn title_of(&self, key: RowKey) -> Result<String, ClientError> {
         self.read(move |tables, schema| Ok(crate::listing::title(tables, schema, key)?))
-    }
-
-    /// What the reference fields of a row point at, each with its title.
-    ///
-    /// # Errors
-    /// [`ClientError`] when the store fails.
-    pub fn references(&self, view: &RowView) -> Result<Vec<(FieldTag, String)>, ClientError> {
-        let view = view.clone();
-        self.read(move |tables, schema| {
-            let Some(table) = schema.table(view.key.table) else { return Ok(Vec::new()) };
-            crate::listing::references(table, &view)
-                .map(|(field, key)| Ok((field, crate::listing::title(tables, schema, key)?)))
-                .collect()
-        })
     }
 
     /// Everything pending.

@@ -583,7 +583,7 @@ impl Lister {
     fn learn(&mut self, client: &Client, table: &Table, views: &[RowView]) -> Result<(), ClientError> {
         let unknown: BTreeSet<RowKey> = views
             .iter()
-            .flat_map(|view| references(table, view).map(|(_, key)| key))
+            .flat_map(|view| table.fields.iter().filter_map(|field| target(field, view.value(field.tag))))
             .filter(|key| !self.titles.contains_key(key))
             .collect();
         let unknown: Vec<RowKey> = unknown.into_iter().collect();
@@ -740,14 +740,12 @@ fn is_below(table: &Table, field: &Field) -> bool {
     plain && !field.multiline && !table.title.contains(&field.tag)
 }
 
-/// What a row refers to.
-pub(crate) fn references<'a>(table: &'a Table, view: &'a RowView) -> impl Iterator<Item = (FieldTag, RowKey)> + 'a {
-    table.fields.iter().filter_map(|field| match (field.reference, view.value(field.tag)) {
-        (Some(reference), Value::Uuid(bytes)) => {
-            Some((field.tag, RowKey { table: reference.table, id: RowId::from_bytes(*bytes) }))
-        }
+/// The row that a value of a field points at.
+pub fn target(field: &Field, value: &Value) -> Option<RowKey> {
+    match (field.reference, value) {
+        (Some(reference), Value::Uuid(bytes)) => Some(RowKey { table: reference.table, id: RowId::from_bytes(*bytes) }),
         _ => None,
-    })
+    }
 }
 
 /// What a row is called, also where it is not shown any more; empty where nothing is known of it. A reference in the title

@@ -17,7 +17,7 @@ use crate::desk::{Ask, Desk, Referred, Tell};
 use crate::presenters::calendar::Calendar;
 use crate::presenters::decision::Decision;
 use crate::presenters::form::Form;
-use crate::presenters::values::{Language, Locale};
+use crate::presenters::values::{Language, Locale, Names};
 use crate::settings::Settings;
 use crate::window::{self, AppWindow};
 pub use chooser::Chooser;
@@ -101,6 +101,8 @@ struct State {
     filters: Vec<browse::Offered>,
     selected: Option<RowKey>,
     row: Option<crate::desk::RowNews>,
+    /// What the rows are called that pending values and conflicts point at.
+    names: Names,
     back: Vec<RowKey>,
     form: Option<Form>,
     /// A form waits for the row to be read.
@@ -291,7 +293,10 @@ impl App {
             Tell::Listing { table, listing, referred } => self.listing(table, listing, referred),
             Tell::Row(news) => self.row(*news),
             Tell::Candidates(table, listing) => self.candidates(table, listing),
-            Tell::Pending { pending, conflicts, ready, review } => self.pending(pending, conflicts, ready, review),
+            Tell::Pending { pending, conflicts, ready, review, names } => {
+                self.state.borrow_mut().names = names;
+                self.pending(pending, conflicts, ready, review);
+            }
             Tell::Estimate(estimate) => self.show_estimate(estimate),
             Tell::Done { done, title, undo, key } => self.done(done, &title, undo, key),
             Tell::NotDone(failed) => self.not_done(failed),
@@ -305,7 +310,7 @@ impl App {
             Tell::SignedOut => self.signed_out(),
             Tell::Progress(progress) => self.progress(&progress),
             Tell::Synced(result) => self.synced(result),
-            Tell::History { key, history, offline } => self.history(key, history, offline),
+            Tell::History { key, history, names, source } => self.history(key, history, &names, source),
             Tell::Activity(deeds) => self.activity(deeds),
             Tell::Network(on) => self.get::<window::Shell>().set_network_on(on),
             Tell::NewLife => self.toast(words.invoke_never_copied(), None, false),

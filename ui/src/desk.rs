@@ -9,7 +9,7 @@ pub mod rows;
 mod tell;
 
 pub use link::Deed;
-pub use tell::{Ask, Done, Failed, Found, Import, PathFor, Referred, RowNews, SignInFailed, Tell};
+pub use tell::{Ask, Done, Failed, Found, HistorySource, Import, PathFor, Referred, RowNews, SignInFailed, Tell};
 
 use rows::Shown;
 use std::path::{Path, PathBuf};

@@ -1,13 +1,14 @@
 //! Tables, the list and the details of a row.
 
+use super::shown::Showing;
 use super::{App, at, fill, handler, handler1, handler2, int, model, named};
 use crate::desk::{Ask, Done, Referred, RowNews};
 use crate::window::{Browse, Detail, DetailLine, Filter, NavItem, Shell, Words};
 use std::rc::Rc;
 use std::sync::Arc;
-use tombolo_client::listing::{Listing, Order, Standings, Wanted};
+use tombolo_client::listing::{Listing, Order, Standings, Wanted, target};
 use tombolo_client::protocol::change::Op;
-use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
+use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
 use tombolo_client::protocol::outbox::Write;
 use tombolo_client::protocol::schema::{Kind, Role, Schema, Table};
 use tombolo_client::protocol::value::Value;
@@ -332,11 +333,8 @@ impl App {
             let state = self.state.borrow();
             let field = shown_table(&state).and_then(|table| table.fields.get(line));
             let view = state.row.as_ref().and_then(|row| row.view.as_ref());
-            match (field.and_then(|field| Some((field.tag, field.reference?))), view) {
-                (Some((tag, reference)), Some(view)) => match view.value(tag) {
-                    Value::Uuid(bytes) => Some(RowKey { table: reference.table, id: RowId(uuid::Uuid::from_bytes(*bytes)) }),
-                    _ => None,
-                },
+            match (field, view) {
+                (Some(field), Some(view)) => target(field, view.value(field.tag)),
                 _ => None,
             }
         };
@@ -352,7 +350,7 @@ impl App {
                 return;
             }
             if let Some(form) = state.form.as_mut().filter(|form| form.key == news.key) {
-                form.refresh(news.view.as_ref(), &news.references);
+                form.refresh(news.view.as_ref(), &news.names);
             }
             state.row = Some(news);
             std::mem::take(&mut state.edit_wanted)
@@ -375,18 +373,7 @@ impl App {
         let locale = state.locale();
         let pending = row.pending.as_ref();
         let is_new = pending.is_some_and(|change| change.op == Op::Create);
-        let show = |tag: FieldTag, value: &Value| -> slint::SharedString {
-            let Some(field) = table.field(tag) else { return "".into() };
-            match (value, field.reference) {
-                (Value::Bool(true), _) => yes.clone(),
-                (Value::Bool(false), _) => no.clone(),
-                (_, Some(_)) => {
-                    let title = row.references.iter().find(|(of, _)| *of == tag).map(|(_, title)| title.as_str());
-                    title.filter(|title| !title.is_empty()).map_or_else(|| locale.show(field, value).into(), Into::into)
-                }
-                _ => locale.show(field, value).into(),
-            }
-        };
+        let showing = Showing { locale: &locale, yes: &yes, no: &no, names: &row.names };
         let lines: Vec<DetailLine> = table
             .fields
             .iter()
@@ -397,13 +384,11 @@ impl App {
                 let base = edit.and_then(|edit| edit.base_value.as_ref());
                 DetailLine {
                     label: field.label.as_str().into(),
-                    value: show(field.tag, &value),
+                    value: showing.show(field, &value),
                     reference: field.reference.is_some(),
                     pending: edit.is_some(),
-                    base: match base {
-                        Some(base) if field.reference.is_none() => show(field.tag, base),
-                        _ => "".into(),
-                    },
+                    unknown: base.is_none(),
+                    base: base.map(|base| showing.show(field, base)).unwrap_or_default(),
                 }
             })
             .collect();

@@ -1,10 +1,10 @@
 //! The conflict dialog.
 
 use super::form::wrong;
+use super::shown::Showing;
 use super::{App, at, fill, handler, handler1, handler2, int, named};
 use crate::desk::Ask;
 use crate::presenters::decision::{Decision, Line, Merge, Piece, Side, is_long, words};
-use crate::presenters::values::Locale;
 use crate::window::{self, Conflict, ConflictKind, ConflictLine, Shell, Words};
 use slint::{SharedString, StyledText};
 use std::rc::Rc;
@@ -106,8 +106,9 @@ impl App {
             let state = self.state.borrow();
             let Some(decision) = &state.decision else { return };
             let locale = state.locale();
+            let showing = Showing { locale: &locale, yes: &yes, no: &no, names: &state.names };
             let lines: Vec<ConflictLine> =
-                (0..decision.lines.len()).map(|at| line_vm(decision, at, &locale, (&yes, &no), &words)).collect();
+                (0..decision.lines.len()).map(|at| line_vm(decision, at, &showing, &words)).collect();
             let when = decision.author.as_ref().and_then(|(_, at_ms)| locale.moment(*at_ms)).unwrap_or_default();
             let who = decision.author.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
             let left = state.conflicts.iter().filter(|(view, _)| view.key != decision.key).count();
@@ -193,21 +194,9 @@ impl App {
     }
 }
 
-fn line_vm(
-    decision: &Decision,
-    at: usize,
-    locale: &Locale,
-    flags: (&SharedString, &SharedString),
-    words: &Words<'_>,
-) -> ConflictLine {
+fn line_vm(decision: &Decision, at: usize, showing: &Showing<'_>, words: &Words<'_>) -> ConflictLine {
     let Line { field, base, mine, server, merge, side, other, group } = &decision.lines[at];
-    let show = |value: &Value| -> SharedString {
-        match value {
-            Value::Bool(true) => flags.0.clone(),
-            Value::Bool(false) => flags.1.clone(),
-            value => locale.show(field, value).into(),
-        }
-    };
+    let show = |value: &Value| showing.show(field, value);
     let (base, mine, server) = (base.as_ref().map(show).unwrap_or_default(), show(mine), show(server));
     let long = *merge != Merge::Unchanged && [&base, &mine, &server].iter().any(|text| is_long(text));
     let marked = long && !base.is_empty();

@@ -1,10 +1,10 @@
 //! The form, and choosing what a reference points at.
 
-use super::{App, at, fill, handler, handler1, handler2, int, model};
+use super::{App, State, at, fill, handler, handler1, handler2, int, model};
 use crate::desk::{Ask, Done};
 use crate::presenters::calendar::{Calendar, Stride};
 use crate::presenters::form::{Editor, Form, FormField};
-use crate::presenters::values::{Language, Locale, Wrong as Fault};
+use crate::presenters::values::{Language, Locale, Names, Wrong as Fault};
 use crate::window::{self, Browse, DayVm, FieldKind, FieldVm, Picker, Shell, Wrong};
 use slint::{Model, SharedString};
 use std::rc::Rc;
@@ -92,7 +92,7 @@ impl App {
             };
             let table = state.schema.as_ref().and_then(|schema| schema.table(row.key.table));
             let (Some(view), Some(table)) = (row.view.as_ref(), table) else { return };
-            let form = Form::edit(table, view, &row.references, state.locale());
+            let form = Form::edit(table, view, &row.names, state.locale());
             state.form = Some(form);
         }
         self.show_form(false);
@@ -145,7 +145,8 @@ impl App {
         let (fields, gone): (Vec<FieldVm>, bool) = {
             let state = self.state.borrow();
             let Some(form) = &state.form else { return };
-            (form.fields.iter().map(|field| field_vm(field, form.locale(), &any)).collect(), form.gone)
+            let names = state.row.as_ref().map(|row| &row.names);
+            (form.fields.iter().map(|field| field_vm(field, form.locale(), names, &any)).collect(), form.gone)
         };
         self.get::<window::Form>().set_gone(gone);
         if anew || fields.len() != self.fields.row_count() {
@@ -171,9 +172,10 @@ impl App {
     fn change_form(self: &Rc<Self>, line: usize, change: impl FnOnce(&mut Form)) {
         let field = {
             let mut state = self.state.borrow_mut();
-            let Some(form) = &mut state.form else { return };
+            let State { form: Some(form), row, .. } = &mut *state else { return };
             change(form);
-            form.fields.get(line).map(|field| field_vm(field, form.locale(), &"—".into()))
+            let names = row.as_ref().map(|row| &row.names);
+            form.fields.get(line).map(|field| field_vm(field, form.locale(), names, &"—".into()))
         };
         if let Some(field) = field {
             self.put_field(line, field);
@@ -330,7 +332,7 @@ fn stride_of(stride: window::Stride) -> Stride {
     }
 }
 
-fn field_vm(field: &FormField, locale: &Locale, nothing: &SharedString) -> FieldVm {
+fn field_vm(field: &FormField, locale: &Locale, names: Option<&Names>, nothing: &SharedString) -> FieldVm {
     let required = field.field.required;
     let choices: Vec<SharedString> = {
         let empty = (!required && field.editor == Editor::Choice).then(|| nothing.clone());
@@ -351,14 +353,15 @@ fn field_vm(field: &FormField, locale: &Locale, nothing: &SharedString) -> Field
         choices: model(choices),
         wrong: wrong(field.wrong(locale)),
         dirty: field.dirty(locale),
-        news: field.news.as_ref().map(|news| news_text(field, news, locale)).unwrap_or_default().into(),
+        news: field.news.as_ref().map(|news| news_text(field, news, locale, names)).unwrap_or_default().into(),
         group: field.group.as_str().into(),
     }
 }
 
-fn news_text(field: &FormField, news: &Value, locale: &Locale) -> String {
+fn news_text(field: &FormField, news: &Value, locale: &Locale, names: Option<&Names>) -> String {
     match (field.field.kind, news) {
-        (_, Value::Null) | (Kind::Uuid, _) => "—".to_owned(),
+        (_, Value::Null) => "—".to_owned(),
+        (Kind::Uuid, _) => names.and_then(|names| names.of(&field.field, news)).unwrap_or("…").to_owned(),
         _ => locale.show(&field.field, news),
     }
 }

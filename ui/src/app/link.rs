@@ -1,8 +1,9 @@
 //! Signing in and out, how the link stands, syncing, history and activity.
 
-use super::shown::{label, op, show};
+use super::shown::{Showing, label, op};
 use super::{App, handler, handler1, model};
-use crate::desk::{Ask, Deed, Found, SignInFailed};
+use crate::desk::{Ask, Deed, Found, HistorySource, SignInFailed};
+use crate::presenters::values::Names;
 use crate::window::{
     ActivityLine, ChangeLine, Conn, History as HistoryWindow, HistoryLine, Report, Settings as SettingsWindow, Shell, SignIn,
     SyncMode, Words,
@@ -336,32 +337,44 @@ impl App {
         history.set_lines(model(Vec::new()));
         history.set_loading(true);
         history.set_offline(false);
+        history.set_put_away(false);
         history.set_more(false);
         history.set_fetched("".into());
         self.get::<Shell>().set_history_open(true);
         self.ask(Ask::History(key));
     }
 
-    pub(super) fn history(self: &Rc<Self>, key: RowKey, history: Option<History>, offline: bool) {
+    pub(super) fn history(self: &Rc<Self>, key: RowKey, history: Option<History>, names: &Names, source: HistorySource) {
         let words = self.get::<Words>();
         let (yes, no) = (words.invoke_yes(), words.invoke_no());
+        let last_seen = match source {
+            HistorySource::Server => None,
+            HistorySource::Offline { at_ms } | HistorySource::PutAway { at_ms } => at_ms,
+        };
+        let fetched = last_seen.and_then(|at_ms| self.state.borrow().locale().moment(at_ms)).unwrap_or_default();
         let lines: Vec<HistoryLine> = {
             let state = self.state.borrow();
             let table = state.schema.as_ref().and_then(|schema| schema.table(key.table));
             let Some(table) = table.filter(|_| state.history == Some(key)) else { return };
             let locale = state.locale();
             let own = state.account.as_ref().map(|account| account.device);
-            let show = |tag, value| show(table, tag, value, &locale, (&yes, &no));
+            let showing = Showing { locale: &locale, yes: &yes, no: &no, names };
+            let show = |tag, value| showing.show_in(table, tag, value);
             let entries = history.iter().flat_map(|history| history.entries.iter().enumerate().map(move |at| (history, at)));
             entries
                 .map(|(history, (place, entry))| {
-                    let changes = entry.fields.iter().map(|change| ChangeLine {
-                        label: label(table, change.field),
-                        before: history.before(place, change).map(|before| show(change.field, before)).unwrap_or_default(),
-                        after: show(change.field, &change.after),
+                    let changes = entry.fields.iter().map(|change| {
+                        let before = history.before(place, change);
+                        ChangeLine {
+                            label: label(table, change.field),
+                            unknown: before.is_none(),
+                            before: before.map(|before| show(change.field, before)).unwrap_or_default(),
+                            after: show(change.field, &change.after),
+                        }
                     });
                     let lost = entry.lost.iter().map(|(field, value)| ChangeLine {
                         label: label(table, *field),
+                        unknown: true,
                         before: "".into(),
                         after: show(*field, value),
                     });
@@ -383,7 +396,9 @@ impl App {
         };
         let window = self.get::<HistoryWindow>();
         window.set_loading(false);
-        window.set_offline(offline);
+        window.set_offline(matches!(source, HistorySource::Offline { .. }));
+        window.set_put_away(matches!(source, HistorySource::PutAway { .. }));
+        window.set_fetched(fetched.into());
         window.set_nothing(lines.is_empty());
         window.set_more(history.is_some_and(|history| history.more));
         window.set_lines(model(lines));
@@ -393,10 +408,14 @@ impl App {
         let lines: Vec<ActivityLine> = {
             let state = self.state.borrow();
             let locale = state.locale();
-            let lines = deeds.into_iter().map(|(who, from, to, changes)| {
-                let (from, until) = (locale.moment(from).unwrap_or_default(), locale.time(to).unwrap_or_default());
+            let lines = deeds.into_iter().map(|deed| {
+                let (from, until) = (locale.moment(deed.from_ms), locale.time(deed.until_ms));
+                let (from, until) = (from.unwrap_or_default(), until.unwrap_or_default());
                 let when = if from.ends_with(&until) { from } else { format!("{from}\u{2013}{until}") };
-                ActivityLine { who: who.into(), when: when.into(), changes: super::int(changes) }
+                let table = |tag| state.schema.as_ref().and_then(|schema| schema.table(tag));
+                let rows = deed.rows.iter().filter_map(|(tag, count)| Some(format!("{}: {count}", table(*tag)?.label)));
+                let what = rows.collect::<Vec<_>>().join(" · ");
+                ActivityLine { who: deed.who.into(), when: when.into(), what: what.into(), changes: super::int(deed.changes) }
             });
             lines.collect()
         };

@@ -1,7 +1,7 @@
 //! What is pending: what needs review, and what is ready.
 
 use super::deciding::kind_of;
-use super::shown::{change_lines, op};
+use super::shown::{Showing, change_lines, op};
 use super::{App, fill, handler, handler1, handler2, int, model, named};
 use crate::desk::{Ask, Done, Failed};
 use crate::window::{ConflictKind, Pending, PendingVm, Reason, RowState, Shell, Words};
@@ -108,10 +108,11 @@ impl App {
             let words = self.get::<Words>();
             let (yes, no) = (words.invoke_yes(), words.invoke_no());
             let state = self.state.borrow();
+            let showing = Showing { locale: &state.locale(), yes: &yes, no: &no, names: &state.names };
             let mut review = Vec::new();
             let mut ready = Vec::new();
             for (id, (view, title)) in state.pending.iter().enumerate() {
-                let card = self.card(&state, id, view, title, (&yes, &no));
+                let card = self.card(&state, id, view, title, &showing);
                 if view.standing.waits_for_person() { review.push(card) } else { ready.push(card) }
             }
             (review, ready, state.ready.len(), state.ready.len() - state.left_out.len())
@@ -123,17 +124,10 @@ impl App {
         window.set_selected(int(selected));
     }
 
-    fn card(
-        &self,
-        state: &super::State,
-        id: usize,
-        view: &PendingView,
-        title: &str,
-        flags: (&slint::SharedString, &slint::SharedString),
-    ) -> PendingVm {
+    fn card(&self, state: &super::State, id: usize, view: &PendingView, title: &str, showing: &Showing<'_>) -> PendingVm {
         let locale = state.locale();
         let table = state.schema.as_ref().and_then(|schema| schema.table(view.key.table));
-        let mut lines = table.map(|table| change_lines(table, &view.change, &locale, flags)).unwrap_or_default();
+        let mut lines = table.map(|table| change_lines(table, &view.change, showing)).unwrap_or_default();
         let more = lines.len().saturating_sub(LINES_MAX);
         lines.truncate(LINES_MAX);
         let conflict = state.conflicts.iter().find(|(conflict, _)| conflict.key == view.key).map(|(conflict, _)| conflict);

@@ -1,8 +1,10 @@
 //! What the desk does over the network. Each job has a thread of its own.
 
-use super::{Found, SignInFailed, Tell, Worker};
+use super::rows::names;
+use super::{Found, HistorySource, SignInFailed, Tell, Worker};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -10,10 +12,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tombolo_client::login::{self, LoginFailure};
-use tombolo_client::protocol::ids::RowKey;
+use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
+use tombolo_client::protocol::value::Value;
 use tombolo_client::url::ServerUrl;
-use tombolo_client::{Connection, LoginFailed, SyncDone, SyncError, SyncOptions};
+use tombolo_client::{Activity, Connection, LoginFailed, SyncDone, SyncError, SyncOptions};
 
 /// A sync that makes no end within this time is told to be too slow; what was done stays done.
 const SYNC_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -135,22 +138,39 @@ impl Worker {
             move |job| {
                 let asked = if online { job.client.history(key, HISTORY_LIMIT).ok() } else { None };
                 let mut known = Histories::read(&file);
-                match asked {
-                    Some(history) => {
-                        // Of what the server has put away, what was seen before is all that is left.
-                        if !(history.entries.is_empty() && history.more) {
-                            known.keep(history.clone());
-                            // It is only a memory; without it there is none the next time.
-                            let _ = known.write(&file);
-                        }
-                        (Some(history), false)
+                let from_memory = |last: Option<SeenHistory>| last.map(|seen| (seen.history, seen.at_ms)).unzip();
+                let (history, source) = match asked {
+                    // What was seen before is all that is left.
+                    Some(history) if history.entries.is_empty() && history.more => {
+                        let (last, at_ms) = from_memory(known.of(key));
+                        (last.or(Some(history)), HistorySource::PutAway { at_ms })
                     }
-                    None => (known.of(key), true),
-                }
+                    Some(history) => {
+                        known.keep(SeenHistory { at_ms: Timestamp::now().as_millisecond(), history: history.clone() });
+                        // It is only a memory; without it there is none the next time.
+                        let _ = known.write(&file);
+                        (Some(history), HistorySource::Server)
+                    }
+                    None => {
+                        let (last, at_ms) = from_memory(known.of(key));
+                        (last, HistorySource::Offline { at_ms })
+                    }
+                };
+                let values = history.iter().flat_map(told).map(|(field, value)| (key.table, field, value));
+                let names = names(&job.client, values).unwrap_or_default();
+                (history, names, source)
             },
-            move |worker, (history, offline)| worker.tell(Tell::History { key, history, offline }),
+            move |worker, (history, names, source)| worker.tell(Tell::History { key, history, names, source }),
         );
     }
+}
+
+/// All values that a history tells.
+fn told(history: &History) -> impl Iterator<Item = (FieldTag, Value)> + '_ {
+    history.entries.iter().flat_map(|entry| {
+        let changed = entry.fields.iter().flat_map(|change| [&change.before, &change.after].map(|value| (change.field, value)));
+        changed.chain(entry.lost.iter().map(|(field, value)| (*field, value))).map(|(field, value)| (field, value.clone()))
+    })
 }
 
 fn histories_file(store: &Path) -> PathBuf {
@@ -160,7 +180,14 @@ fn histories_file(store: &Path) -> PathBuf {
 /// The histories that were last seen, oldest first.
 #[derive(Default, Serialize, Deserialize)]
 struct Histories {
-    rows: Vec<History>,
+    rows: Vec<SeenHistory>,
+}
+
+/// A history as it was told at a moment.
+#[derive(Clone, Serialize, Deserialize)]
+struct SeenHistory {
+    at_ms: i64,
+    history: History,
 }
 
 impl Histories {
@@ -169,13 +196,13 @@ impl Histories {
         fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
-    fn of(&self, key: RowKey) -> Option<History> {
-        self.rows.iter().rev().find(|history| history.key == key).cloned()
+    fn of(&self, key: RowKey) -> Option<SeenHistory> {
+        self.rows.iter().rev().find(|seen| seen.history.key == key).cloned()
     }
 
-    fn keep(&mut self, history: History) {
-        self.rows.retain(|row| row.key != history.key);
-        self.rows.push(history);
+    fn keep(&mut self, seen: SeenHistory) {
+        self.rows.retain(|row| row.history.key != seen.history.key);
+        self.rows.push(seen);
         let over = self.rows.len().saturating_sub(HISTORIES_MAX);
         self.rows.drain(..over);
     }
@@ -197,22 +224,40 @@ const TOGETHER_MS: i64 = 10 * 60 * 1000;
 /// Commits that the activity is made of.
 const COMMITS_MAX: usize = 2000;
 
-/// What somebody did: (name, first moment, last moment, commits).
-pub type Deed = (String, i64, i64, usize);
+/// What somebody did at a time.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// The name.
+    pub who: String,
+    /// The first commit's time, in milliseconds since 1970.
+    pub from_ms: i64,
+    /// The last one's.
+    pub until_ms: i64,
+    /// Commits.
+    pub changes: usize,
+    /// Rows that nobody has changed since, by table.
+    pub rows: BTreeMap<TableTag, usize>,
+}
 
 impl Worker {
     pub(super) fn activity(&self) {
-        let Some(client) = &self.client else { return };
-        let mut deeds: Vec<Deed> = Vec::new();
-        for (_, author) in client.activity(COMMITS_MAX).unwrap_or_default() {
-            match deeds.last_mut() {
-                Some(deed) if deed.0 == author.name && deed.1 - author.at_ms < TOGETHER_MS => {
-                    deed.1 = author.at_ms;
-                    deed.3 += 1;
+        self.beside(
+            |job| {
+                let mut deeds: Vec<Deed> = Vec::new();
+                for Activity { author, rows, .. } in job.client.activity(COMMITS_MAX).unwrap_or_default() {
+                    let (who, at_ms) = (author.name, author.at_ms);
+                    match deeds.last_mut() {
+                        Some(deed) if deed.who == who && deed.from_ms - at_ms < TOGETHER_MS => {
+                            deed.from_ms = at_ms;
+                            deed.changes += 1;
+                            rows.into_iter().for_each(|(table, count)| *deed.rows.entry(table).or_default() += count);
+                        }
+                        _ => deeds.push(Deed { who, from_ms: at_ms, until_ms: at_ms, changes: 1, rows }),
+                    }
                 }
-                _ => deeds.push((author.name, author.at_ms, author.at_ms, 1)),
-            }
-        }
-        self.tell(Tell::Activity(deeds));
+                deeds
+            },
+            |worker, deeds| worker.tell(Tell::Activity(deeds)),
+        );
     }
 }

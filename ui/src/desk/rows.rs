@@ -1,16 +1,18 @@
 //! What the desk shows of rows, and what it writes.
 
 use super::{Done, Failed, Import, RowNews, Tell, Worker};
+use crate::presenters::values::Names;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 use tombolo_client::csv;
-use tombolo_client::listing::{Lister, Order};
+use tombolo_client::listing::{Lister, Order, target};
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
-use tombolo_client::protocol::outbox::{Resolution, Write};
+use tombolo_client::protocol::outbox::{Edit, Pending, Resolution, Write};
 use tombolo_client::protocol::row::Row;
+use tombolo_client::protocol::value::Value;
 use tombolo_client::view::{PendingView, Query, RowView};
 use tombolo_client::{Client, ClientError, LocalError, LocalWrite, Standing, TableInfo};
 
@@ -171,11 +173,18 @@ impl Worker {
                 .cloned()
                 .collect();
             let conflicts = client.conflicts()?;
+            let mut values: Vec<FieldValue> = shown.iter().flat_map(|view| edited(view.key.table, &view.change)).collect();
+            for view in &conflicts {
+                values.extend(edited(view.key.table, &view.mine));
+                let server = view.server.iter().flat_map(|row| &row.fields);
+                values.extend(server.map(|(field, stamped)| (view.key.table, *field, stamped.value.clone())));
+            }
+            let names = names(client, values)?;
             let keys = shown.iter().map(|view| view.key).chain(conflicts.iter().map(|view| view.key)).collect();
             let mut titles = client.titles(keys)?.into_iter();
             let pending = shown.into_iter().map(|view| (view, titles.next().unwrap_or_default())).collect();
             let conflicts = conflicts.into_iter().map(|view| (view, titles.next().unwrap_or_default())).collect();
-            Ok(Tell::Pending { pending, conflicts, ready: all_ready, review })
+            Ok(Tell::Pending { pending, conflicts, ready: all_ready, review, names })
         });
         if let Some(told) = told {
             self.tell(told);
@@ -334,8 +343,30 @@ fn row_news(client: &Client, key: RowKey) -> Result<RowNews, ClientError> {
     let view: Option<RowView> = client.get(key)?;
     let pending = client.pending_of(key)?;
     let title = client.title_of(key)?;
-    let references = view.as_ref().map(|view| client.references(view)).transpose()?.unwrap_or_default();
-    Ok(RowNews { key, view, pending, title, references })
+    let shown = view.iter().flat_map(|view| &view.values).map(|(field, value)| (key.table, *field, value.clone()));
+    let values = shown.chain(pending.iter().flat_map(|change| edited(key.table, change)));
+    let names = names(client, values)?;
+    Ok(RowNews { key, view, pending, title, names })
+}
+
+/// A value in a field of a table.
+pub(super) type FieldValue = (TableTag, FieldTag, Value);
+
+/// Values of a change, and what they were before.
+fn edited(table: TableTag, change: &Pending) -> Vec<FieldValue> {
+    let of = |(field, edit): (&FieldTag, &Edit)| {
+        let values = [Some(edit.value.clone()), edit.base_value.clone()];
+        values.into_iter().flatten().map(|value| (table, *field, value)).collect::<Vec<_>>()
+    };
+    change.fields.iter().flat_map(of).collect()
+}
+
+/// What the rows are called that values point at.
+pub(super) fn names(client: &Client, values: impl IntoIterator<Item = FieldValue>) -> Result<Names, ClientError> {
+    let schema = client.schema()?;
+    let key = |(table, field, value)| target(schema.table(table)?.field(field)?, &value);
+    let keys: Vec<RowKey> = values.into_iter().filter_map(key).collect::<BTreeSet<RowKey>>().into_iter().collect();
+    Ok(keys.iter().copied().zip(client.titles(keys.clone())?).collect())
 }
 
 fn table_name(client: &Client, table: TableTag) -> Result<String, String> {

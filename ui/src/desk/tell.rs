@@ -1,5 +1,6 @@
 //! What a window asks of its desk, and what it is told.
 
+use crate::presenters::values::Names;
 use crate::settings::Settings;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -14,6 +15,23 @@ use tombolo_client::protocol::schema::{Role, Schema};
 use tombolo_client::store::Account;
 use tombolo_client::view::{ConflictView, PendingView, RowView};
 use tombolo_client::{Connection, Estimate, LocalWrite, Mode, Status, SyncDone, SyncError, SyncProgress, TableInfo};
+
+/// Where a history is from.
+#[derive(Clone, Copy, Debug)]
+pub enum HistorySource {
+    /// The server, just now.
+    Server,
+    /// The server did not answer; this is what it last told, in milliseconds since 1970, if it ever did.
+    Offline {
+        /// When.
+        at_ms: Option<i64>,
+    },
+    /// The server has put it away; this is what it last told, if it ever did.
+    PutAway {
+        /// When.
+        at_ms: Option<i64>,
+    },
+}
 
 /// A request.
 pub enum Ask {
@@ -150,8 +168,8 @@ pub struct RowNews {
     pub pending: Option<Pending>,
     /// Its title.
     pub title: String,
-    /// The titles of the rows that it points at, by field.
-    pub references: Vec<(FieldTag, String)>,
+    /// What the rows are called that it points at, or pointed at before a pending change.
+    pub names: Names,
 }
 
 /// A reference, and the rows that it points at with what they are called.
@@ -252,6 +270,8 @@ pub enum Tell {
         ready: BTreeSet<RowKey>,
         /// All that waits for a person.
         review: usize,
+        /// What the rows are called that the values of all these point at.
+        names: Names,
     },
     /// What pushing costs.
     Estimate(Estimate),
@@ -288,14 +308,16 @@ pub enum Tell {
     Progress(SyncProgress),
     /// A sync's end.
     Synced(Result<SyncDone, SyncError>),
-    /// The history of a row; where it is from memory, it is said.
+    /// The history of a row.
     History {
         /// The row.
         key: RowKey,
         /// The history, if any is known.
         history: Option<History>,
-        /// The server did not answer.
-        offline: bool,
+        /// What the rows are called that its values point at.
+        names: Names,
+        /// Where it is from.
+        source: HistorySource,
     },
     /// Who did what, newest first.
     Activity(Vec<super::Deed>),

@@ -4,7 +4,7 @@
 //! somebody else changed meanwhile is asked about, and never overwritten in silence.
 
 use super::partners;
-use super::values::{Locale, Wrong};
+use super::values::{Locale, Names, Wrong};
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_client::LocalWrite;
 use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
@@ -92,10 +92,10 @@ impl FormField {
     }
 
     /// Takes over what it is now, as if the form had been opened with it.
-    fn take(&mut self, now: &Value, title: Option<String>, locale: &Locale) {
+    fn take(&mut self, now: &Value, title: String, locale: &Locale) {
         self.input = input_of(&self.field, self.editor, now, locale);
         self.original = now.clone();
-        self.title = title.unwrap_or_default();
+        self.title = title;
         self.left = false;
     }
 
@@ -236,12 +236,14 @@ impl Form {
         Self { key, new: true, gone: false, fields: fields.collect(), seen: None, units: units_of(table), locale }
     }
 
-    /// A form for a row that is there, as the person sees it. `titles` are those of the rows that it points at.
-    pub fn edit(table: &Table, view: &RowView, titles: &[(FieldTag, String)], locale: Locale) -> Self {
-        let title = |tag| titles.iter().find(|(of, _)| *of == tag).map(|(_, title)| title.clone()).unwrap_or_default();
-        let fields =
-            table.fields.iter().map(|field| FormField::new(table, field, view.value(field.tag), title(field.tag), &locale));
-        let fields = fields.collect();
+    /// A form for a row that is there, as the person sees it.
+    pub fn edit(table: &Table, view: &RowView, names: &Names, locale: Locale) -> Self {
+        let of_row = |field: &Field| {
+            let value = view.value(field.tag);
+            let title = names.of(field, value).unwrap_or_default().to_owned();
+            FormField::new(table, field, value, title, &locale)
+        };
+        let fields = table.fields.iter().map(of_row).collect();
         Self { key: view.key, new: false, gone: false, fields, seen: Some(view.seen.clone()), units: units_of(table), locale }
     }
 
@@ -346,11 +348,11 @@ impl Form {
     }
 
     /// The row changed, or was deleted, while the form was open. Nothing that was typed is touched; fields in whose group nothing
-    /// was typed show what they are now. `titles` are those of the rows that it points at now.
+    /// was typed show what they are now.
     ///
     /// The base of what was typed stays what the person saw when they typed it, so that what others changed there is asked about
     /// (O2). The base of what is shown anew is what is shown.
-    pub fn refresh(&mut self, view: Option<&RowView>, titles: &[(FieldTag, String)]) {
+    pub fn refresh(&mut self, view: Option<&RowView>, names: &Names) {
         if self.new {
             return;
         }
@@ -370,7 +372,7 @@ impl Form {
             let take = *now != field.original && taken(&field.field.tag);
             field.tell(now);
             if take {
-                let title = titles.iter().find(|(tag, _)| *tag == field.field.tag).map(|(_, title)| title.clone());
+                let title = names.of(&field.field, now).unwrap_or_default().to_owned();
                 field.take(now, title, &self.locale);
             }
         }
@@ -387,6 +389,7 @@ mod tests {
     use super::*;
     use crate::presenters::values::Language;
     use jiff::tz::TimeZone;
+    use tombolo_client::listing::target;
     use tombolo_client::protocol::ids::{RowNo, Seq, Version};
     use tombolo_client::protocol::outbox::{self, Entry};
     use tombolo_client::protocol::row::{Life, Row, Stamped};
@@ -426,7 +429,7 @@ mod tests {
     }
 
     fn edited(schema: &Schema) -> Form {
-        Form::edit(schema.table_named("patients").unwrap(), &rose(schema), &[], locale())
+        Form::edit(schema.table_named("patients").unwrap(), &rose(schema), &Names::default(), locale())
     }
 
     #[test]
@@ -480,10 +483,10 @@ mod tests {
         form.type_in(name, "Rosa");
         let mut moved = rose(&schema);
         moved.values.insert(form.fields[name].field.tag, Value::text("Rose-Marie"));
-        form.refresh(Some(&moved), &[]);
+        form.refresh(Some(&moved), &Names::default());
         assert_eq!(form.fields[name].news, Some(Value::text("Rose-Marie")));
         assert_eq!(form.fields[name].text(&locale()), "Rosa");
-        form.refresh(None, &[]);
+        form.refresh(None, &Names::default());
         assert!(form.gone);
         let writes: Vec<Write> = form.writes().into_iter().map(|write| write.write).collect();
         assert!(matches!(writes.as_slice(), [Write::Restore, Write::Update(_)]), "it comes back with what was typed");
@@ -519,7 +522,7 @@ mod tests {
         row.values.insert(FieldTag(998), Value::Timestamp(1_717_165_815_250));
         row.values.insert(table.field_named("village").unwrap().tag, Value::text(" Lamu "));
         row.values.insert(table.field_named("phone").unwrap().tag, Value::text(""));
-        let mut form = Form::edit(table, &row, &[], locale());
+        let mut form = Form::edit(table, &row, &Names::default(), locale());
         assert!(!form.dirty());
         assert_eq!(form.writes(), []);
         let name = at(&form, "name");
@@ -596,12 +599,12 @@ mod tests {
     fn a_field_nobody_typed_in_shows_what_it_is_now_and_its_base_is_what_is_shown() {
         let schema = schema();
         let (_, first) = shown(&schema, "patients", 2, &[("name", "Rose", 2), ("phone", "111", 2), ("village", "Lamu", 2)]);
-        let mut form = Form::edit(schema.table_named("patients").unwrap(), &first, &[], locale());
+        let mut form = Form::edit(schema.table_named("patients").unwrap(), &first, &Names::default(), locale());
         let (name, phone, village) = (at(&form, "name"), at(&form, "phone"), at(&form, "village"));
         form.type_in(name, "Rosa");
         let (moved, second) =
             shown(&schema, "patients", 9, &[("name", "Rose-Marie", 9), ("phone", "222", 9), ("village", "Lamu", 2)]);
-        form.refresh(Some(&second), &[]);
+        form.refresh(Some(&second), &Names::default());
         assert_eq!((form.fields[phone].text(&locale()), form.fields[phone].dirty(&locale())), ("222".to_owned(), false));
         assert_eq!(form.fields[phone].news, Some(Value::text("222")), "it is marked");
         assert_eq!(form.fields[village].news, None);
@@ -610,7 +613,7 @@ mod tests {
             ("Rosa".to_owned(), &Some(Value::text("Rose-Marie")))
         );
         // Told again of the same, the marks stay.
-        form.refresh(Some(&second), &[]);
+        form.refresh(Some(&second), &Names::default());
         assert_eq!(form.fields[phone].news, Some(Value::text("222")));
         assert_eq!(form.writes().len(), 1);
         // What was seen is not asked about; what was not seen is.
@@ -626,11 +629,11 @@ mod tests {
     fn a_dose_is_never_saved_with_a_unit_that_came_after_it_was_typed() {
         let schema = schema();
         let (_, first) = shown(&schema, "medications", 2, &[("name", "A", 2), ("dose", "5.000", 2), ("unit", "mg", 2)]);
-        let mut form = Form::edit(schema.table_named("medications").unwrap(), &first, &[], locale());
+        let mut form = Form::edit(schema.table_named("medications").unwrap(), &first, &Names::default(), locale());
         let (dose, unit) = (at(&form, "dose"), at(&form, "unit"));
         form.type_in(dose, "10");
         let (moved, second) = shown(&schema, "medications", 9, &[("name", "A", 2), ("dose", "5.000", 2), ("unit", "g", 9)]);
-        form.refresh(Some(&second), &[]);
+        form.refresh(Some(&second), &Names::default());
         assert_eq!(form.fields[unit].choice(), Some(0), "mg, as it was when the dose was typed");
         assert_eq!(form.fields[unit].news, Some(Value::text("g")));
         assert_eq!(asked(&schema, &form, &moved), ["dose", "unit"]);
@@ -641,20 +644,20 @@ mod tests {
         let schema = schema();
         let (_, first) = shown(&schema, "stock", 2, &[("item", "ORS", 2), ("count", "40", 2)]);
         let (moved, second) = shown(&schema, "stock", 9, &[("item", "ORS", 2), ("count", "35", 9)]);
-        let mut form = Form::edit(schema.table_named("stock").unwrap(), &first, &[], locale());
+        let mut form = Form::edit(schema.table_named("stock").unwrap(), &first, &Names::default(), locale());
         let count = at(&form, "count");
         let mut early = form.clone();
         early.type_in(count, "39");
-        early.refresh(Some(&second), &[]);
+        early.refresh(Some(&second), &Names::default());
         assert_eq!(asked(&schema, &early, &moved), ["count"], "counted on 40");
-        form.refresh(Some(&second), &[]);
+        form.refresh(Some(&second), &Names::default());
         form.type_in(count, "34");
         assert_eq!(asked(&schema, &form, &moved), [""; 0], "counted on 35, in a table where any change asks");
         // In a strict table the row as such is the base, also where another field was typed.
-        let mut other = Form::edit(schema.table_named("stock").unwrap(), &first, &[], locale());
+        let mut other = Form::edit(schema.table_named("stock").unwrap(), &first, &Names::default(), locale());
         let item = at(&other, "item");
         other.type_in(item, "ORS 1 l");
-        other.refresh(Some(&second), &[]);
+        other.refresh(Some(&second), &Names::default());
         assert_eq!(asked(&schema, &other, &moved), ["item"]);
     }
 
@@ -666,7 +669,8 @@ mod tests {
         let mut moved = rose(&schema);
         let tag = form.fields[site].field.tag;
         moved.values.insert(tag, Value::Uuid([8; 16]));
-        form.refresh(Some(&moved), &[(tag, "Kilifi".to_owned())]);
+        let kilifi = target(&form.fields[site].field, moved.value(tag)).unwrap();
+        form.refresh(Some(&moved), &Names::from_iter([(kilifi, "Kilifi".to_owned())]));
         assert_eq!(form.fields[site].text(&locale()), "Kilifi");
         assert!(!form.dirty());
     }
@@ -688,13 +692,13 @@ mod tests {
     fn a_field_that_others_emptied_is_seen_as_empty() {
         let schema = schema();
         let (_, first) = shown(&schema, "patients", 2, &[("name", "Rose", 2), ("phone", "111", 2)]);
-        let mut form = Form::edit(schema.table_named("patients").unwrap(), &first, &[], locale());
+        let mut form = Form::edit(schema.table_named("patients").unwrap(), &first, &Names::default(), locale());
         let (name, phone) = (at(&form, "name"), at(&form, "phone"));
         form.type_in(name, "Rosa");
         let (mut moved, mut second) = shown(&schema, "patients", 9, &[("name", "Rose", 2)]);
         moved.fields.insert(form.fields[phone].field.tag, Stamped { value: Value::Null, stamp: Seq(9) });
         second.values.insert(form.fields[phone].field.tag, Value::Null);
-        form.refresh(Some(&second), &[]);
+        form.refresh(Some(&second), &Names::default());
         form.type_in(phone, "333");
         assert_eq!(asked(&schema, &form, &moved), [""; 0]);
     }
@@ -708,7 +712,7 @@ mod tests {
         let (name, site) = (at(&form, "name"), at(&form, "site"));
         form.type_in(name, "Rose");
         form.set_reference(site, Some((id(), "Lamu".into())));
-        form.refresh(None, &[]);
+        form.refresh(None, &Names::default());
         assert!(!form.gone);
         let Write::Create(values) = form.writes().remove(0).write else { panic!("a create") };
         assert_eq!(values.get(&village), Some(&Value::text(" Lamu ")));

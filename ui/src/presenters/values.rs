@@ -7,11 +7,32 @@
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+use tombolo_client::listing::target;
+use tombolo_client::protocol::ids::RowKey;
 use tombolo_client::protocol::schema::{Field, FieldProblem, Kind, TimeUnit, ValueError};
 use tombolo_client::protocol::value::Value;
 
 /// A moment as it is written.
 const TIME_EXAMPLE: &str = "2024-05-31 14:30";
+
+/// What the rows are called that values point at.
+#[derive(Clone, Debug, Default)]
+pub struct Names(BTreeMap<RowKey, String>);
+
+impl Names {
+    /// What the row is called that a value points at, if anything is known of it.
+    pub fn of(&self, field: &Field, value: &Value) -> Option<&str> {
+        let name = self.0.get(&target(field, value)?)?;
+        (!name.is_empty()).then_some(name)
+    }
+}
+
+impl FromIterator<(RowKey, String)> for Names {
+    fn from_iter<T: IntoIterator<Item = (RowKey, String)>>(names: T) -> Self {
+        Self(names.into_iter().collect())
+    }
+}
 
 /// A language of the window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -126,7 +147,7 @@ pub struct Locale {
 }
 
 impl Locale {
-    /// A value as text; empty for no value. Yes and no, choices and references are the window's to show.
+    /// A value as text; empty for no value. Yes and no, choices and references are shown by others, see [`Names`].
     pub fn show(&self, field: &Field, value: &Value) -> String {
         match (field.kind, value) {
             (Kind::Timestamp { unit }, Value::Timestamp(count)) => {

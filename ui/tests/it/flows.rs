@@ -7,7 +7,9 @@ use slint::{ComponentHandle, Model, StyledText};
 use std::fs;
 use tombolo_client::protocol::schema::Plain;
 use tombolo_client::table::Fields;
-use tombolo_ui::window::{Browse, Calendar, Detail, Fault, Import, Piece, Report, RowVm, Settings, Shell, SignIn, Words};
+use tombolo_ui::window::{
+    Browse, Calendar, Detail, Fault, History, Import, Piece, Report, RowVm, Settings, Shell, SignIn, Words,
+};
 
 #[test]
 fn signing_in_for_the_first_time_brings_everything() {
@@ -345,18 +347,55 @@ fn the_history_of_a_row_is_shown_and_kept_for_later() {
     amina.edit("Phone", "321");
     assert!(amina.sync());
     amina.control("h");
-    let history = |me: &crate::stage::Person| me.get::<tombolo_ui::window::History>().get_lines();
+    let history = |me: &crate::stage::Person| me.get::<History>().get_lines();
     amina.until("two steps are shown", |me| history(me).row_count() == 2);
     let newest = history(&amina).row_data(0).unwrap();
     assert_eq!((newest.who.as_str(), newest.here, newest.merged), ("amina", true, false));
     let change = newest.lines.iter().next().unwrap();
     assert_eq!((change.before.as_str(), change.after.as_str()), ("+254700000000", "321"));
+    assert_eq!(amina.get::<History>().get_fetched(), "", "it is of now");
+    amina.key(Key::Escape);
+    clinic.compact();
+    amina.control("h");
+    amina.until("it is what was last seen", |me| me.get::<History>().get_put_away());
+    assert_eq!(history(&amina).row_count(), 2);
+    assert!(amina.has("The server has put this history away; this is what was last seen."));
+    assert_ne!(amina.get::<History>().get_fetched(), "");
     amina.key(Key::Escape);
     clinic.close();
     amina.until("the server is gone", |me| me.get::<Shell>().get_conn() == tombolo_ui::window::Conn::Unreachable);
     amina.control("h");
-    amina.until("it is what was last seen", |me| me.get::<tombolo_ui::window::History>().get_offline());
+    amina.until("it is what was last seen", |me| me.get::<History>().get_offline());
     assert_eq!(history(&amina).row_count(), 2);
+    assert_ne!(amina.get::<History>().get_fetched(), "");
+}
+
+#[test]
+fn a_value_before_that_is_not_known_is_not_told_to_have_been_empty() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    clinic.compact();
+    amina.edit("Phone", "321");
+    assert!(amina.sync());
+    amina.control("h");
+    amina.until("a step is shown", |me| me.get::<History>().get_lines().row_count() == 1);
+    assert!(amina.has("Phone: 321"), "{:?}", amina.get::<History>().get_lines().row_data(0));
+}
+
+#[test]
+fn the_activity_says_who_changed_how_much_of_what() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.edit("Phone", "321");
+    amina.choose(1);
+    amina.edit("Phone", "322");
+    assert!(amina.sync());
+    amina.get::<Shell>().invoke_open_activity();
+    amina.until("it is shown", |me| me.get::<History>().get_activity().row_count() > 0);
+    let newest = amina.get::<History>().get_activity().row_data(0).unwrap();
+    assert_eq!((newest.who.as_str(), newest.what.as_str()), ("amina", "Patients: 2"));
 }
 
 #[test]

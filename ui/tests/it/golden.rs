@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
-use tombolo_ui::window::{Browse, Conflict, Conn, Detail, Pending, RowState, Settings, Shell, Theme, ThemeMode};
+use tombolo_ui::window::{Browse, Conflict, Conn, Detail, History, Pending, RowState, Settings, Shell, Theme, ThemeMode};
 
 /// Differences of a channel that come from rounding.
 const TOLERANCE: u8 = 12;
@@ -252,4 +252,40 @@ fn what_is_pending_in_light() {
         }
     }
     picture.compare("pending-light");
+}
+
+#[test]
+fn what_others_did_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    clinic.clash(&picture.person.app);
+    picture.person.get::<Shell>().invoke_open_activity();
+    picture.until(|me| me.get::<History>().get_activity().row_count() == 2);
+    let lines = picture.person.get::<History>().get_activity();
+    for at in 0..lines.row_count() {
+        let mut line = lines.row_data(at).unwrap();
+        line.when = "2026-11-27 09:30".into();
+        lines.set_row_data(at, line);
+    }
+    picture.compare("activity-light");
+}
+
+#[test]
+fn a_history_that_was_put_away_in_dark() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Dark);
+    picture.choose(0);
+    let open = || picture.person.get::<Shell>().invoke_open_history();
+    open();
+    picture.until(|me| me.get::<History>().get_lines().row_count() == 1);
+    clinic.compact();
+    open();
+    picture.until(|me| me.get::<History>().get_put_away());
+    let window = picture.person.get::<History>();
+    window.set_fetched("2026-11-27 09:30".into());
+    let lines = window.get_lines();
+    let mut line = lines.row_data(0).unwrap();
+    (line.when, line.device) = ("2026-11-27 09:30".into(), "0a1b2c3d".into());
+    lines.set_row_data(0, line);
+    picture.compare("history-put-away-dark");
 }

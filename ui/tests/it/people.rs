@@ -4,7 +4,11 @@ use crate::stage::{Clinic, PATIENTS, Person};
 use i_slint_backend_testing::AccessibleRole;
 use slint::platform::Key;
 use slint::{Model, SharedString};
-use tombolo_ui::window::{Browse, Conflict, Detail, Shell};
+use std::ops::ControlFlow;
+use tombolo_client::Client;
+use tombolo_client::protocol::schema::Plain;
+use tombolo_client::table::{Fields, Find};
+use tombolo_ui::window::{Browse, Conflict, Detail, Pending, Shell};
 
 fn value(person: &Person, label: &str) -> SharedString {
     let lines = person.get::<Detail>().get_lines();
@@ -162,4 +166,48 @@ fn a_form_over_a_row_that_others_delete_says_so_and_loses_nothing() {
     brian.until("it is saved and comes back", |me| !me.get::<Shell>().get_form_open());
     agree(&amina, &brian, 0);
     assert_eq!(value(&amina, "Phone"), "777");
+}
+
+#[test]
+fn what_a_value_points_at_is_called_by_its_name_in_changes_conflicts_and_histories() {
+    let clinic = Clinic::open();
+    let (amina, brian) = (clinic.client("amina"), clinic.client("brian"));
+    let patients = amina.table::<Fields>("patients").unwrap().query(Find::all()).unwrap();
+    let patient = |name: &str| {
+        let row = patients.iter().find(|row| row.value["name"] == Plain::Text(name.into())).unwrap();
+        ("patient".to_owned(), Plain::Text(row.id.to_string()))
+    };
+    let site = ("site".to_owned(), patients[0].value["site"].clone());
+    let visits = |client: &Client| client.table::<Fields>("visits").unwrap();
+    let date = ("date".to_owned(), Plain::Text("2026-11-02".into()));
+    visits(&amina).create(&[patient(PATIENTS[0]), date, site].into()).unwrap();
+    let sync = |client: &Client| client.sync(Default::default(), |_| ControlFlow::Continue(())).unwrap();
+    sync(&amina);
+    sync(&brian);
+    for (client, name) in [(&brian, PATIENTS[2]), (&amina, PATIENTS[1])] {
+        let mut visit = visits(client).query(Find::all()).unwrap().remove(0);
+        visit.value.extend([patient(name)]);
+        visits(client).update(&visit).unwrap();
+    }
+    sync(&brian);
+    drop(amina);
+
+    let amina = clinic.person_at(Some(clinic.folder_of("amina")), "amina");
+    amina.until("it is to be decided", |me| me.get::<Shell>().get_review() == 1);
+    amina.control("p");
+    let moved = format!("Patient: from {} to {}", PATIENTS[0], PATIENTS[1]);
+    amina.until("the change is told", |me| me.has(&moved));
+    amina.control("d");
+    amina.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    let line = amina.get::<Conflict>().get_lines().iter().find(|line| line.label == "Patient").unwrap();
+    assert_eq!([line.base.as_str(), line.mine.as_str(), line.server.as_str()], [PATIENTS[0], PATIENTS[1], PATIENTS[2]]);
+    amina.key(Key::Escape);
+    amina.key(Key::Escape);
+    amina.get::<Pending>().invoke_open(0);
+    amina.until("the visit is shown", |me| me.get::<Detail>().get_title().contains("2026-11-02"));
+    let line = amina.get::<Detail>().get_lines().iter().find(|line| line.label == "Patient").unwrap();
+    assert_eq!((line.value.as_str(), line.base.as_str()), (PATIENTS[1], PATIENTS[0]));
+    amina.control("h");
+    let history = format!("Patient: from {} to {}", PATIENTS[0], PATIENTS[2]);
+    amina.until("the history is told", |me| me.has(&history));
 }

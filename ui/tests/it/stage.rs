@@ -67,6 +67,12 @@ impl Clinic {
         format!("http://{}", self.server.as_ref().unwrap().addr())
     }
 
+    /// The operator puts away all that happened.
+    pub fn compact(&self) {
+        let operator = self.server.as_ref().unwrap().operator();
+        assert_ne!(self.runtime.block_on(operator.compact(0)).unwrap(), 0);
+    }
+
     /// The server is gone.
     pub fn close(&mut self) {
         if let Some(server) = self.server.take() {

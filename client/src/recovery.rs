@@ -118,8 +118,9 @@ impl Step<'_, '_> {
         let mut joined: Option<Pending> = None;
         for layer in layers {
             joined = match joined {
-                Some(older) => {
+                Some(mut older) => {
                     self.shares_groups(&older, Some(&layer));
+                    stays_set_back(&mut older, &layer);
                     squash(self.schema.table(key.table), older, Some(layer))
                 }
                 None => Some(layer),
@@ -182,6 +183,19 @@ fn rows_of(lost: &[AcknowledgedPush]) -> u64 {
 
 fn as_sent_before(pending: Pending, sent_before: SentBefore) -> Pending {
     Pending { sent_before: pending.sent_before.max(sent_before), rounds: 0, review: None, ..pending }
+}
+
+/// What a person set back behind an edit that the server acknowledged and lost stays an edit: others may have agreed with the
+/// first of the two, and their part would come back without the second. On an unknown value it is never back at its base.
+fn stays_set_back(older: &mut Pending, newer: &Pending) {
+    if older.sent_before != SentBefore::Acknowledged {
+        return;
+    }
+    for (field, edit) in &mut older.fields {
+        if newer.fields.get(field).is_some_and(|newer| edit.base_value.as_ref() == Some(&newer.value)) {
+            edit.base_value = None;
+        }
+    }
 }
 
 /// Bases of the lost history are worth no more than the newest commit in common (T6).

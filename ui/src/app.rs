@@ -86,6 +86,15 @@ pub struct App {
     chooser: Chooser,
 }
 
+/// A line that something is chosen for in a dialog of its own.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Of the form.
+    Form(usize),
+    /// Of the decision.
+    Decision(usize),
+}
+
 #[derive(Default)]
 struct State {
     settings: Settings,
@@ -108,12 +117,12 @@ struct State {
     /// A form waits for the row to be read.
     edit_wanted: bool,
     /// The field that a row is being chosen for, and the table that it is chosen from.
-    picking: Option<(usize, TableTag)>,
+    picking: Option<(Place, TableTag)>,
     candidates: Option<Listing>,
     /// A window for choosing a file is open.
     choosing: bool,
     /// The field that a day is being chosen for.
-    calendar: Option<(usize, Calendar)>,
+    calendar: Option<(Place, Calendar)>,
     decision: Option<Decision>,
     /// A dialog waits for what is pending to be read.
     decide_wanted: Option<Option<RowKey>>,
@@ -294,7 +303,7 @@ impl App {
             Tell::Row(news) => self.row(*news),
             Tell::Candidates(table, listing) => self.candidates(table, listing),
             Tell::Pending { pending, conflicts, ready, review, names } => {
-                self.state.borrow_mut().names = names;
+                self.state.borrow_mut().names.learn(names);
                 self.pending(pending, conflicts, ready, review);
             }
             Tell::Estimate(estimate) => self.show_estimate(estimate),

@@ -1,15 +1,17 @@
 //! The conflict dialog.
 
-use super::form::wrong;
+use super::form::{kind, wrong};
 use super::shown::Showing;
-use super::{App, at, fill, handler, handler1, handler2, int, named};
+use super::{App, Place, at, fill, handler, handler1, handler2, int, model, named};
 use crate::desk::Ask;
 use crate::presenters::decision::{Decision, Line, Merge, Piece, Side, is_long, words};
+use crate::presenters::form::editor_of;
 use crate::window::{self, Conflict, ConflictKind, ConflictLine, Shell, Words};
-use slint::{SharedString, StyledText};
+use slint::{Model, SharedString, StyledText};
 use std::rc::Rc;
 use tombolo_client::protocol::ids::RowKey;
 use tombolo_client::protocol::outbox;
+use tombolo_client::protocol::schema::{Field, Kind};
 use tombolo_client::protocol::value::Value;
 
 impl App {
@@ -21,6 +23,16 @@ impl App {
         conflict.on_choose_value(handler2(self, |app, line, text: SharedString| {
             app.change_decision(|decision| decision.type_in(at(line), &text));
         }));
+        conflict.on_choose_option(handler2(self, |app, line, option: i32| {
+            let value = {
+                let state = app.state.borrow();
+                let line = state.decision.as_ref().and_then(|decision| decision.lines.get(at(line)));
+                line.and_then(|line| options(&line.field).into_iter().nth(at(option))).unwrap_or_default()
+            };
+            app.change_decision(|decision| decision.choose_value(at(line), &value));
+        }));
+        conflict.on_pick(handler1(self, |app, line| app.pick(Place::Decision(at(line)))));
+        conflict.on_pick_day(handler1(self, |app, line| app.pick_day(Place::Decision(at(line)))));
         conflict.on_choose_all(handler1(self, |app, side: window::Side| {
             app.change_decision(|decision| {
                 if decision.about_row() {
@@ -70,6 +82,7 @@ impl App {
         conflict.set_dropped(0);
         conflict.set_trouble("".into());
         conflict.set_show_unchanged(false);
+        conflict.set_picked_for(-1);
         self.show_decision(true);
         self.get::<Shell>().set_conflict_open(true);
     }
@@ -90,7 +103,7 @@ impl App {
         state.conflicts.get(next).map(|(view, _)| view.key)
     }
 
-    fn change_decision(self: &Rc<Self>, change: impl FnOnce(&mut Decision)) {
+    pub(super) fn change_decision(self: &Rc<Self>, change: impl FnOnce(&mut Decision)) {
         {
             let mut state = self.state.borrow_mut();
             let Some(decision) = &mut state.decision else { return };
@@ -115,7 +128,13 @@ impl App {
             let unchanged = decision.lines.iter().filter(|line| line.merge == Merge::Unchanged).count();
             (lines, unchanged, when, who, left, int(decision.undecided()), kind_of(decision.kind))
         };
-        let (lines, unchanged, when, who, left, undecided, kind) = shown;
+        let (mut lines, unchanged, when, who, left, undecided, kind) = shown;
+        // A model of choices is compared by identity; it stays the one that a list was opened with.
+        for (line, before) in lines.iter_mut().zip(self.lines.iter()) {
+            if before.choices.iter().eq(line.choices.iter()) {
+                line.choices = before.choices;
+            }
+        }
         let conflict = self.get::<Conflict>();
         conflict.set_kind(kind);
         conflict.set_who(who.into());
@@ -194,9 +213,20 @@ impl App {
     }
 }
 
+/// What can be chosen for a field with few values. The first is nothing, where it may be empty.
+fn options(field: &Field) -> Vec<Value> {
+    let values: Vec<Value> = match field.kind {
+        Kind::Bool => vec![Value::Bool(false), Value::Bool(true)],
+        _ => field.choices.iter().map(|choice| Value::text(choice)).collect(),
+    };
+    let nothing = (!field.required && !values.is_empty()).then_some(Value::Null);
+    nothing.into_iter().chain(values).collect()
+}
+
 fn line_vm(decision: &Decision, at: usize, showing: &Showing<'_>, words: &Words<'_>) -> ConflictLine {
     let Line { field, base, mine, server, merge, side, other, group } = &decision.lines[at];
     let show = |value: &Value| showing.show(field, value);
+    let (chosen, options, unknown) = (decision.other(at), options(field), base.is_none());
     let (base, mine, server) = (base.as_ref().map(show).unwrap_or_default(), show(mine), show(server));
     let long = *merge != Merge::Unchanged && [&base, &mine, &server].iter().any(|text| is_long(text));
     let marked = long && !base.is_empty();
@@ -209,7 +239,15 @@ fn line_vm(decision: &Decision, at: usize, showing: &Showing<'_>, words: &Words<
         base,
         mine,
         server,
-        other: other.as_str().into(),
+        unknown,
+        other: match (&chosen, field.reference) {
+            (Some(value), Some(_)) => show(value),
+            _ => other.as_str().into(),
+        },
+        kind: kind(editor_of(field)),
+        required: field.required,
+        choice: options.iter().position(|option| Some(option) == chosen.as_ref()).map_or(-1, int),
+        choices: model(options.iter().map(|option| if option.is_null() { "—".into() } else { show(option) }).collect()),
         side: match side {
             Side::None if matches!(merge, Merge::FromServer | Merge::Unchanged) => window::Side::Server,
             Side::None => window::Side::None,

@@ -1,17 +1,17 @@
 //! The form, and choosing what a reference points at.
 
-use super::{App, State, at, fill, handler, handler1, handler2, int, model};
+use super::{App, Place, State, at, fill, handler, handler1, handler2, int, model};
 use crate::desk::{Ask, Done};
 use crate::presenters::calendar::{Calendar, Stride};
-use crate::presenters::form::{Editor, Form, FormField};
+use crate::presenters::form::{Editor, Form, FormField, editor_of};
 use crate::presenters::values::{Language, Locale, Names, Wrong as Fault};
 use crate::window::{self, Browse, DayVm, FieldKind, FieldVm, Picker, Shell, Wrong};
 use slint::{Model, SharedString};
 use std::rc::Rc;
 use tombolo_client::listing::{Listing, Wanted};
 use tombolo_client::new_row_id;
-use tombolo_client::protocol::ids::TableTag;
-use tombolo_client::protocol::schema::Kind;
+use tombolo_client::protocol::ids::{RowKey, TableTag};
+use tombolo_client::protocol::schema::{Field, Kind};
 use tombolo_client::protocol::value::Value;
 
 impl App {
@@ -37,8 +37,8 @@ impl App {
         }));
         form.on_leave(handler1(self, |app, line| app.change_form(at(line), |form| form.leave(at(line)))));
         form.on_clear(handler1(self, |app, line| app.change_form(at(line), |form| form.set_reference(at(line), None))));
-        form.on_pick(handler1(self, |app, line| app.pick(at(line))));
-        form.on_pick_day(handler1(self, |app, line| app.pick_day(at(line))));
+        form.on_pick(handler1(self, |app, line| app.pick(Place::Form(at(line)))));
+        form.on_pick_day(handler1(self, |app, line| app.pick_day(Place::Form(at(line)))));
         form.on_go_back(handler(self, |app| {
             let form = app.get::<window::Form>();
             let line = form.get_left_field();
@@ -210,13 +210,13 @@ impl App {
 
     // ---- references ----
 
-    fn pick(self: &Rc<Self>, line: usize) {
+    pub(super) fn pick(self: &Rc<Self>, place: Place) {
         let (table, label) = {
             let mut state = self.state.borrow_mut();
-            let field = state.form.as_ref().and_then(|form| form.fields.get(line));
-            let Some(FormField { editor: Editor::Reference(table), field, .. }) = field else { return };
-            let (table, label) = (*table, field.label.clone());
-            state.picking = Some((line, table));
+            let Some(field) = state.field_at(place) else { return };
+            let Editor::Reference(table) = editor_of(field) else { return };
+            let label = field.label.clone();
+            state.picking = Some((place, table));
             state.candidates = None;
             (table, label)
         };
@@ -225,7 +225,7 @@ impl App {
         picker.set_title(label.into());
         picker.set_total(0);
         picker.set_selected(0);
-        self.get::<window::Form>().set_left_field(int(line));
+        self.leave_for(place);
         self.get::<Shell>().set_picker_open(true);
         self.ask(Ask::Candidates(table));
     }
@@ -251,27 +251,40 @@ impl App {
     }
 
     fn choose(self: &Rc<Self>, index: usize) {
-        let (Some((id, title)), Some((line, _))) = (self.hits.id(index), self.state.borrow_mut().picking.take()) else {
+        let (Some((id, title)), Some((place, table))) = (self.hits.id(index), self.state.borrow_mut().picking.take()) else {
             return;
         };
         self.get::<Shell>().set_picker_open(false);
-        self.change_form(line, |form| form.set_reference(line, Some((id, title))));
+        match place {
+            Place::Form(line) => self.change_form(line, |form| form.set_reference(line, Some((id, title)))),
+            Place::Decision(line) => {
+                self.state.borrow_mut().names.learn(Names::from_iter([(RowKey { table, id }, title)]));
+                self.change_decision(|decision| decision.choose_value(line, &Value::Uuid(*id.bytes())));
+            }
+        }
+    }
+
+    /// The focus comes back to where something was chosen for.
+    fn leave_for(&self, place: Place) {
+        if let Place::Form(line) = place {
+            self.get::<window::Form>().set_left_field(int(line));
+        }
     }
 
     // ---- days ----
 
-    fn pick_day(self: &Rc<Self>, line: usize) {
+    pub(super) fn pick_day(self: &Rc<Self>, place: Place) {
         let label = {
             let mut state = self.state.borrow_mut();
             let locale = state.locale();
-            let Some(field) = state.form.as_ref().and_then(|form| form.fields.get(line)) else { return };
-            let label = field.field.label.clone();
-            let calendar = Calendar::open(&field.text(&locale), today(&locale), locale.language);
-            state.calendar = Some((line, calendar));
+            let Some(field) = state.field_at(place) else { return };
+            let label = field.label.clone();
+            let calendar = Calendar::open(&state.written_at(place), today(&locale), locale.language);
+            state.calendar = Some((place, calendar));
             label
         };
         self.get::<window::Calendar>().set_field(label.into());
-        self.get::<window::Form>().set_left_field(int(line));
+        self.leave_for(place);
         self.show_calendar();
         self.get::<Shell>().set_calendar_open(true);
     }
@@ -300,15 +313,39 @@ impl App {
     }
 
     fn choose_day(self: &Rc<Self>, day: usize) {
-        let Some((line, calendar)) = self.state.borrow_mut().calendar.take() else { return };
+        let Some((place, calendar)) = self.state.borrow_mut().calendar.take() else { return };
+        let before = self.state.borrow().written_at(place);
         self.get::<Shell>().set_calendar_open(false);
-        if let Some(day) = calendar.days().get(day) {
-            let written = day.date.to_string();
-            self.change_form(line, |form| {
-                form.type_in(line, &written);
-                form.leave(line);
-            });
+        let Some(day) = calendar.days().get(day).map(|day| Calendar::written(day.date, &before)) else { return };
+        match place {
+            Place::Form(line) => self.change_form(line, |form| {
+                form.type_in(line, &day);
+                // Of a moment the time may be left to type.
+                if form.fields.get(line).is_some_and(|field| field.value(form.locale()).is_ok()) {
+                    form.leave(line);
+                }
+            }),
+            Place::Decision(line) => self.change_decision(|decision| decision.type_in(line, &day)),
         }
+    }
+}
+
+impl State {
+    /// The field of a line.
+    fn field_at(&self, place: Place) -> Option<&Field> {
+        match place {
+            Place::Form(line) => Some(&self.form.as_ref()?.fields.get(line)?.field),
+            Place::Decision(line) => Some(&self.decision.as_ref()?.lines.get(line)?.field),
+        }
+    }
+
+    /// What stands in a line.
+    fn written_at(&self, place: Place) -> String {
+        let written = match place {
+            Place::Form(line) => self.form.as_ref().and_then(|form| Some(form.fields.get(line)?.text(form.locale()))),
+            Place::Decision(line) => self.decision.as_ref().and_then(|decision| Some(decision.lines.get(line)?.other.clone())),
+        };
+        written.unwrap_or_default()
     }
 }
 
@@ -366,7 +403,7 @@ fn news_text(field: &FormField, news: &Value, locale: &Locale, names: Option<&Na
     }
 }
 
-fn kind(editor: Editor) -> FieldKind {
+pub(super) fn kind(editor: Editor) -> FieldKind {
     match editor {
         Editor::Line => FieldKind::Text,
         Editor::Lines => FieldKind::Multiline,

@@ -83,8 +83,17 @@ pub struct Calendar {
 impl Calendar {
     /// The month of the day that was written; of today where none was.
     pub fn open(written: &str, today: Date, language: Language) -> Self {
-        let chosen = Date::strptime("%Y-%m-%d", written.trim().replace(['/', '.'], "-")).ok();
+        let day = written.split_whitespace().next().unwrap_or_default();
+        let chosen = Date::strptime("%Y-%m-%d", day.replace(['/', '.'], "-")).ok();
         Self { cursor: chosen.unwrap_or(today), chosen, today, language }
+    }
+
+    /// A day in place of the one that is written; a time behind it stays.
+    pub fn written(day: Date, before: &str) -> String {
+        match before.trim().split_once(char::is_whitespace) {
+            Some((_, time)) => format!("{day} {}", time.trim_start()),
+            None => day.to_string(),
+        }
     }
 
     /// Moves the cursor. A month that is too short ends at its last day; the calendar ends where dates do.
@@ -184,6 +193,15 @@ mod tests {
 
     fn open(written: &str, language: Language) -> Calendar {
         Calendar::open(written, date(2026, 11, 28), language)
+    }
+
+    #[test]
+    fn the_day_of_a_moment_is_chosen_and_its_time_stays() {
+        let calendar = open("2024-05-31 14:30", Language::English);
+        assert_eq!(calendar.days()[calendar.at()].date, date(2024, 5, 31));
+        assert_eq!(Calendar::written(date(2026, 1, 2), "2024-05-31  14:30"), "2026-01-02 14:30");
+        assert_eq!(Calendar::written(date(2026, 1, 2), "2024-05-31"), "2026-01-02");
+        assert_eq!(Calendar::written(date(2026, 1, 2), ""), "2026-01-02");
     }
 
     #[test]

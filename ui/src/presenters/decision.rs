@@ -168,6 +168,11 @@ impl Decision {
         self.type_in(at, &text);
     }
 
+    /// The other value, where it is one.
+    pub fn other(&self, at: usize) -> Option<Value> {
+        self.other_value(self.lines.get(at)?).ok()
+    }
+
     /// One side for all fields in conflict. All mine also takes back what was overruled.
     pub fn choose_all(&mut self, side: Side) {
         self.row = Side::None;

@@ -165,7 +165,8 @@ impl FormField {
     }
 }
 
-fn editor_of(field: &Field) -> Editor {
+/// How a field is edited.
+pub fn editor_of(field: &Field) -> Editor {
     match field.kind {
         _ if !field.choices.is_empty() => Editor::Choice,
         Kind::Bool => Editor::Flag,

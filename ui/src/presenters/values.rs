@@ -26,6 +26,11 @@ impl Names {
         let name = self.0.get(&target(field, value)?)?;
         (!name.is_empty()).then_some(name)
     }
+
+    /// Adds what is known newly.
+    pub fn learn(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
 }
 
 impl FromIterator<(RowKey, String)> for Names {

@@ -201,6 +201,14 @@ fn what_a_value_points_at_is_called_by_its_name_in_changes_conflicts_and_histori
     amina.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
     let line = amina.get::<Conflict>().get_lines().iter().find(|line| line.label == "Patient").unwrap();
     assert_eq!([line.base.as_str(), line.mine.as_str(), line.server.as_str()], [PATIENTS[0], PATIENTS[1], PATIENTS[2]]);
+    // Another row is chosen as it is in a form.
+    amina.click("Another value for Patient");
+    amina.click(&format!("Patient: {}, choose another", PATIENTS[1]));
+    amina.until("patients are offered", |me| me.get::<Shell>().get_picker_open() && me.has(PATIENTS[3]));
+    amina.write("dalila");
+    amina.key(Key::Return);
+    amina.until("it is chosen", |me| me.has(&format!("Patient: {}, choose another", PATIENTS[3])));
+    assert!(amina.get::<Shell>().get_conflict_open());
     amina.key(Key::Escape);
     amina.key(Key::Escape);
     amina.get::<Pending>().invoke_open(0);
@@ -210,4 +218,43 @@ fn what_a_value_points_at_is_called_by_its_name_in_changes_conflicts_and_histori
     amina.control("h");
     let history = format!("Patient: from {} to {}", PATIENTS[0], PATIENTS[2]);
     amina.until("the history is told", |me| me.has(&history));
+}
+
+#[test]
+fn another_value_is_chosen_where_it_can_be_and_a_day_from_a_calendar() {
+    let clinic = Clinic::open();
+    let (amina, brian) = (clinic.client("amina"), clinic.client("brian"));
+    for (client, sex, born) in [(&brian, "M", "1951-02-03"), (&amina, "F", "1952-03-04")] {
+        let patients = client.table::<Fields>("patients").unwrap();
+        let second = Find::all().equal("name", Plain::Text(PATIENTS[1].into()));
+        let mut row = patients.query(second).unwrap().remove(0);
+        row.value.extend([("sex".to_owned(), Plain::Text(sex.into())), ("birth_date".to_owned(), Plain::Text(born.into()))]);
+        patients.update(&row).unwrap();
+    }
+    brian.sync(Default::default(), |_| ControlFlow::Continue(())).unwrap();
+    drop(amina);
+    let amina = clinic.person_at(Some(clinic.folder_of("amina")), "amina");
+    amina.until("it is to be decided", |me| me.get::<Shell>().get_review() == 1);
+    amina.control("d");
+    amina.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    amina.click("Another value for Sex");
+    amina.key(Key::DownArrow);
+    amina.key(Key::DownArrow);
+    let other = |label: &str| amina.get::<Conflict>().get_lines().iter().find(|line| line.label == label).unwrap().other;
+    assert_eq!(other("Sex"), "X");
+    amina.click("Another value for Date of birth");
+    amina.click("Choose a day for Date of birth");
+    amina.until("the calendar is open", |me| me.get::<Shell>().get_calendar_open());
+    amina.key(Key::RightArrow);
+    amina.key(Key::Return);
+    assert_eq!(other("Date of birth"), "1952-03-05");
+    // What is typed goes into the field again.
+    amina.rewrite("1953-04-05");
+    assert_eq!(other("Date of birth"), "1953-04-05");
+    amina.control(Key::Return);
+    amina.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    assert!(amina.sync());
+    amina.choose(1);
+    amina.until("nothing is pending", |me| me.pending() == 0);
+    assert_eq!((value(&amina, "Sex").as_str(), value(&amina, "Date of birth").as_str()), ("X", "1953-04-05"));
 }

@@ -9,7 +9,9 @@ use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
-use tombolo_ui::window::{Browse, Conflict, Conn, Detail, History, Pending, RowState, Settings, Shell, Theme, ThemeMode};
+use tombolo_ui::window::{
+    Browse, Conflict, Conn, Detail, History, Merge, Pending, RowState, Settings, Shell, Side, Theme, ThemeMode,
+};
 
 /// Differences of a channel that come from rounding.
 const TOLERANCE: u8 = 12;
@@ -288,4 +290,21 @@ fn a_history_that_was_put_away_in_dark() {
     (line.when, line.device) = ("2026-11-27 09:30".into(), "0a1b2c3d".into());
     lines.set_row_data(0, line);
     picture.compare("history-put-away-dark");
+}
+
+#[test]
+fn other_values_in_a_conflict_in_light() {
+    let clinic = Clinic::open();
+    clinic.two_write_what_can_be_chosen();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    picture.until(|me| me.get::<Shell>().get_review() == 1);
+    let conflict = picture.person.get::<Conflict>();
+    conflict.invoke_next();
+    picture.until(|me| me.get::<Shell>().get_conflict_open());
+    for line in 0..conflict.get_lines().row_count() {
+        if conflict.get_lines().row_data(line).unwrap().merge == Merge::Conflict {
+            conflict.invoke_choose(i32::try_from(line).unwrap(), Side::Other);
+        }
+    }
+    picture.compare("conflict-other-light");
 }

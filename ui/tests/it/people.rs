@@ -223,16 +223,7 @@ fn what_a_value_points_at_is_called_by_its_name_in_changes_conflicts_and_histori
 #[test]
 fn another_value_is_chosen_where_it_can_be_and_a_day_from_a_calendar() {
     let clinic = Clinic::open();
-    let (amina, brian) = (clinic.client("amina"), clinic.client("brian"));
-    for (client, sex, born) in [(&brian, "M", "1951-02-03"), (&amina, "F", "1952-03-04")] {
-        let patients = client.table::<Fields>("patients").unwrap();
-        let second = Find::all().equal("name", Plain::Text(PATIENTS[1].into()));
-        let mut row = patients.query(second).unwrap().remove(0);
-        row.value.extend([("sex".to_owned(), Plain::Text(sex.into())), ("birth_date".to_owned(), Plain::Text(born.into()))]);
-        patients.update(&row).unwrap();
-    }
-    brian.sync(Default::default(), |_| ControlFlow::Continue(())).unwrap();
-    drop(amina);
+    clinic.two_write_what_can_be_chosen();
     let amina = clinic.person_at(Some(clinic.folder_of("amina")), "amina");
     amina.until("it is to be decided", |me| me.get::<Shell>().get_review() == 1);
     amina.control("d");

@@ -104,6 +104,20 @@ impl Clinic {
         self.person_at(Some(self.signed_in(name)), name)
     }
 
+    /// Brian and Amina write another sex and another day of birth of the second patient; Brian was first.
+    pub fn two_write_what_can_be_chosen(&self) {
+        let (amina, brian) = (self.client("amina"), self.client("brian"));
+        for (client, sex, born) in [(&brian, "M", "1951-02-03"), (&amina, "F", "1952-03-04")] {
+            let patients = client.table::<Fields>("patients").unwrap();
+            let second = Find::all().equal("name", Plain::Text(PATIENTS[1].into()));
+            let mut row = patients.query(second).unwrap().remove(0);
+            row.value
+                .extend([("sex".to_owned(), Plain::Text(sex.into())), ("birth_date".to_owned(), Plain::Text(born.into()))]);
+            patients.update(&row).unwrap();
+        }
+        brian.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
+    }
+
     /// Brian and whoever looks at the window write another note about the second patient; Brian was first.
     pub fn clash(&self, app: &Rc<App>) {
         let brian = self.client("brian");

@@ -350,25 +350,33 @@ impl Client {
     }
 
     /// The newest commits that this device heard of, newest first, with who made them and what is there of them; at most `max`.
+    /// Counted in steps, as [`Client::count`].
     ///
     /// # Errors
     /// [`ClientError`] when the store fails.
     pub fn activity(&self, max: usize) -> Result<Vec<Activity>, ClientError> {
-        self.read(move |tables, schema| {
-            let newest = tables.newest_authors(max)?;
-            let Some((oldest, _)) = newest.last() else { return Ok(Vec::new()) };
-            let mut rows: BTreeMap<Seq, BTreeMap<TableTag, usize>> = BTreeMap::new();
-            for table in &schema.tables {
-                for row in tables.mirror_rows(table.tag, None)? {
-                    let seq = row?.row.seq;
-                    if seq >= *oldest {
-                        *rows.entry(seq).or_default().entry(table.tag).or_default() += 1;
-                    }
+        let newest = self.read(move |tables, _| Ok(tables.newest_authors(max)?))?;
+        let Some((oldest, _)) = newest.last().cloned() else { return Ok(Vec::new()) };
+        let mut rows: BTreeMap<Seq, BTreeMap<TableTag, usize>> = BTreeMap::new();
+        for table in self.schema()?.tables.iter().map(|table| table.tag) {
+            let mut after = None;
+            loop {
+                let step = self.read(move |tables, _| {
+                    let rows = tables.mirror_rows(table, after)?.take(COUNTED_STEP);
+                    let seqs = rows.map(|held| held.map(|held| (held.row.key.id, held.row.seq, held.row.is_live())));
+                    Ok(seqs.collect::<Result<Vec<_>, _>>()?)
+                })?;
+                for (_, seq, _) in step.iter().filter(|(_, seq, is_live)| *is_live && *seq >= oldest) {
+                    *rows.entry(*seq).or_default().entry(table).or_default() += 1;
+                }
+                after = step.last().map(|(id, ..)| *id);
+                if step.len() < COUNTED_STEP {
+                    break;
                 }
             }
-            let told = |(seq, author)| Activity { seq, author, rows: rows.remove(&seq).unwrap_or_default() };
-            Ok(newest.into_iter().map(told).collect())
-        })
+        }
+        let told = |(seq, author)| Activity { seq, author, rows: rows.remove(&seq).unwrap_or_default() };
+        Ok(newest.into_iter().map(told).collect())
     }
 
     /// What rows are called, also those that are not shown any more; empty where nothing is known of one.

@@ -9,7 +9,7 @@ use tombolo_protocol::change::Op;
 use tombolo_protocol::commit::Offer;
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::ids::{Hash16, Mark, PushNo, RowKey, Seq};
-use tombolo_protocol::outbox::{Entry, Pending, Review, SentBefore, squash, under_newer};
+use tombolo_protocol::outbox::{Edit, Entry, Pending, Review, SentBefore, squash, under_newer};
 use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::Row;
 
@@ -192,7 +192,8 @@ fn stays_set_back(older: &mut Pending, newer: &Pending) {
         return;
     }
     for (field, edit) in &mut older.fields {
-        if newer.fields.get(field).is_some_and(|newer| edit.base_value.as_ref() == Some(&newer.value)) {
+        let is_back = |newer: &Edit| newer.value != edit.value && edit.base_value.as_ref() == Some(&newer.value);
+        if newer.fields.get(field).is_some_and(is_back) {
             edit.base_value = None;
         }
     }

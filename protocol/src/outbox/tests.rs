@@ -673,6 +673,7 @@ fn what_is_in_flight_is_written_over_whatever_the_server_still_says() {
     for name in ["a", "b", "a"] {
         story.update(&[(NAME, name)]);
         assert_eq!(story.shown().unwrap()[&NAME], text(name));
+        assert_eq!(story.entry.next.is_some(), name == "a", "what is in flight already is no edit");
     }
     // Somebody else writes what the first one was made on.
     story.mirror = Some(live_row(&[(NAME, text("a"), 8), (NOTES, text("n"), 5)]));
@@ -680,6 +681,17 @@ fn what_is_in_flight_is_written_over_whatever_the_server_still_says() {
         story.update(&[(NAME, name)]);
         assert_eq!(story.shown().unwrap()[&NAME], text(name));
     }
+}
+
+#[test]
+fn what_is_set_back_in_a_row_that_others_deleted_stays_an_edit_where_they_had_brought_the_same() {
+    // Found by the simulation: an edit keeps the deleted row in sight, and the value that was replaced showed again.
+    let mut story = Story::new(medications(), Some(row("a", "n", 5)));
+    story.update(&[(NAME, "b"), (NOTES, "mine")]);
+    let brought = live_row(&[(NAME, text("b"), 8), (NOTES, text("n"), 5)]);
+    story.mirror = Some(Row { life: Life::Deleted, seq: Seq(9), ..brought });
+    story.update(&[(NAME, "a")]);
+    assert_eq!(story.shown().unwrap()[&NAME], text("a"));
 }
 
 #[test]

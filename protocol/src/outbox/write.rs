@@ -293,8 +293,14 @@ fn set_field(
 }
 
 /// What a person writes over a pending unit that the server agrees with by now, they write over both, where the view showed it.
+/// A server that has not moved since what is in flight agrees with nothing that came behind that.
 fn write_over_agreed(ground: &Ground<'_>, entry: &Entry, pending: &mut Pending, unit: &[FieldTag]) {
-    let Some(row) = ground.mirror.or(entry.kept.as_ref()).filter(|row| row.is_live()) else { return };
+    let Some(row) = known(ground.mirror, Some(entry)) else { return };
+    let in_flight = |member: &FieldTag| entry.sent.as_ref().and_then(|sent| sent.pending.fields.get(member));
+    let moved = |member: &FieldTag| in_flight(member).is_none_or(|edit| row.stamp(*member) > edit.base);
+    if !unit.iter().any(moved) {
+        return;
+    }
     let is_old = |seen: &Seen| seen.generation != entry.generation && unit.iter().any(|member| row.stamp(*member) > seen.seq);
     if !ground.seen.is_some_and(is_old) {
         base_on_agreed(pending, unit, |member| (row.value(member), row.stamp(member)));

@@ -4,7 +4,7 @@ use super::ground::{FIELDS, Story, UNITS, a_write, fields, key, not_null, row, t
 use super::{Choices, Law, law};
 use anyhow::{Result, ensure};
 use tombolo_client::protocol::change::{Op, Verdict};
-use tombolo_client::protocol::ids::{PushNo, Seq};
+use tombolo_client::protocol::ids::{FieldTag, PushNo, Seq};
 use tombolo_client::protocol::outbox::{Sent, Write, settle};
 use tombolo_client::protocol::row::Stamped;
 
@@ -100,11 +100,13 @@ fn a_write_over_others_is_shown(c: &mut Choices<'_>) -> Result<()> {
         let (is, was) = (story.shown().unwrap_or_default(), was.unwrap_or_default());
         for unit in UNITS {
             let touched = unit.iter().any(|member| what.contains_key(member));
+            let shown_before = |member: &FieldTag| was.get(member).cloned().unwrap_or_default();
+            let is_news = unit.iter().any(|member| theirs.stamp(*member) == Seq(6))
+                && unit.iter().any(|member| *theirs.value(*member) != shown_before(member));
             for field in unit {
                 let wanted = what.get(field).or(was.get(field)).cloned().unwrap_or_default();
                 let is = is.get(field).cloned().unwrap_or_default();
-                let is_theirs =
-                    touched && unit.iter().any(|member| theirs.stamp(*member) == Seq(6)) && is == *theirs.value(*field);
+                let is_theirs = touched && is_news && is == *theirs.value(*field);
                 ensure!(
                     is == wanted || is_theirs,
                     "{what:?} on {before:?} shows {is:?} in {field}, and not {wanted:?}: {story:?}"

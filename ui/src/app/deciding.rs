@@ -76,13 +76,13 @@ impl App {
             // Something else than a conflict waits, or nothing any more.
             return self.stop_looking();
         };
+        self.close_choosers();
         let conflict = self.get::<Conflict>();
         conflict.set_title(named(&title));
         conflict.set_moved(false);
         conflict.set_dropped(0);
         conflict.set_trouble("".into());
         conflict.set_show_unchanged(false);
-        conflict.set_picked_for(-1);
         self.show_decision(true);
         self.get::<Shell>().set_conflict_open(true);
     }
@@ -170,6 +170,7 @@ impl App {
     }
 
     fn close_decision(self: &Rc<Self>) {
+        self.close_choosers();
         self.state.borrow_mut().decision = None;
         self.get::<Shell>().set_conflict_open(false);
         self.stop_looking();
@@ -201,6 +202,7 @@ impl App {
         match now {
             Now::Same => self.show_decision(false),
             Now::Moved(dropped) => {
+                self.close_choosers();
                 let conflict = self.get::<Conflict>();
                 conflict.set_moved(true);
                 conflict.set_dropped(int(dropped));
@@ -226,7 +228,7 @@ fn options(field: &Field) -> Vec<Value> {
 fn line_vm(decision: &Decision, at: usize, showing: &Showing<'_>, words: &Words<'_>) -> ConflictLine {
     let Line { field, base, mine, server, merge, side, other, group } = &decision.lines[at];
     let show = |value: &Value| showing.show(field, value);
-    let (chosen, options, unknown) = (decision.other(at), options(field), base.is_none());
+    let (chosen, options, unknown) = (decision.other(at), options(field), base.is_none() && !decision.is_new());
     let (base, mine, server) = (base.as_ref().map(show).unwrap_or_default(), show(mine), show(server));
     let long = *merge != Merge::Unchanged && [&base, &mine, &server].iter().any(|text| is_long(text));
     let marked = long && !base.is_empty();

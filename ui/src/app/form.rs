@@ -204,6 +204,7 @@ impl App {
     }
 
     pub(super) fn close_form(self: &Rc<Self>) {
+        self.close_choosers();
         self.state.borrow_mut().form = None;
         self.get::<Shell>().set_form_open(false);
     }
@@ -264,6 +265,18 @@ impl App {
         }
     }
 
+    /// What something was chosen for is gone, or another: nothing is chosen any more.
+    pub(super) fn close_choosers(&self) {
+        {
+            let mut state = self.state.borrow_mut();
+            (state.picking, state.calendar) = (None, None);
+        }
+        self.get::<window::Conflict>().set_picked_for(-1);
+        let shell = self.get::<Shell>();
+        shell.set_picker_open(false);
+        shell.set_calendar_open(false);
+    }
+
     /// The focus comes back to where something was chosen for.
     fn leave_for(&self, place: Place) {
         if let Place::Form(line) = place {
@@ -314,16 +327,19 @@ impl App {
 
     fn choose_day(self: &Rc<Self>, day: usize) {
         let Some((place, calendar)) = self.state.borrow_mut().calendar.take() else { return };
-        let before = self.state.borrow().written_at(place);
         self.get::<Shell>().set_calendar_open(false);
-        let Some(day) = calendar.days().get(day).map(|day| Calendar::written(day.date, &before)) else { return };
+        let Some(day) = calendar.days().get(day).map(|day| day.date) else { return };
+        let day = {
+            let state = self.state.borrow();
+            match state.field_at(place).map(|field| field.kind) {
+                Some(Kind::Timestamp { .. }) => Calendar::moment(day, &state.written_at(place)),
+                _ => day.to_string(),
+            }
+        };
         match place {
             Place::Form(line) => self.change_form(line, |form| {
                 form.type_in(line, &day);
-                // Of a moment the time may be left to type.
-                if form.fields.get(line).is_some_and(|field| field.value(form.locale()).is_ok()) {
-                    form.leave(line);
-                }
+                form.leave(line);
             }),
             Place::Decision(line) => self.change_decision(|decision| decision.type_in(line, &day)),
         }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use tombolo_client::paths::store_folder;
 use tombolo_client::protocol::change::Op;
-use tombolo_client::protocol::ids::RowKey;
+use tombolo_client::protocol::ids::{RowKey, TableTag};
 use tombolo_client::protocol::message::History;
 use tombolo_client::store::Account;
 use tombolo_client::url::ServerUrl;
@@ -405,6 +405,7 @@ impl App {
     }
 
     pub(super) fn activity(self: &Rc<Self>, deeds: Vec<Deed>) {
+        let words = self.get::<Words>();
         let lines: Vec<ActivityLine> = {
             let state = self.state.borrow();
             let locale = state.locale();
@@ -413,8 +414,10 @@ impl App {
                 let (from, until) = (from.unwrap_or_default(), until.unwrap_or_default());
                 let when = if from.ends_with(&until) { from } else { format!("{from}\u{2013}{until}") };
                 let table = |tag| state.schema.as_ref().and_then(|schema| schema.table(tag));
-                let rows = deed.rows.iter().filter_map(|(tag, count)| Some(format!("{}: {count}", table(*tag)?.label)));
-                let what = rows.collect::<Vec<_>>().join(" · ");
+                let counted = |(tag, count): (&TableTag, &usize)| {
+                    Some(words.invoke_counted(table(*tag)?.label.as_str().into(), locale.language.count(*count).into()))
+                };
+                let what = deed.rows.iter().filter_map(counted).collect::<Vec<SharedString>>().join(" · ");
                 ActivityLine { who: deed.who.into(), when: when.into(), what: what.into(), changes: super::int(deed.changes) }
             });
             lines.collect()

@@ -43,6 +43,14 @@ const WEEKDAYS_SHORT: [[&str; 7]; 4] = [
     ["Jtt", "Jnn", "Jtn", "Alh", "Ijm", "Jmo", "Jpl"],
 ];
 
+/// A day, and the time behind it if there is one.
+fn parts(written: &str) -> (&str, Option<&str>) {
+    match written.trim().split_once(['T', 't', ' ']) {
+        Some((day, time)) => (day, Some(time.trim())),
+        None => (written.trim(), None),
+    }
+}
+
 /// How far the cursor goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stride {
@@ -83,17 +91,16 @@ pub struct Calendar {
 impl Calendar {
     /// The month of the day that was written; of today where none was.
     pub fn open(written: &str, today: Date, language: Language) -> Self {
-        let day = written.split_whitespace().next().unwrap_or_default();
+        let (day, _) = parts(written);
         let chosen = Date::strptime("%Y-%m-%d", day.replace(['/', '.'], "-")).ok();
         Self { cursor: chosen.unwrap_or(today), chosen, today, language }
     }
 
-    /// A day in place of the one that is written; a time behind it stays.
-    pub fn written(day: Date, before: &str) -> String {
-        match before.trim().split_once(char::is_whitespace) {
-            Some((_, time)) => format!("{day} {}", time.trim_start()),
-            None => day.to_string(),
-        }
+    /// A day of a moment in place of the one that is written. The time behind it stays; where there is none, it is midnight, for
+    /// all to see.
+    pub fn moment(day: Date, before: &str) -> String {
+        let (_, time) = parts(before);
+        format!("{day} {}", time.unwrap_or("00:00"))
     }
 
     /// Moves the cursor. A month that is too short ends at its last day; the calendar ends where dates do.
@@ -199,9 +206,12 @@ mod tests {
     fn the_day_of_a_moment_is_chosen_and_its_time_stays() {
         let calendar = open("2024-05-31 14:30", Language::English);
         assert_eq!(calendar.days()[calendar.at()].date, date(2024, 5, 31));
-        assert_eq!(Calendar::written(date(2026, 1, 2), "2024-05-31  14:30"), "2026-01-02 14:30");
-        assert_eq!(Calendar::written(date(2026, 1, 2), "2024-05-31"), "2026-01-02");
-        assert_eq!(Calendar::written(date(2026, 1, 2), ""), "2026-01-02");
+        for before in ["2024-05-31  14:30", "2024-05-31T14:30"] {
+            assert_eq!(Calendar::moment(date(2026, 1, 2), before), "2026-01-02 14:30");
+        }
+        for before in ["2024-05-31", ""] {
+            assert_eq!(Calendar::moment(date(2026, 1, 2), before), "2026-01-02 00:00");
+        }
     }
 
     #[test]

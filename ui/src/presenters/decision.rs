@@ -120,6 +120,11 @@ impl Decision {
         Some(decision)
     }
 
+    /// Whether the change makes a new row: nothing was there before it.
+    pub fn is_new(&self) -> bool {
+        self.new
+    }
+
     /// Whether the row as such is the question, and not its fields.
     pub fn about_row(&self) -> bool {
         matches!(self.kind, ConflictKind::DeleteUpdate | ConflictKind::UpdateDelete)

@@ -234,11 +234,14 @@ fn another_value_is_chosen_where_it_can_be_and_a_day_from_a_calendar() {
     let other = |label: &str| amina.get::<Conflict>().get_lines().iter().find(|line| line.label == label).unwrap().other;
     assert_eq!(other("Sex"), "X");
     amina.click("Another value for Date of birth");
+    amina.rewrite("1952-03-04");
     amina.click("Choose a day for Date of birth");
     amina.until("the calendar is open", |me| me.get::<Shell>().get_calendar_open());
     amina.key(Key::RightArrow);
     amina.key(Key::Return);
     assert_eq!(other("Date of birth"), "1952-03-05");
+    let field = amina.find(AccessibleRole::TextInput, "Another value for Date of birth");
+    assert_eq!(field.accessible_value().unwrap(), "1952-03-05", "what is chosen is shown");
     // What is typed goes into the field again.
     amina.rewrite("1953-04-05");
     assert_eq!(other("Date of birth"), "1953-04-05");

@@ -58,7 +58,8 @@ pub(super) fn saved(store: usize, engine: &Engine, form: &RowView, saved: &Value
     let known = tables.mirror(form.key)?.map(|held| held.row).or_else(|| entry.clone()?.kept);
     for (field, value) in saved.iter().filter(|(field, value)| form.value(**field) != *value) {
         let shows = now.as_ref().map(|row| row.value(*field));
-        let theirs = known.as_ref().filter(|row| row.is_live()).map(|row| row.value(*field));
+        // Another edit keeps a deleted row in sight.
+        let theirs = known.as_ref().filter(|row| row.is_live() || now.is_some()).map(|row| row.value(*field));
         let is_theirs = shows == theirs && theirs != Some(form.value(*field));
         ensure!(
             shows == Some(value) || is_theirs,

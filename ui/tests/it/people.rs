@@ -228,11 +228,7 @@ fn another_value_is_chosen_where_it_can_be_and_a_day_from_a_calendar() {
     amina.until("it is to be decided", |me| me.get::<Shell>().get_review() == 1);
     amina.control("d");
     amina.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
-    amina.click("Another value for Sex");
-    amina.key(Key::DownArrow);
-    amina.key(Key::DownArrow);
     let other = |label: &str| amina.get::<Conflict>().get_lines().iter().find(|line| line.label == label).unwrap().other;
-    assert_eq!(other("Sex"), "X");
     amina.click("Another value for Date of birth");
     amina.rewrite("1952-03-04");
     amina.click("Choose a day for Date of birth");
@@ -245,6 +241,10 @@ fn another_value_is_chosen_where_it_can_be_and_a_day_from_a_calendar() {
     // What is typed goes into the field again.
     amina.rewrite("1953-04-05");
     assert_eq!(other("Date of birth"), "1953-04-05");
+    amina.click("Another value for Sex");
+    amina.key(Key::DownArrow);
+    amina.key(Key::DownArrow);
+    assert_eq!(other("Sex"), "X");
     amina.control(Key::Return);
     amina.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
     assert!(amina.sync());

@@ -86,10 +86,24 @@ pub fn record(program: &str, counts: &impl Serialize) -> Result<()> {
     ensure!(git.status.success(), "counts belong to a commit, and git knows none here");
     let commit = String::from_utf8(git.stdout)?.trim().to_owned();
     let counts = serde_json::from_value(serde_json::to_value(counts)?)?;
-    let arguments = std::env::args().skip(1).filter(|argument| argument != "--record" && argument != "--json").collect();
+    let arguments = of_the_run(std::env::args().skip(1));
     let mut runs: Runs = read_record(FILE)?;
     runs.entry(program.to_owned()).or_default().push(Run { arguments, commit, counts });
     write_record(FILE, &runs)
+}
+
+/// The arguments that say what was run. What is written, and where to on this machine, is left out.
+fn of_the_run(mut arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let mut kept = Vec::new();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--record" | "--json" => {}
+            "--save" => drop(arguments.next()),
+            other if other.starts_with("--save=") => {}
+            _ => kept.push(argument),
+        }
+    }
+    kept
 }
 
 /// Writes the table into `docs/testing.md`.
@@ -157,6 +171,12 @@ mod tests {
     fn the_page_shows_what_the_programs_counted() {
         let (wanted, text) = PLACE.page_with(&table(&read_record(FILE).unwrap()).unwrap()).unwrap();
         assert!(wanted == text, "cargo run -p tombolo-tests --bin counts writes the table into docs/testing.md");
+    }
+
+    #[test]
+    fn of_a_run_is_kept_what_was_run_and_no_folder_of_this_machine() {
+        let arguments = ["--from", "9", "--save", "/here", "--record", "--seeds", "5", "--save=/there", "--json"];
+        assert_eq!(of_the_run(arguments.map(str::to_owned).into_iter()), ["--from", "9", "--seeds", "5"]);
     }
 
     #[test]

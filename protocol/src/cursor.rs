@@ -68,6 +68,13 @@ pub struct Advance {
 }
 
 impl Cursors {
+    /// Whether they stand within a log that ends with `head`.
+    pub fn is_within(&self, head: Seq) -> bool {
+        let all = self.fills.values().map(|fill| &fill.cursor).chain([&self.main]);
+        all.into_iter().all(|cursor| cursor.complete <= head && cursor.scanned <= Position::end_of(head))
+            && self.fills.values().all(|fill| fill.head.is_none_or(|named| named <= head))
+    }
+
     /// The position that the next delta of this cursor starts from; `None` where there is no such cursor.
     pub fn scanned(&self, name: CursorName) -> Option<Position> {
         self.cursor(name).map(|cursor| cursor.scanned)

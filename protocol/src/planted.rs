@@ -156,6 +156,8 @@ wrongs! {
     WitnessOfDeltas = "witness_of_deltas",
     /// T37: the witness of an answer is its commit, and not the snapshot from which its rows were read.
     WitnessOfCommit = "witness_of_commit",
+    /// T5: a notice of sections gives fills a head, and the witness stays where it was.
+    WitnessOfRows = "witness_of_rows",
     /// T24, O11: acknowledged pushes are not kept.
     AcknowledgedForgotten = "acknowledged_forgotten",
     /// O11: acknowledged pushes are dropped before a backup covers them.

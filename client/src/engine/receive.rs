@@ -67,7 +67,14 @@ impl Engine {
             Down::CaughtUp(caught_up) => self.caught_up(&caught_up, now_ms)?,
             Down::Sections { head, sections } => {
                 let listed: BTreeSet<Section> = sections.into_iter().collect();
-                self.step(now_ms, |step| Ok(step.relist(&listed, head)?))?;
+                let head = self.snapshot(head)?;
+                self.step(now_ms, |step| {
+                    step.relist(&listed, head.seq)?;
+                    if !planted(Planted::WitnessOfRows) {
+                        step.witness(head)?;
+                    }
+                    Ok(())
+                })?;
             }
             Down::Schema { seq, text } => self.take_schema(seq, text, now_ms)?,
             Down::History(history) => self.events.push_back(Event::History(history)),

@@ -150,7 +150,7 @@ fn frozen(count: usize) -> Up {
 
 fn sections(count: u16) -> Down {
     let sections = (0..count).map(|table| Section { table: TableTag(table), scope: None }).collect();
-    Down::Sections { head: Seq(1), sections }
+    Down::Sections { head: None, sections }
 }
 
 fn result(runs: Vec<(Verdict, u32)>, authors: Authors) -> Down {

@@ -8,8 +8,7 @@ use crate::feed::Load;
 use crate::snapshot::{AuthorList, Snapshot};
 use crate::store::StoreError;
 use tombolo_protocol::change::PlaceRuns;
-use tombolo_protocol::cursor::Cursors;
-use tombolo_protocol::ids::{Mark, Position, PushNo, RowNo, Seq};
+use tombolo_protocol::ids::{Mark, PushNo, RowNo};
 use tombolo_protocol::message::{Authors, CloseReason, Copied, Diverged, Down, Hello, Outcome, Welcome};
 use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::version::{PROTOCOL, PROTOCOL_LOWEST, agree};
@@ -37,7 +36,8 @@ impl Session {
             return Ok(());
         }
         let Some(rights) = self.check_device(&hello, snapshot)? else { return Ok(()) };
-        if !within(&hello.cursors, snapshot.head().seq) {
+        // The witness covers the cursors; what is above was made up.
+        if !hello.cursors.is_within(snapshot.head().seq) {
             self.violation("a cursor above the log");
             return Ok(());
         }
@@ -233,12 +233,4 @@ impl Surplus {
             Self::WithoutRows => most / 2,
         }
     }
-}
-
-/// Whether cursors stand within the log. The witness covers them; what is above was made up.
-fn within(cursors: &Cursors, head: Seq) -> bool {
-    let fills = cursors.fills.values();
-    let all = fills.clone().map(|fill| &fill.cursor).chain([&cursors.main]);
-    all.into_iter().all(|cursor| cursor.complete <= head && cursor.scanned <= Position::end_of(head))
-        && fills.clone().all(|fill| fill.head.is_none_or(|named| named <= head))
 }

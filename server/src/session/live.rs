@@ -176,9 +176,9 @@ impl Session {
         live.sections_at = snapshot.sections_changed();
         let listed = snapshot.sections(rights)?;
         if listed != live.listed {
-            let head = snapshot.head().seq;
+            let head = live.told.tell_snapshot(snapshot.head());
             self.send(Down::Sections { head, sections: listed.iter().copied().collect() });
-            live.relist(listed, head);
+            live.relist(listed, snapshot.head().seq);
             live.owes_caught_up = true;
         }
         Ok(())

@@ -411,7 +411,9 @@ impl Drawing {
 
     /// Somebody is given sites again, with much in them, over a slow link, while another deletes and edits what is there.
     fn changed_while_filled(&mut self, here: usize, rng: &mut Rng) {
-        let (there, user) = ((here + 1) % self.devices, here % self.users);
+        let user = here % self.users;
+        let others = || (1..self.devices).map(|next| (here + next) % self.devices);
+        let there = others().find(|other| other % self.users != user).or(others().next()).unwrap_or(here);
         for _ in 0..3 {
             let import = self.import(rng);
             self.next.push_back(person(there, import));

@@ -276,7 +276,10 @@ impl Peer {
                 self.relist(&listed, welcome.snapshot.seq);
                 self.see(Some(welcome.snapshot));
             }
-            Down::Sections { head, sections } => self.relist(&sections.iter().copied().collect(), *head),
+            Down::Sections { head, sections } => {
+                let head = self.see(*head);
+                self.relist(&sections.iter().copied().collect(), head.seq);
+            }
             Down::Result { snapshot, outcome, .. } => {
                 self.settle_outcome(outcome);
                 self.see(snapshot.or(Some(outcome.commit)));
@@ -407,12 +410,13 @@ impl Peer {
     }
 
     /// The snapshot of a message, as it says it.
-    fn see(&mut self, said: Option<Mark>) {
+    fn see(&mut self, said: Option<Mark>) -> Mark {
         let mark = self.told.hear_snapshot(said).expect("a snapshot was said");
         if mark.seq >= self.kept.witness.seq {
             self.kept.witness = mark;
         }
         self.kept.pairs.push(mark);
+        mark
     }
 
     fn compare(&self, head: Mark, digests: &[(Section, Digest)]) {

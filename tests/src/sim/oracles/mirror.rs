@@ -4,6 +4,7 @@ use super::{Broken, Oracles};
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 use tombolo_client::engine::Engine;
+use tombolo_client::protocol::cursor::Cursors;
 use tombolo_client::protocol::ids::{FieldTag, Mark, RowKey, Seq, TableTag};
 use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::value::Value;
@@ -58,15 +59,19 @@ pub(super) fn moved(oracles: &mut Oracles, store: usize, engine: &Engine, snapsh
     );
     watched.witness = engine.state().witness;
     let mirror = mirror_rows(engine)?;
-    nothing_newer(store, &mirror, engine.state().witness.seq)?;
+    nothing_newer(store, &mirror, cursors, engine.state().witness.seq)?;
     watched.cursors = Some((account.device, cursors.clone()));
     // Between histories there is nothing to compare with.
     let same_history = snapshot.hash_at(engine.state().witness.seq)? == Some(engine.state().witness.hash);
     if completed && same_history { covers(store, engine, &mirror, oracles.rows.at(snapshot)?) } else { Ok(()) }
 }
 
-/// The witness covers every row of the mirror.
-fn nothing_newer(store: usize, mirror: &Rows, witness: Seq) -> Result<()> {
+/// The witness covers every cursor, and every row of the mirror.
+fn nothing_newer(store: usize, mirror: &Rows, cursors: &Cursors, witness: Seq) -> Result<()> {
+    ensure!(
+        cursors.is_within(witness),
+        Broken::new("witness", format!("store {store} has {cursors:?}, above its witness {witness}"))
+    );
     for row in mirror.values().flat_map(BTreeMap::values) {
         let newest = row.fields.values().map(|it| it.stamp).chain([row.seq, row.since]).max();
         ensure!(

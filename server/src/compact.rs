@@ -16,6 +16,7 @@ use crate::verify::{Progress, Report, verify_with};
 use crate::workspace::SERVER_DEVICE;
 use redb::ReadableTable;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use thiserror::Error;
 use tombolo_protocol::codec;
 use tombolo_protocol::commit::CommitBody;
@@ -90,7 +91,7 @@ pub fn prepare(
     store: &Store,
     scratch: &Store,
     horizon: Seq,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Prepared, StoreError> {
     let tables = store.read()?;
     let horizon = horizon.min(tables.meta_record()?.ok_or(StoreError::NotInitialised)?.head);

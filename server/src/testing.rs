@@ -239,7 +239,7 @@ impl World {
         let sites = [(NORTH, "North"), (SOUTH, "South")];
         let changes =
             sites.map(|(id, name)| change(RowKey { table: SITES, id }, Op::Create, 0, &[(NAME, Value::text(name))])).to_vec();
-        let reply = world.apply(Job::Import { by: OPERATOR, changes });
+        let reply = world.apply(Job::import(OPERATOR, changes));
         assert!(matches!(reply, Reply::Import(Ok(_))), "{reply:?}");
         world.user(EVERYBODY, "everybody", Role::Admin, Grant::All);
         world.user(NORTHERN, "northern", Role::Editor, Grant::Scopes(vec![NORTH]));
@@ -290,13 +290,13 @@ impl World {
     /// Another world with the same log: a backup, which either may leave.
     pub(crate) fn copy(&self) -> Self {
         let store = Store::in_memory().unwrap();
-        crate::verify::rebuild(self.workspace.store(), &store, &mut |_| {}).unwrap();
+        crate::verify::rebuild(self.workspace.store(), &store, &mut crate::verify::unwatched).unwrap();
         Self { workspace: Workspace::open(store).unwrap(), news: self.news, now_ms: self.now_ms }
     }
 
     /// Makes the base for the commits up to here.
     pub(crate) fn base(&self, horizon: Seq) -> Base {
-        match prepare(self.workspace.store(), &Store::in_memory().unwrap(), horizon, &mut |_| {}).unwrap() {
+        match prepare(self.workspace.store(), &Store::in_memory().unwrap(), horizon, &mut crate::verify::unwatched).unwrap() {
             Prepared::Base(base) => base,
             other => panic!("{other:?}"),
         }

@@ -12,6 +12,7 @@ use crate::store::{Store, StoreError, base};
 use redb::ReadableTable;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::ControlFlow;
 use thiserror::Error;
 use tombolo_protocol::codec;
 use tombolo_protocol::hash::{CommitHash, Digest};
@@ -102,13 +103,22 @@ impl fmt::Display for Report {
     }
 }
 
+/// For what nobody watches: goes on to its end.
+pub fn unwatched(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
 /// Chains the hashes of the whole log, folds it into `scratch` (an empty store, in memory or in a temporary file) and compares
 /// every table, and computes the digests of all sections again.
 ///
 /// # Errors
 /// [`StoreError`] when a store cannot be read or written, or a durable write of the server failed meanwhile (P9); what does not
 /// hold is in the report.
-pub fn verify(store: &Store, scratch: &Store, progress: &mut dyn FnMut(Progress)) -> Result<Report, StoreError> {
+pub fn verify(
+    store: &Store,
+    scratch: &Store,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Report, StoreError> {
     verify_with(store, scratch, Seq(0), &mut |_| Ok(()), progress)
 }
 
@@ -121,7 +131,7 @@ pub(crate) fn verify_with(
     scratch: &Store,
     at: Seq,
     act: &mut dyn FnMut(&ReadTables) -> Result<(), StoreError>,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Report, StoreError> {
     let tables = store.read()?;
     let meta = tables.meta_record()?.ok_or(StoreError::NotInitialised)?;
@@ -155,7 +165,7 @@ pub(crate) fn verify_with(
 ///
 /// # Errors
 /// [`StoreError::Damaged`] where the log does not hold.
-pub fn rebuild(from: &Store, into: &Store, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
+pub fn rebuild(from: &Store, into: &Store, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<(), StoreError> {
     let tables = from.read()?;
     let meta = tables.meta_record()?.ok_or(StoreError::NotInitialised)?;
     let replayed = Replay::begin(from, &tables, into).and_then(|mut replay| {

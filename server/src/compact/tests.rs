@@ -2,7 +2,7 @@ use super::*;
 use crate::access::OPERATOR;
 use crate::store::records::Checkpoint;
 use crate::testing::*;
-use crate::verify::{Problem, rebuild, verify};
+use crate::verify::{Problem, rebuild, unwatched, verify};
 use crate::workspace::{Job, PushReply, Reply};
 use tombolo_protocol::change::{Change, Op, Push};
 use tombolo_protocol::commit::Grant;
@@ -32,7 +32,7 @@ fn push(world: &mut World, pusher: &Pusher, push: &Push) -> PushReply {
 }
 
 fn check(world: &World) -> Report {
-    verify(world.workspace.store(), &Store::in_memory().unwrap(), &mut |_| {}).unwrap()
+    verify(world.workspace.store(), &Store::in_memory().unwrap(), &mut unwatched).unwrap()
 }
 
 /// The commits that have their contents.
@@ -106,7 +106,7 @@ fn a_rebuilt_workspace_is_the_compacted_one() {
     world.compact(world.workspace.head().seq);
     world.accepted(&mut busy, vec![create_patient(500, "y", NORTH)]);
     let rebuilt = Store::in_memory().unwrap();
-    rebuild(world.workspace.store(), &rebuilt, &mut |_| {}).unwrap();
+    rebuild(world.workspace.store(), &rebuilt, &mut unwatched).unwrap();
     let differences = world.workspace.store().read().unwrap().compare(&rebuilt.read().unwrap(), &|| Ok(())).unwrap();
     assert!(differences.iter().all(|(table, difference)| difference.is_none() || *table == "local_1"), "{differences:?}");
     let mut copy = world.copy();
@@ -190,8 +190,9 @@ fn a_rows_history_ends_at_the_horizon_and_says_so() {
 #[test]
 fn nothing_is_done_where_nothing_would_go() {
     let (mut world, ..) = world();
-    let prepared =
-        |world: &World, horizon| prepare(world.workspace.store(), &Store::in_memory().unwrap(), horizon, &mut |_| {}).unwrap();
+    let prepared = |world: &World, horizon| {
+        prepare(world.workspace.store(), &Store::in_memory().unwrap(), horizon, &mut unwatched).unwrap()
+    };
     assert!(matches!(prepared(&world, Seq(0)), Prepared::Nothing));
     let done = world.compact(Seq(u64::MAX));
     assert!(matches!(prepared(&world, done.horizon), Prepared::Nothing));
@@ -236,7 +237,7 @@ fn a_store_that_is_not_sound_keeps_its_log() {
         tables.history.insert((no.0, 999), ()).unwrap();
     });
     let head = world.workspace.head().seq;
-    match prepare(world.workspace.store(), &Store::in_memory().unwrap(), Seq(5), &mut |_| {}).unwrap() {
+    match prepare(world.workspace.store(), &Store::in_memory().unwrap(), Seq(5), &mut unwatched).unwrap() {
         Prepared::Unsound(report) => assert!(matches!(report.problems[..], [Problem::Fold { table: "history_1", .. }])),
         other => panic!("{other:?}"),
     }
@@ -260,7 +261,7 @@ fn a_base_that_was_changed_or_is_gone_is_found() {
     for damaged in [changed, gone] {
         assert!(matches!(check(&damaged).problems[..], [Problem::Base { .. }]), "{}", check(&damaged));
     }
-    let error = verify(torn.workspace.store(), &Store::in_memory().unwrap(), &mut |_| {}).unwrap_err();
+    let error = verify(torn.workspace.store(), &Store::in_memory().unwrap(), &mut unwatched).unwrap_err();
     assert!(matches!(error, StoreError::Damaged(_)), "{error}");
 }
 
@@ -333,7 +334,10 @@ fn a_preparation_lets_go_of_a_store_whose_write_has_failed() {
     // P9: the store is opened again only when nobody holds it.
     let (world, ..) = world();
     let store = world.workspace.store();
-    let prepared = prepare(store, &Store::in_memory().unwrap(), Seq(5), &mut |_| store.poison());
+    let prepared = prepare(store, &Store::in_memory().unwrap(), Seq(5), &mut |_| {
+        store.poison();
+        ControlFlow::Continue(())
+    });
     assert!(matches!(prepared, Err(StoreError::Poisoned)), "{prepared:?}");
 }
 

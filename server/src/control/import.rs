@@ -7,12 +7,14 @@ use crate::access::OPERATOR;
 use crate::csv::{self, At, Plan, PlanError, Problem, RowIds};
 use crate::net::clock;
 use crate::net::hub::{Hub, Unavailable};
-use crate::workspace::{ImportRefusal, Job, Reply};
-use tombolo_protocol::change::{Refusal, Verdict};
+use crate::workspace::{ImportRefusal, ImportWatch, Imported, Job, Reply};
+use std::sync::Arc;
+use tombolo_protocol::change::{Change, Refusal, Verdict};
 use tombolo_protocol::schema::Table;
 
 /// A file with more rows says how far it has come.
 const ROWS_QUIET: usize = 5_000;
+const TOLD_EVERY_MS: i64 = 2_000;
 
 pub(super) fn import(
     hub: &Hub,
@@ -30,9 +32,9 @@ pub(super) fn import(
     let table = table_named(&schema, table)?;
     let wrong = |problems: csv::Problems| Refused::new(format!("the file has mistakes, nothing was imported:\n{problems}"));
     let sheet = csv::read(table, set, content).map_err(wrong)?;
-    let loud = sheet.lines.len() > ROWS_QUIET;
-    if loud {
-        console.progress(&format!("{} rows read, checking them", sheet.lines.len()));
+    if sheet.lines.len() > ROWS_QUIET && console.progress(&format!("{} rows read, checking them", sheet.lines.len())).is_break()
+    {
+        return Err(Refused::new(ImportRefusal::GivenUp.to_string()));
     }
     let now_ms = hub.now_ms();
     let mut ids = RowIds::new(now_ms, clock::random());
@@ -44,34 +46,45 @@ pub(super) fn import(
     drop(snapshot);
     let Plan { changes, lines, created, updated, unchanged } = plan;
     if !changes.is_empty() {
-        if loud {
-            console.progress(&format!("writing {} rows", changes.len()));
-        }
-        let answer = hub.ask_blocking(Job::Import { by: OPERATOR, changes }).map_err(|error| match error {
-            Unavailable::Failed(why) => {
-                Refused::new(format!("{why}. Either all of the file was imported or nothing: look before you import it again"))
-            }
-            error => error.into(),
-        })?;
-        head = match answer {
-            Reply::Import(Ok(imported)) => imported.head,
-            Reply::Import(Err(refusal)) => return Err(explain(table, &lines, &refusal)),
-            other => {
-                return Err(Refused::new(format!(
-                    "the writer answered something else ({other:?}): tell the makers of Tombolo"
-                )));
-            }
+        head = match write(hub, changes, console)? {
+            Ok(imported) => imported.head,
+            Err(refusal) => return Err(explain(table, &lines, &refusal)),
         };
     }
     Ok(Answer::Imported { table: table.name.clone(), created, updated, unchanged, head: head.0 })
 }
 
+/// Has the writer take all changes. Says how far it is, where that takes long, and gives up where nobody waits any more.
+fn write(hub: &Hub, changes: Vec<Change>, console: &mut dyn Console) -> Result<Result<Imported, ImportRefusal>, Refused> {
+    let (watch, all) = (Arc::new(ImportWatch::default()), changes.len());
+    let mut told_ms = hub.now_ms();
+    let look = || {
+        let now_ms = hub.now_ms();
+        if now_ms - told_ms >= TOLD_EVERY_MS {
+            told_ms = now_ms;
+            if console.progress(&format!("{} of {all} rows done", watch.decided())).is_break() {
+                watch.give_up();
+            }
+        }
+    };
+    let job = Job::Import { by: OPERATOR, changes, watch: watch.clone() };
+    match hub.ask_blocking_while(job, look) {
+        Ok(Reply::Import(imported)) => Ok(imported),
+        Ok(other) => Err(Refused::new(format!("the writer answered something else ({other:?}): tell the makers of Tombolo"))),
+        Err(Unavailable::Failed(why)) => {
+            Err(Refused::new(format!("{why}. Either all of the file was imported or nothing: look before you import it again")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// What the store refused, by the line that it came from: something that changed since the file was checked, or a rule that
 /// only the store knows.
 fn explain(table: &Table, lines: &[u64], refusal: &ImportRefusal) -> Refused {
-    let line = lines.get(refusal.index).copied().unwrap_or_default();
+    let ImportRefusal::Change { index, verdict, .. } = refusal else { return Refused::new(refusal.to_string()) };
+    let line = lines.get(*index).copied().unwrap_or_default();
     let field = |tag| table.field(tag);
-    let (column, message) = match &refusal.verdict {
+    let (column, message) = match verdict {
         Verdict::Refused(Refusal::Field { field: tag, problem }) => {
             (field(*tag), field(*tag).map(|field| field.explain(*problem)).unwrap_or_default())
         }

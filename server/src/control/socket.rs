@@ -2,7 +2,7 @@
 
 use super::request::{Answer, Refused, Request};
 use super::wire::{self, Part};
-use super::{Console, IMPORT_BYTES_MAX, carry_out};
+use super::{Console, IMPORT_BYTES_MAX, Wanted, carry_out};
 use crate::net::folder::Folder;
 use crate::net::hub::Hub;
 use crate::net::listener::{ACCEPT_AGAIN_AFTER, told};
@@ -129,9 +129,11 @@ fn serve(hub: &Hub, folder: &Folder, stream: &UnixStream) -> io::Result<()> {
 struct Remote<'a, W>(&'a mut W);
 
 impl<W: Write> Console for Remote<'_, W> {
-    fn progress(&mut self, text: &str) {
-        // Only a comfort; that the other end is gone shows with the answer.
-        let _ = wire::send_progress(self.0, text);
+    fn progress(&mut self, text: &str) -> Wanted {
+        match wire::send_progress(self.0, text) {
+            Ok(()) => Wanted::Continue(()),
+            Err(_) => Wanted::Break(()),
+        }
     }
 
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -178,7 +180,10 @@ fn answer(from: &mut impl Read, console: &mut dyn Console) -> io::Result<Result<
     let mut written = Ok(());
     loop {
         match wire::receive(from)? {
-            Part::Progress(text) => console.progress(&text),
+            Part::Progress(text) if console.progress(&text).is_break() => {
+                return Ok(Err(Refused::new("it was given up: look whether it was done")));
+            }
+            Part::Progress(_) => {}
             // A file that cannot be written is told when the server is done.
             Part::Data(bytes) if written.is_ok() => written = console.data(&bytes),
             Part::Data(_) => {}
@@ -204,5 +209,19 @@ fn with_short_path<T>(path: &Path, call: impl FnOnce(&Path) -> io::Result<T>) ->
             call(&short)
         }
         _ => call(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_line_that_went_away_asked_for_is_not_wanted_any_more() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut to = BufWriter::new(&here);
+        assert!(Remote(&mut to).progress("half").is_continue());
+        drop(there);
+        assert!(Remote(&mut to).progress("more than half").is_break());
     }
 }

@@ -1,7 +1,7 @@
 //! What is done with the log as a whole: the check of everything, and compaction.
 
-use super::Console;
 use super::request::{Answer, Refused};
+use super::{Console, Wanted};
 use crate::access::OPERATOR;
 use crate::compact::{self, Prepared};
 use crate::net::folder::Folder;
@@ -57,14 +57,15 @@ pub(super) fn compact(hub: &Hub, folder: &Folder, keep_days: u32, console: &mut 
 }
 
 /// Tells how far it has come, where that takes long.
-fn in_steps(console: &mut dyn Console) -> impl FnMut(Progress) {
+fn in_steps(console: &mut dyn Console) -> impl FnMut(Progress) -> Wanted {
     let mut told = 0;
     move |Progress { done, head }| {
         let percent = done.0 * 100 / head.0.max(1);
-        if head.0 > COMMITS_QUIET && percent >= told + PERCENT_STEP {
-            told = percent;
-            console.progress(&format!("{percent} % of {head} commits"));
+        if head.0 <= COMMITS_QUIET || percent < told + PERCENT_STEP {
+            return Wanted::Continue(());
         }
+        told = percent;
+        console.progress(&format!("{percent} % of {head} commits"))
     }
 }
 

@@ -448,7 +448,7 @@ fields = ["dose", "unit"]
 
         fn import(&mut self, file: &str) {
             let changes = self.plan(file).unwrap().changes;
-            let replies = self.0.apply(vec![Job::Import { by: OPERATOR, changes }], 2).unwrap();
+            let replies = self.0.apply(vec![Job::import(OPERATOR, changes)], 2).unwrap();
             assert!(matches!(replies.as_slice(), [Reply::Import(Ok(_))]), "{replies:?}");
         }
     }
@@ -498,7 +498,7 @@ fields = ["dose", "unit"]
         let mut changes = world.plan(&format!("id,name\n{},B\n", id(1))).unwrap().changes;
         changes[0].op = Op::Delete;
         changes[0].fields.clear();
-        world.0.apply(vec![Job::Import { by: OPERATOR, changes }], 3).unwrap();
+        world.0.apply(vec![Job::import(OPERATOR, changes)], 3).unwrap();
         let error = world.plan(&format!("id,name\n{},B\n", id(1))).unwrap_err().to_string();
         assert!(error.starts_with("line 2, column `id`: this row was deleted"), "{error}");
     }

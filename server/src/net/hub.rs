@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use thiserror::Error;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tombolo_protocol::ids::{DeviceId, Mark};
 
@@ -22,6 +23,7 @@ const JOBS_MAX: usize = 1024;
 /// Who asks while the store is being opened again waits a little: mostly it is there again at once.
 const MENDED_LOOKS: u32 = 25;
 const MENDED_LOOK: Duration = Duration::from_millis(200);
+const WAITING_LOOK: Duration = Duration::from_millis(20);
 const BEING_OPENED: &str = "the store is being opened again after a failed write, and nothing was begun: try again in a while";
 
 /// How the store is doing; sessions end when it changes.
@@ -189,10 +191,27 @@ impl Hub {
 
     /// [`Self::ask`] for threads.
     pub(crate) fn ask_blocking(&self, job: Job) -> Result<Reply, Unavailable> {
+        self.asked_blocking(job)?.blocking_recv().unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// [`Self::ask_blocking`], which looks after something while it waits.
+    pub(crate) fn ask_blocking_while(&self, job: Job, mut look: impl FnMut()) -> Result<Reply, Unavailable> {
+        let mut answer = self.asked_blocking(job)?;
+        loop {
+            match answer.try_recv() {
+                Ok(reply) => return reply,
+                Err(TryRecvError::Closed) => return Err(stopped()),
+                Err(TryRecvError::Empty) => std::thread::park_timeout(WAITING_LOOK),
+            }
+            look();
+        }
+    }
+
+    fn asked_blocking(&self, job: Job) -> Result<oneshot::Receiver<Result<Reply, Unavailable>>, Unavailable> {
         let (reply, answer) = oneshot::channel();
         let asked = Work::Job(Asked { job, reply_to: ReplyTo::Caller(reply) });
         self.jobs.blocking_send(asked).map_err(|_| stopped())?;
-        answer.blocking_recv().unwrap_or_else(|_| Err(stopped()))
+        Ok(answer)
     }
 
     /// Gives the writer a session's job; the reply comes through the session's channel, before the new head is announced.

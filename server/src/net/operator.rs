@@ -3,7 +3,7 @@
 use super::clock;
 use super::folder::Folder;
 use super::hub::{Hub, Unavailable};
-use crate::control::{Answer, Console, Refused, Request, carry_out};
+use crate::control::{Answer, Console, Refused, Request, Wanted, carry_out};
 use crate::passwords;
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
@@ -95,7 +95,7 @@ impl Operator {
         let Self { hub, folder } = self.clone();
         blocking(move || {
             let scratch = folder.scratch()?;
-            Ok(verify::verify(&hub.store()?, &scratch.store, &mut |_| {})?)
+            Ok(verify::verify(&hub.store()?, &scratch.store, &mut verify::unwatched)?)
         })
         .await
     }
@@ -147,7 +147,9 @@ impl Operator {
 struct InMemory(Vec<u8>);
 
 impl Console for InMemory {
-    fn progress(&mut self, _: &str) {}
+    fn progress(&mut self, _: &str) -> Wanted {
+        Wanted::Continue(())
+    }
 
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.extend_from_slice(bytes);

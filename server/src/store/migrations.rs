@@ -93,7 +93,7 @@ mod tests {
         let mut workspace = Workspace::init(store.clone(), Init { id: WORKSPACE, schema: SCHEMA }, 5).unwrap();
         let fields = [(FieldTag(4), Value::uuid(id(2).0))];
         let visits = [2, 1].map(|number| change(key(VISITS, number), Op::Create, 0, if number == 1 { &fields } else { &[] }));
-        workspace.apply(vec![Job::Import { by: crate::access::OPERATOR, changes: visits.to_vec() }], 6).unwrap();
+        workspace.apply(vec![Job::import(crate::access::OPERATOR, visits.to_vec())], 6).unwrap();
         drop(workspace);
         let txn = store.write().unwrap();
         {
@@ -114,7 +114,7 @@ mod tests {
         let tables = store.read().unwrap();
         let found: Vec<_> = tables.referrers(&key(VISITS, 2), VISITS, FieldTag(4)).unwrap().map(Result::unwrap).collect();
         assert_eq!(found, [tables.row_number(&key(VISITS, 1)).unwrap().unwrap()]);
-        assert!(crate::verify::verify(&store, &Store::in_memory().unwrap(), &mut |_| {}).unwrap().is_sound());
+        assert!(crate::verify::verify(&store, &Store::in_memory().unwrap(), &mut crate::verify::unwatched).unwrap().is_sound());
     }
 
     #[test]
@@ -131,6 +131,6 @@ mod tests {
         drop(store);
         let store = Store::open(&path).unwrap();
         assert_eq!(format(&store).unwrap(), Some(FORMAT));
-        assert!(crate::verify::verify(&store, &Store::in_memory().unwrap(), &mut |_| {}).unwrap().is_sound());
+        assert!(crate::verify::verify(&store, &Store::in_memory().unwrap(), &mut crate::verify::unwatched).unwrap().is_sound());
     }
 }

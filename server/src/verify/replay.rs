@@ -7,6 +7,7 @@ use crate::store::read::Read;
 use crate::store::records::{Checkpoint, Meta};
 use crate::store::tables::{ReadTables, WriteTables};
 use crate::store::{Store, StoreError, base};
+use std::ops::ControlFlow;
 use tombolo_protocol::codec;
 use tombolo_protocol::hash::CommitHash;
 use tombolo_protocol::ids::Seq;
@@ -63,7 +64,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Folds the commits up to here, as far as they are not folded yet.
-    pub(crate) fn up_to(&mut self, last: Seq, progress: &mut dyn FnMut(Progress)) -> Result<(), Stop> {
+    pub(crate) fn up_to(&mut self, last: Seq, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<(), Stop> {
         while self.done < last {
             self.from.check()?;
             let txn = self.into.write()?;
@@ -77,7 +78,9 @@ impl<'a> Replay<'a> {
                 fold.finish(&mut folded)?;
             }
             txn.commit()?;
-            progress(Progress { done: self.done, head: self.meta.head });
+            if progress(Progress { done: self.done, head: self.meta.head }).is_break() {
+                return Err(Stop::Store(StoreError::GivenUp));
+            }
         }
         Ok(())
     }

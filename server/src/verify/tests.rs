@@ -14,14 +14,18 @@ fn world() -> World {
 }
 
 fn check(store: &Store) -> Report {
-    verify(store, &Store::in_memory().unwrap(), &mut |_| {}).unwrap()
+    verify(store, &Store::in_memory().unwrap(), &mut unwatched).unwrap()
 }
 
 #[test]
 fn a_sound_store_is_called_sound() {
     let world = world();
     let mut heard = Vec::new();
-    let report = verify(world.workspace.store(), &Store::in_memory().unwrap(), &mut |p| heard.push(p)).unwrap();
+    let report = verify(world.workspace.store(), &Store::in_memory().unwrap(), &mut |p| {
+        heard.push(p);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     assert!(report.is_sound(), "{report}");
     assert_eq!((report.commits, report.rows), (world.workspace.head().seq.0, 4));
     assert_eq!(heard.last().unwrap().done, world.workspace.head().seq);
@@ -77,11 +81,22 @@ fn an_entry_too_many_and_one_too_few_are_found() {
 fn a_rebuilt_store_is_the_same_workspace() {
     let world = world();
     let rebuilt = Store::in_memory().unwrap();
-    rebuild(world.workspace.store(), &rebuilt, &mut |_| {}).unwrap();
+    rebuild(world.workspace.store(), &rebuilt, &mut unwatched).unwrap();
     assert_eq!(rebuilt.snapshot().unwrap().head(), world.workspace.head());
     let differences = world.workspace.store().read().unwrap().compare(&rebuilt.read().unwrap(), &|| Ok(())).unwrap();
     assert!(differences.iter().all(|(table, difference)| difference.is_none() || *table == "local_1"), "{differences:?}");
     assert!(check(&rebuilt).is_sound());
+}
+
+#[test]
+fn a_verification_that_nobody_waits_for_ends() {
+    let mut told = 0;
+    let verified = verify(world().workspace.store(), &Store::in_memory().unwrap(), &mut |_| {
+        told += 1;
+        ControlFlow::Break(())
+    });
+    assert!(matches!(verified, Err(StoreError::GivenUp)), "{verified:?}");
+    assert_eq!(told, 1);
 }
 
 #[test]
@@ -92,7 +107,10 @@ fn what_reads_for_long_lets_go_of_a_store_whose_write_has_failed() {
     world.accepted(&mut pusher, vec![create_patient(1, "a", NORTH)]);
     let store = world.workspace.store();
     let snapshot = store.snapshot().unwrap();
-    let verified = verify(store, &Store::in_memory().unwrap(), &mut |_| store.poison());
+    let verified = verify(store, &Store::in_memory().unwrap(), &mut |_| {
+        store.poison();
+        ControlFlow::Continue(())
+    });
     assert!(matches!(verified, Err(StoreError::Poisoned)), "{verified:?}");
     assert!(matches!(snapshot.rows_after(PATIENTS, None, 10), Err(StoreError::Poisoned)));
 }

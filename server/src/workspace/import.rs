@@ -3,6 +3,7 @@
 use super::{Workspace, Writer};
 use crate::store::StoreError;
 use crate::store::read::Read;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use thiserror::Error;
 use tombolo_protocol::change::{Change, Push, Verdict};
 use tombolo_protocol::commit::CommitBody;
@@ -23,16 +24,48 @@ pub struct Imported {
     pub head: Seq,
 }
 
-/// The first change that did not go through; nothing was imported.
+/// Why nothing was imported.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("row {}: {}; nothing was imported", key.id, reason(verdict))]
-pub struct ImportRefusal {
-    /// Its place among the changes, counted from 0.
-    pub index: usize,
-    /// Its row.
-    pub key: RowKey,
-    /// What was said of it.
-    pub verdict: Verdict,
+pub enum ImportRefusal {
+    /// The first change that did not go through.
+    #[error("row {}: {}; nothing was imported", key.id, reason(verdict))]
+    Change {
+        /// Its place among the changes, counted from 0.
+        index: usize,
+        /// Its row.
+        key: RowKey,
+        /// What was said of it.
+        verdict: Verdict,
+    },
+    /// Nobody waited for it any more.
+    #[error("it was given up; nothing was imported")]
+    GivenUp,
+}
+
+/// An import under way, shared between who asked for it and the writer.
+#[derive(Debug, Default)]
+pub struct ImportWatch {
+    decided: AtomicUsize,
+    given_up: AtomicBool,
+}
+
+impl PartialEq for ImportWatch {
+    /// Of the same import.
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl ImportWatch {
+    /// How many of its changes have been decided.
+    pub fn decided(&self) -> usize {
+        self.decided.load(Ordering::Relaxed)
+    }
+
+    /// It is not wanted any more: it ends behind the push at work, and nothing is imported. Too late behind the last one.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
 }
 
 fn reason(verdict: &Verdict) -> String {
@@ -50,12 +83,13 @@ impl Workspace {
         &mut self,
         by: UserId,
         changes: Vec<Change>,
+        watch: &ImportWatch,
         now_ms: i64,
     ) -> Result<Result<Imported, ImportRefusal>, StoreError> {
         let txn = self.store.write()?;
         let (imported, head) = {
             let mut writer = Writer::open(&self.store, &txn, self.admit, now_ms)?;
-            match writer.import(by, changes)? {
+            match writer.import(by, changes, watch)? {
                 Ok(imported) => (imported, writer.finish()?),
                 Err(refusal) => {
                     drop(writer);
@@ -71,10 +105,18 @@ impl Workspace {
 }
 
 impl Writer<'_> {
-    fn import(&mut self, by: UserId, changes: Vec<Change>) -> Result<Result<Imported, ImportRefusal>, StoreError> {
+    fn import(
+        &mut self,
+        by: UserId,
+        changes: Vec<Change>,
+        watch: &ImportWatch,
+    ) -> Result<Result<Imported, ImportRefusal>, StoreError> {
         let mut imported = Imported { accepted: 0, agreed: 0, head: self.fold.meta().head };
         let mut index = 0;
         for changes in pushes(changes) {
+            if watch.given_up.load(Ordering::Relaxed) {
+                return Ok(Err(ImportRefusal::GivenUp));
+            }
             let (last, previous) =
                 self.tables.device(SERVER_DEVICE)?.map(|device| (device.last, device.last_hash)).unwrap_or_default();
             let mut push = Push { number: last.next(), hash: Hash16::default(), schema: self.fold.meta().schema, changes };
@@ -84,11 +126,14 @@ impl Writer<'_> {
                 match verdict {
                     Verdict::Accepted { .. } => imported.accepted += 1,
                     Verdict::Agreed => imported.agreed += 1,
-                    refused => return Ok(Err(ImportRefusal { index, key: change.key, verdict: refused.clone() })),
+                    refused => {
+                        return Ok(Err(ImportRefusal::Change { index, key: change.key, verdict: refused.clone() }));
+                    }
                 }
                 index += 1;
             }
             imported.head = self.append(by, CommitBody::Push(record))?;
+            watch.decided.store(index, Ordering::Relaxed);
         }
         Ok(Ok(imported))
     }

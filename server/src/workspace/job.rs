@@ -1,7 +1,8 @@
 //! What the writer is asked for, and what it answers.
 
-use super::{AccessError, ImportRefusal, Imported, PurgeError, SchemaRefusal, SchemaReply};
+use super::{AccessError, ImportRefusal, ImportWatch, Imported, PurgeError, SchemaRefusal, SchemaReply};
 use crate::compact::{Base, CompactError, Compacted};
+use std::sync::Arc;
 use tombolo_protocol::change::{Change, Push, VerdictRuns};
 use tombolo_protocol::commit::{AccessChange, Offer};
 use tombolo_protocol::ids::{DeviceId, Hash16, PushNo, RowKey, Seq, UserId};
@@ -111,10 +112,17 @@ pub enum Job {
         by: UserId,
         /// The changes, parents first.
         changes: Vec<Change>,
+        /// How far it has come.
+        watch: Arc<ImportWatch>,
     },
 }
 
 impl Job {
+    /// An import that nobody watches.
+    pub fn import(by: UserId, changes: Vec<Change>) -> Self {
+        Self::Import { by, changes, watch: Arc::default() }
+    }
+
     /// How much of a group commit it takes, in changes.
     pub fn weight(&self) -> usize {
         match self {

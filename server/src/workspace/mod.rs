@@ -15,7 +15,7 @@ mod job;
 mod schema;
 
 pub use access::AccessError;
-pub use import::{ImportRefusal, Imported, SERVER_DEVICE};
+pub use import::{ImportRefusal, ImportWatch, Imported, SERVER_DEVICE};
 pub use job::{Job, PushReply, Reply};
 pub use schema::{SchemaRefusal, SchemaReply};
 
@@ -149,10 +149,10 @@ impl Workspace {
         let mut replies = Vec::with_capacity(jobs.len());
         let mut batch = Vec::new();
         for job in jobs {
-            if let Job::Import { by, changes } = job {
+            if let Job::Import { by, changes, watch } = job {
                 self.batch(std::mem::take(&mut batch), &mut replies, now_ms)?;
                 self.at_work = Some(replies.len());
-                replies.push(Reply::Import(self.import(by, changes, now_ms)?));
+                replies.push(Reply::Import(self.import(by, changes, &watch, now_ms)?));
             } else {
                 batch.push(job);
             }

@@ -119,16 +119,32 @@ fn an_import_goes_in_whole_or_not_at_all() {
     let head = world.workspace.head();
     let mut changes: Vec<_> = (1..=600).map(|number| create_patient(number, "p", NORTH)).collect();
     changes.push(change(key(PATIENTS, 601), Op::Create, 0, &[(SITE, site_value(NORTH))]));
-    let reply = world.apply(Job::Import { by: OPERATOR, changes: changes.clone() });
-    let Reply::Import(Err(refusal)) = reply else { panic!("{reply:?}") };
-    assert_eq!((refusal.index, refusal.key), (600, key(PATIENTS, 601)));
+    let reply = world.apply(Job::import(OPERATOR, changes.clone()));
+    let Reply::Import(Err(ImportRefusal::Change { index, key: of, .. })) = reply else { panic!("{reply:?}") };
+    assert_eq!((index, of), (600, key(PATIENTS, 601)));
     assert_eq!(world.workspace.head(), head);
     assert!(world.snapshot().row(&key(PATIENTS, 1)).unwrap().is_none());
     changes.pop();
-    let reply = world.apply(Job::Import { by: OPERATOR, changes });
+    let reply = world.apply(Job::import(OPERATOR, changes));
     let Reply::Import(Ok(imported)) = reply else { panic!("{reply:?}") };
     assert_eq!((imported.accepted, imported.agreed), (600, 0));
     assert_eq!(world.workspace.head().seq.0, head.seq.0 + 3, "250 changes a push");
+}
+
+#[test]
+fn an_import_says_how_far_it_is_and_one_that_is_given_up_leaves_nothing() {
+    let mut world = World::new();
+    let head = world.workspace.head();
+    let changes: Vec<_> = (1..=600).map(|number| create_patient(number, "p", NORTH)).collect();
+    let watch = Arc::new(ImportWatch::default());
+    watch.give_up();
+    let reply = world.apply(Job::Import { by: OPERATOR, changes: changes.clone(), watch: watch.clone() });
+    assert_eq!((reply, watch.decided()), (Reply::Import(Err(ImportRefusal::GivenUp)), 0));
+    assert_eq!(world.workspace.head(), head);
+    let watch = Arc::new(ImportWatch::default());
+    let reply = world.apply(Job::Import { by: OPERATOR, changes, watch: watch.clone() });
+    assert!(matches!(reply, Reply::Import(Ok(_))), "{reply:?}");
+    assert_eq!(watch.decided(), 600);
 }
 
 #[test]
@@ -236,10 +252,10 @@ fn a_scope_that_would_make_the_list_of_sections_too_long_is_refused() {
     // Two are there, and the three other tables have a section each.
     let most = SECTIONS_MAX as u64 - 3;
     let refused = Verdict::Refused(Refusal::TooManyScopes { most: most as u32 });
-    let reply = world.apply(Job::Import { by: OPERATOR, changes: (1..=most - 1).map(site).collect() });
-    let Reply::Import(Err(refusal)) = reply else { panic!("{reply:?}") };
-    assert_eq!((refusal.index as u64, refusal.verdict), (most - 2, refused.clone()));
-    let reply = world.apply(Job::Import { by: OPERATOR, changes: (1..=most - 3).map(site).collect() });
+    let reply = world.apply(Job::import(OPERATOR, (1..=most - 1).map(site).collect()));
+    let Reply::Import(Err(ImportRefusal::Change { index, verdict, .. })) = reply else { panic!("{reply:?}") };
+    assert_eq!((index as u64, verdict), (most - 2, refused.clone()));
+    let reply = world.apply(Job::import(OPERATOR, (1..=most - 3).map(site).collect()));
     assert!(matches!(reply, Reply::Import(Ok(_))), "{reply:?}");
     let mut pusher = Pusher::new(100, EVERYBODY);
     let (_, verdicts) = world.push(&mut pusher, vec![site(9_001), create_patient(1, "a", NORTH), site(9_002)]);
@@ -303,7 +319,7 @@ fn a_table_whose_scope_field_goes_is_one_section() {
     };
     assert_eq!((live(true), live(false)), (0, 2));
     let scratch = Store::in_memory().unwrap();
-    assert!(crate::verify::verify(world.workspace.store(), &scratch, &mut |_| {}).unwrap().is_sound());
+    assert!(crate::verify::verify(world.workspace.store(), &scratch, &mut crate::verify::unwatched).unwrap().is_sound());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tombolo_client::protocol::ids::UserId;
 use tombolo_client::protocol::schema::Role;
 use tombolo_client::view;
 use tombolo_server::store::Store as ServerStore;
-use tombolo_server::verify::verify;
+use tombolo_server::verify::{unwatched, verify};
 use tombolo_server::workspace::Job;
 
 /// Rounds in which everything must have come right.
@@ -350,7 +350,7 @@ impl World {
             self.devices.iter().map(|device| device.engine.as_ref().and_then(|engine| engine.account()).map(|it| it.device));
         self.oracles.whole(&snapshot, ids.enumerate().filter_map(|(store, id)| Some((store, id?))))?;
         drop(snapshot);
-        let report = verify(self.server.workspace()?.store(), &ServerStore::in_memory()?, &mut |_| {})?;
+        let report = verify(self.server.workspace()?.store(), &ServerStore::in_memory()?, &mut unwatched)?;
         if report.is_sound() { Ok(()) } else { Err(Broken::new("verify", format!("{report:?}"))) }
     }
 }

@@ -1,7 +1,9 @@
 use super::client::Client;
 use super::{World, client, soon};
-use crate::control::{self, Answer, Console, Request, Served};
+use crate::control::{self, Answer, Console, Request, Served, Wanted};
 use crate::net::folder::Folder;
+use crate::net::hub::Hub;
+use crate::net::log;
 use crate::net::operator::blocking;
 use crate::net::{Config, Imported, Limits, Server};
 use std::time::Duration;
@@ -128,12 +130,48 @@ async fn many_rows_are_imported_as_a_whole() {
 struct Kept(Vec<u8>);
 
 impl Console for Kept {
-    fn progress(&mut self, _: &str) {}
+    fn progress(&mut self, _: &str) -> Wanted {
+        Wanted::Continue(())
+    }
 
     fn data(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.0.extend_from_slice(bytes);
         Ok(())
     }
+}
+
+/// A console that goes away when it is told something.
+struct Leaving;
+
+impl Console for Leaving {
+    fn progress(&mut self, _: &str) -> Wanted {
+        Wanted::Break(())
+    }
+
+    fn data(&mut self, _: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_import_that_nobody_waits_for_leaves_nothing() {
+    let world = World::new().await;
+    world.server.shutdown().await;
+    let folder = Folder::new(world.folder.path());
+    let rows = blocking(move || {
+        let opening = folder.clone();
+        let (hub, writer) = Hub::open(Box::new(move || opening.open_store()), log::nowhere).unwrap();
+        let names: String = (0..6_000).map(|number| format!("Site {number}\n")).collect();
+        let import = Request::Import { table: "sites".into(), set: Vec::new() };
+        let answer = control::carry_out(&hub, &folder, import, format!("name\n{names}").as_bytes(), &mut Leaving);
+        assert!(answer.unwrap_err().message.contains("given up"));
+        let mut kept = Kept::default();
+        control::carry_out(&hub, &folder, Request::Export { table: "sites".into() }, &[], &mut kept).unwrap();
+        hub.stop(writer);
+        kept.0.iter().filter(|byte| **byte == b'\n').count()
+    })
+    .await;
+    assert_eq!(rows, 1, "the titles");
 }
 
 /// Asks through the control socket, as the command line does.

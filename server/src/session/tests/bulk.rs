@@ -126,7 +126,7 @@ fn chunks_of_rows_that_do_not_compress_fit_their_frames() {
         create.fields.insert(1, notes);
         create
     };
-    let reply = world.apply(Job::Import { by: OPERATOR, changes: (1..=40).map(noted).collect() });
+    let reply = world.apply(Job::import(OPERATOR, (1..=40).map(noted).collect()));
     assert!(matches!(reply, Reply::Import(Ok(_))));
     let mut peer = Peer::new(&mut world, 1, NORTHERN);
     peer.config = SessionConfig::default();

@@ -132,7 +132,7 @@ fn play(seed: u64, steps: usize) {
         peer.assert_converged(&world);
     }
     let scratch = crate::store::Store::in_memory().unwrap();
-    let report = verify::verify(world.workspace.store(), &scratch, &mut |_| {}).unwrap();
+    let report = verify::verify(world.workspace.store(), &scratch, &mut verify::unwatched).unwrap();
     assert!(report.is_sound(), "seed {seed}: {report}");
 }
 

@@ -42,7 +42,7 @@ impl World {
                 edited_at_ms: 0,
             });
         }
-        match self.operate(Job::Import { by: UserId::default(), changes })? {
+        match self.operate(Job::import(UserId::default(), changes))? {
             Some(Reply::Import(Ok(_))) => Ok(()),
             other => bail!("the sites were answered by {other:?}"),
         }
@@ -70,7 +70,7 @@ impl World {
     pub fn compact(&mut self, back: u64) -> Result<()> {
         let Ok(workspace) = self.server.workspace() else { return Ok(()) };
         let horizon = Seq(workspace.head().seq.0.saturating_sub(back));
-        match prepare(workspace.store(), &Store::in_memory()?, horizon, &mut |_| {}) {
+        match prepare(workspace.store(), &Store::in_memory()?, horizon, &mut tombolo_server::verify::unwatched) {
             Ok(Prepared::Base(base)) => {
                 self.count_fault("log compacted");
                 self.submit(From::Operator, Job::Compact { by: UserId::default(), base });

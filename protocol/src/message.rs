@@ -95,8 +95,8 @@ pub enum Down {
     CaughtUp(Box<CaughtUp>),
     /// 9: the user's sections changed (grants, role or schema).
     Sections {
-        /// The head that new fills take; `None` where it is the snapshot that was named last.
-        head: Option<Mark>,
+        /// The head that new fills take: a newer one than the session named before.
+        head: Mark,
         /// All sections, sorted.
         sections: Vec<Section>,
     },

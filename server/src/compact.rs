@@ -12,7 +12,7 @@ use crate::store::read::Read;
 use crate::store::records::{Device, RecordedPush};
 use crate::store::tables::{ReadTables, Tables, WriteTables};
 use crate::store::{Store, StoreError, base};
-use crate::verify::{Progress, Report, verify_with};
+use crate::verify::{Progress, Report, VerifyError, verify_with};
 use crate::workspace::SERVER_DEVICE;
 use redb::ReadableTable;
 use std::collections::BTreeSet;
@@ -86,13 +86,13 @@ pub enum CompactError {
 /// Verifies a store and makes the base for its commits up to `horizon` in `scratch`, an empty store.
 ///
 /// # Errors
-/// [`StoreError`] when a store cannot be read or written, or a durable write of the server failed meanwhile (P9).
+/// [`VerifyError`].
 pub fn prepare(
     store: &Store,
     scratch: &Store,
     horizon: Seq,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<Prepared, StoreError> {
+) -> Result<Prepared, VerifyError> {
     let tables = store.read()?;
     let horizon = horizon.min(tables.meta_record()?.ok_or(StoreError::NotInitialised)?.head);
     let follows = tables.newest_checkpoint()?;

@@ -103,6 +103,24 @@ impl fmt::Display for Report {
     }
 }
 
+/// Why there is no report.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// A store cannot be read or written, or a durable write of the server failed meanwhile (P9).
+    #[error(transparent)]
+    Store(StoreError),
+    /// Whoever was told how far it is wanted no more of it.
+    #[error("it was given up: nothing was changed")]
+    GivenUp,
+}
+
+impl<E: Into<StoreError>> From<E> for VerifyError {
+    fn from(error: E) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 /// For what nobody watches: goes on to its end.
 pub fn unwatched(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
@@ -112,13 +130,12 @@ pub fn unwatched(_: Progress) -> ControlFlow<()> {
 /// every table, and computes the digests of all sections again.
 ///
 /// # Errors
-/// [`StoreError`] when a store cannot be read or written, or a durable write of the server failed meanwhile (P9); what does not
-/// hold is in the report.
+/// [`VerifyError`]; what does not hold is in the report.
 pub fn verify(
     store: &Store,
     scratch: &Store,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<Report, StoreError> {
+) -> Result<Report, VerifyError> {
     verify_with(store, scratch, Seq(0), &mut |_| Ok(()), progress)
 }
 
@@ -132,7 +149,7 @@ pub(crate) fn verify_with(
     at: Seq,
     act: &mut dyn FnMut(&ReadTables) -> Result<(), StoreError>,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<Report, StoreError> {
+) -> Result<Report, VerifyError> {
     let tables = store.read()?;
     let meta = tables.meta_record()?.ok_or(StoreError::NotInitialised)?;
     let mut report = Report { commits: meta.head.0, hash: meta.hash, ..Report::default() };
@@ -145,7 +162,8 @@ pub(crate) fn verify_with(
     });
     match replayed {
         Ok(()) => {}
-        Err(Stop::Store(error)) => return Err(error),
+        Err(Stop::Store(error)) => return Err(error.into()),
+        Err(Stop::GivenUp) => return Err(VerifyError::GivenUp),
         Err(Stop::Problem(problem)) => {
             report.problems.push(problem);
             return Ok(report);
@@ -164,8 +182,8 @@ pub(crate) fn verify_with(
 /// Folds the log of one store into another, empty one, which then holds the same workspace.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] where the log does not hold.
-pub fn rebuild(from: &Store, into: &Store, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<(), StoreError> {
+/// [`VerifyError`]; [`StoreError::Damaged`] where the log does not hold.
+pub fn rebuild(from: &Store, into: &Store, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<(), VerifyError> {
     let tables = from.read()?;
     let meta = tables.meta_record()?.ok_or(StoreError::NotInitialised)?;
     let replayed = Replay::begin(from, &tables, into).and_then(|mut replay| {
@@ -174,8 +192,9 @@ pub fn rebuild(from: &Store, into: &Store, progress: &mut dyn FnMut(Progress) ->
     });
     match replayed {
         Ok(()) => {}
-        Err(Stop::Store(error)) => return Err(error),
-        Err(Stop::Problem(problem)) => return Err(StoreError::damaged(problem.to_string())),
+        Err(Stop::Store(error)) => return Err(error.into()),
+        Err(Stop::GivenUp) => return Err(VerifyError::GivenUp),
+        Err(Stop::Problem(problem)) => return Err(StoreError::damaged(problem.to_string()).into()),
     }
     let txn = into.write()?;
     {

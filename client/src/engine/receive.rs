@@ -67,7 +67,7 @@ impl Engine {
             Down::CaughtUp(caught_up) => self.caught_up(&caught_up, now_ms)?,
             Down::Sections { head, sections } => {
                 let listed: BTreeSet<Section> = sections.into_iter().collect();
-                let head = self.snapshot(head)?;
+                self.session.told.hear_snapshot(Some(head));
                 self.step(now_ms, |step| {
                     step.relist(&listed, head.seq)?;
                     if !planted(Planted::WitnessOfRows) {

@@ -116,7 +116,7 @@ fn the_witness_covers_the_head_that_a_notice_of_sections_gives_to_a_fill() {
     // that head. The witness still fitted, and Hello was refused as made up.
     let mut engine = welcomed();
     let sections = vec![SITES, Section { table: TableTag(2), scope: None }];
-    hears(&mut engine, Down::Sections { head: Some(mark(9)), sections }).unwrap();
+    hears(&mut engine, Down::Sections { head: mark(9), sections }).unwrap();
     let mut engine = Engine::open(engine.store, 2).unwrap();
     assert!(engine.cursors().fills.values().any(|fill| fill.head == Some(Seq(9))));
     let Some(Up::Hello(hello)) = engine.connect(1).unwrap() else { panic!() };
@@ -307,7 +307,7 @@ fn after_another_server_answered_nothing_is_sent_before_the_right_one_did_also_i
 #[test]
 fn rows_before_welcome_are_a_breach() {
     let rows = Down::Rows { snapshot: None, rows: RowBatch::default(), asked: Vec::new(), authors: Authors::default() };
-    let sections = Down::Sections { head: None, sections: vec![SITES] };
+    let sections = Down::Sections { head: mark(5), sections: vec![SITES] };
     for message in [rows, sections, accepted(PushNo(1))] {
         let mut engine = engine();
         engine.connect(1).unwrap();

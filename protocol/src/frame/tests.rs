@@ -150,7 +150,7 @@ fn frozen(count: usize) -> Up {
 
 fn sections(count: u16) -> Down {
     let sections = (0..count).map(|table| Section { table: TableTag(table), scope: None }).collect();
-    Down::Sections { head: None, sections }
+    Down::Sections { head: Mark::default(), sections }
 }
 
 fn result(runs: Vec<(Verdict, u32)>, authors: Authors) -> Down {

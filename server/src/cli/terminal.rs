@@ -1,7 +1,7 @@
 //! The streams of the process.
 
 use super::failure::Failure;
-use crate::control::{Console, Wanted};
+use crate::control::Console;
 use crate::passwords::PASSWORD_BYTES_MAX;
 use serde::Serialize;
 use std::io::{self, Read, Write};
@@ -23,10 +23,9 @@ pub(super) struct Terminal<'a> {
 }
 
 impl Console for Terminal<'_> {
-    fn progress(&mut self, text: &str) -> Wanted {
-        eprintln!("{text}");
-        // Whoever gives up ends this process.
-        Wanted::Continue(())
+    fn progress(&mut self, text: &str) {
+        // Nobody may be there to read it: the work goes on. Whoever gives it up ends this process.
+        let _ = writeln!(io::stderr(), "{text}");
     }
 
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -262,7 +262,7 @@ fn a_base_that_was_changed_or_is_gone_is_found() {
         assert!(matches!(check(&damaged).problems[..], [Problem::Base { .. }]), "{}", check(&damaged));
     }
     let error = verify(torn.workspace.store(), &Store::in_memory().unwrap(), &mut unwatched).unwrap_err();
-    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    assert!(matches!(error, VerifyError::Store(StoreError::Damaged(_))), "{error}");
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn a_preparation_lets_go_of_a_store_whose_write_has_failed() {
         store.poison();
         ControlFlow::Continue(())
     });
-    assert!(matches!(prepared, Err(StoreError::Poisoned)), "{prepared:?}");
+    assert!(matches!(prepared, Err(VerifyError::Store(StoreError::Poisoned))), "{prepared:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::rows::table_named;
 use super::{Console, IMPORT_BYTES_MAX};
 use crate::access::OPERATOR;
 use crate::csv::{self, At, Plan, PlanError, Problem, RowIds};
-use crate::net::clock;
+use crate::net::clock::{self, SteadyClock};
 use crate::net::hub::{Hub, Unavailable};
 use crate::workspace::{ImportRefusal, ImportWatch, Imported, Job, Reply};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tombolo_protocol::schema::Table;
 
 /// A file with more rows says how far it has come.
 const ROWS_QUIET: usize = 5_000;
+/// So often, once it is being written.
 const TOLD_EVERY_MS: i64 = 2_000;
 
 pub(super) fn import(
@@ -32,9 +33,8 @@ pub(super) fn import(
     let table = table_named(&schema, table)?;
     let wrong = |problems: csv::Problems| Refused::new(format!("the file has mistakes, nothing was imported:\n{problems}"));
     let sheet = csv::read(table, set, content).map_err(wrong)?;
-    if sheet.lines.len() > ROWS_QUIET && console.progress(&format!("{} rows read, checking them", sheet.lines.len())).is_break()
-    {
-        return Err(Refused::new(ImportRefusal::GivenUp.to_string()));
+    if sheet.lines.len() > ROWS_QUIET {
+        console.progress(&format!("{} rows read, checking them", sheet.lines.len()));
     }
     let now_ms = hub.now_ms();
     let mut ids = RowIds::new(now_ms, clock::random());
@@ -57,14 +57,19 @@ pub(super) fn import(
 /// Has the writer take all changes. Says how far it is, where that takes long, and gives up where nobody waits any more.
 fn write(hub: &Hub, changes: Vec<Change>, console: &mut dyn Console) -> Result<Result<Imported, ImportRefusal>, Refused> {
     let (watch, all) = (Arc::new(ImportWatch::default()), changes.len());
-    let mut told_ms = hub.now_ms();
+    let clock = SteadyClock::start();
+    let mut told_ms = clock.now_ms();
     let look = || {
-        let now_ms = hub.now_ms();
+        if !console.is_awaited() {
+            watch.give_up();
+        }
+        let (now_ms, decided) = (clock.now_ms(), watch.decided());
         if now_ms - told_ms >= TOLD_EVERY_MS {
             told_ms = now_ms;
-            if console.progress(&format!("{} of {all} rows done", watch.decided())).is_break() {
-                watch.give_up();
-            }
+            console.progress(&match decided {
+                decided if decided < all => format!("{decided} of {all} changes prepared"),
+                _ => format!("storing {all} changes"),
+            });
         }
     };
     let job = Job::Import { by: OPERATOR, changes, watch: watch.clone() };

@@ -21,18 +21,18 @@ use crate::net::folder::Folder;
 use crate::net::hub::Hub;
 use crate::store::guarded;
 use std::io;
-use std::ops::ControlFlow;
 
 /// Bytes of a file that is imported at once; it is checked as a whole before anything is written.
 pub(crate) const IMPORT_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Whether somebody still waits for a command: `Break` where nobody does.
-pub(crate) type Wanted = ControlFlow<()>;
-
 /// What a command says while it runs, to people and to a file.
 pub(crate) trait Console {
-    /// How far it has come. What nobody waits for any more is given up.
-    fn progress(&mut self, text: &str) -> Wanted;
+    /// How far it has come.
+    fn progress(&mut self, text: &str);
+    /// Whether somebody still waits for the answer: what nobody waits for is given up.
+    fn is_awaited(&mut self) -> bool {
+        true
+    }
     /// A part of the file that it makes.
     ///
     /// # Errors

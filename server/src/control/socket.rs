@@ -2,12 +2,12 @@
 
 use super::request::{Answer, Refused, Request};
 use super::wire::{self, Part};
-use super::{Console, IMPORT_BYTES_MAX, Wanted, carry_out};
+use super::{Console, IMPORT_BYTES_MAX, carry_out};
 use crate::net::folder::Folder;
 use crate::net::hub::Hub;
 use crate::net::listener::{ACCEPT_AGAIN_AFTER, told};
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -121,23 +121,32 @@ fn serve(hub: &Hub, folder: &Folder, stream: &UnixStream) -> io::Result<()> {
         Request::Import { .. } => wire::receive_data(&mut from, IMPORT_BYTES_MAX)?,
         _ => Vec::new(),
     };
-    let answer = carry_out(hub, folder, request, &content, &mut Remote(&mut to));
-    wire::send_json(&mut to, &answer)
+    let mut console = Remote { stream, to };
+    let answer = carry_out(hub, folder, request, &content, &mut console);
+    wire::send_json(&mut console.to, &answer)
 }
 
 /// The console of the command line at the other end.
-struct Remote<'a, W>(&'a mut W);
+struct Remote<'a> {
+    stream: &'a UnixStream,
+    to: BufWriter<&'a UnixStream>,
+}
 
-impl<W: Write> Console for Remote<'_, W> {
-    fn progress(&mut self, text: &str) -> Wanted {
-        match wire::send_progress(self.0, text) {
-            Ok(()) => Wanted::Continue(()),
-            Err(_) => Wanted::Break(()),
-        }
+impl Console for Remote<'_> {
+    fn progress(&mut self, text: &str) {
+        // Only a comfort; whether the other end is gone is asked.
+        let _ = wire::send_progress(&mut self.to, text);
+    }
+
+    fn is_awaited(&mut self) -> bool {
+        // Behind its request a command line says nothing: there is the end of the stream to be read, or nothing yet.
+        let looked = self.stream.set_nonblocking(true).and_then(|()| (&mut &*self.stream).read(&mut [0]));
+        let open = matches!(&looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        open && self.stream.set_nonblocking(false).is_ok()
     }
 
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        wire::send_data(self.0, bytes)
+        wire::send_data(&mut self.to, bytes)
     }
 }
 
@@ -180,10 +189,7 @@ fn answer(from: &mut impl Read, console: &mut dyn Console) -> io::Result<Result<
     let mut written = Ok(());
     loop {
         match wire::receive(from)? {
-            Part::Progress(text) if console.progress(&text).is_break() => {
-                return Ok(Err(Refused::new("it was given up: look whether it was done")));
-            }
-            Part::Progress(_) => {}
+            Part::Progress(text) => console.progress(&text),
             // A file that cannot be written is told when the server is done.
             Part::Data(bytes) if written.is_ok() => written = console.data(&bytes),
             Part::Data(_) => {}
@@ -219,9 +225,10 @@ mod tests {
     #[test]
     fn what_a_command_line_that_went_away_asked_for_is_not_wanted_any_more() {
         let (here, there) = UnixStream::pair().unwrap();
-        let mut to = BufWriter::new(&here);
-        assert!(Remote(&mut to).progress("half").is_continue());
+        let mut console = Remote { stream: &here, to: BufWriter::new(&here) };
+        assert!(console.is_awaited());
+        console.progress("half");
         drop(there);
-        assert!(Remote(&mut to).progress("more than half").is_break());
+        assert!(!console.is_awaited());
     }
 }

@@ -1,14 +1,15 @@
 //! What is done with the log as a whole: the check of everything, and compaction.
 
+use super::Console;
 use super::request::{Answer, Refused};
-use super::{Console, Wanted};
 use crate::access::OPERATOR;
 use crate::compact::{self, Prepared};
 use crate::net::folder::Folder;
 use crate::net::hub::Hub;
 use crate::store::StoreError;
-use crate::verify::{self, Progress};
+use crate::verify::{self, Progress, VerifyError};
 use crate::workspace::{Job, Reply};
+use std::ops::ControlFlow;
 
 /// A longer log says how far its verification has come, in such steps.
 const COMMITS_QUIET: u64 = 10_000;
@@ -56,23 +57,24 @@ pub(super) fn compact(hub: &Hub, folder: &Folder, keep_days: u32, console: &mut 
     }
 }
 
-/// Tells how far it has come, where that takes long.
-fn in_steps(console: &mut dyn Console) -> impl FnMut(Progress) -> Wanted {
+/// Tells how far it has come, where that takes long, and ends what nobody waits for any more.
+fn in_steps(console: &mut dyn Console) -> impl FnMut(Progress) -> ControlFlow<()> {
     let mut told = 0;
     move |Progress { done, head }| {
         let percent = done.0 * 100 / head.0.max(1);
-        if head.0 <= COMMITS_QUIET || percent < told + PERCENT_STEP {
-            return Wanted::Continue(());
+        if head.0 > COMMITS_QUIET && percent >= told + PERCENT_STEP {
+            told = percent;
+            console.progress(&format!("{percent} % of {head} commits"));
         }
-        told = percent;
-        console.progress(&format!("{percent} % of {head} commits"))
+        if console.is_awaited() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
 
-fn explained(what: &str, error: StoreError) -> Refused {
+fn explained(what: &str, error: VerifyError) -> Refused {
     match error {
-        StoreError::DiskFull => no_room(what, &error),
-        error => error.into(),
+        VerifyError::Store(error @ StoreError::DiskFull) => no_room(what, &error),
+        VerifyError::Store(error) => error.into(),
+        error => Refused::new(error.to_string()),
     }
 }
 

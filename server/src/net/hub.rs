@@ -23,7 +23,9 @@ const JOBS_MAX: usize = 1024;
 /// Who asks while the store is being opened again waits a little: mostly it is there again at once.
 const MENDED_LOOKS: u32 = 25;
 const MENDED_LOOK: Duration = Duration::from_millis(200);
-const WAITING_LOOK: Duration = Duration::from_millis(20);
+/// Between two looks of who waits for the writer: little at first, since most jobs are done at once.
+const WAITING_LOOK: Duration = Duration::from_millis(1);
+const WAITING_LOOK_MAX: Duration = Duration::from_millis(50);
 const BEING_OPENED: &str = "the store is being opened again after a failed write, and nothing was begun: try again in a while";
 
 /// How the store is doing; sessions end when it changes.
@@ -197,12 +199,14 @@ impl Hub {
     /// [`Self::ask_blocking`], which looks after something while it waits.
     pub(crate) fn ask_blocking_while(&self, job: Job, mut look: impl FnMut()) -> Result<Reply, Unavailable> {
         let mut answer = self.asked_blocking(job)?;
+        let mut pause = WAITING_LOOK;
         loop {
             match answer.try_recv() {
                 Ok(reply) => return reply,
                 Err(TryRecvError::Closed) => return Err(stopped()),
-                Err(TryRecvError::Empty) => std::thread::park_timeout(WAITING_LOOK),
+                Err(TryRecvError::Empty) => std::thread::park_timeout(pause),
             }
+            pause = WAITING_LOOK_MAX.min(pause * 2);
             look();
         }
     }

@@ -3,11 +3,11 @@
 use super::clock;
 use super::folder::Folder;
 use super::hub::{Hub, Unavailable};
-use crate::control::{Answer, Console, Refused, Request, Wanted, carry_out};
+use crate::control::{Answer, Console, Refused, Request, carry_out};
 use crate::passwords;
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
-use crate::verify::{self, Report};
+use crate::verify::{self, Report, VerifyError};
 use crate::workspace::{Job, Reply};
 use std::io;
 use std::sync::Arc;
@@ -147,9 +147,7 @@ impl Operator {
 struct InMemory(Vec<u8>);
 
 impl Console for InMemory {
-    fn progress(&mut self, _: &str) -> Wanted {
-        Wanted::Continue(())
-    }
+    fn progress(&mut self, _: &str) {}
 
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.extend_from_slice(bytes);
@@ -169,6 +167,12 @@ impl From<Refused> for OperatorError {
 
 impl From<Unavailable> for OperatorError {
     fn from(error: Unavailable) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<VerifyError> for OperatorError {
+    fn from(error: VerifyError) -> Self {
         Self(error.to_string())
     }
 }

@@ -36,7 +36,7 @@ impl Session {
             return Ok(());
         }
         let Some(rights) = self.check_device(&hello, snapshot)? else { return Ok(()) };
-        // The witness covers the cursors; what is above was made up.
+        // What is above the log was made up: the witness, which fits, covers the cursors (T5).
         if !hello.cursors.is_within(snapshot.head().seq) {
             self.violation("a cursor above the log");
             return Ok(());

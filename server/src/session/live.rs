@@ -176,9 +176,10 @@ impl Session {
         live.sections_at = snapshot.sections_changed();
         let listed = snapshot.sections(rights)?;
         if listed != live.listed {
-            let head = live.told.tell_snapshot(snapshot.head());
+            let head = snapshot.head();
+            live.told.tell_snapshot(head);
             self.send(Down::Sections { head, sections: listed.iter().copied().collect() });
-            live.relist(listed, snapshot.head().seq);
+            live.relist(listed, head.seq);
             live.owes_caught_up = true;
         }
         Ok(())

@@ -36,9 +36,6 @@ pub enum StoreError {
     /// An earlier durable write failed, so that nothing may be answered from memory (P9).
     #[error("an earlier write failed; the store must be opened again before anything is answered from it")]
     Poisoned,
-    /// What reads for long ended, since nobody waited for it any more.
-    #[error("it was given up; nothing was changed")]
-    GivenUp,
     /// The operating system reported an error.
     #[error("the data file cannot be read or written: {0}. Check the disk and the rights of the data folder")]
     Io(std::io::Error),

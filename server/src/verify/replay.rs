@@ -21,6 +21,8 @@ pub(crate) enum Stop {
     Problem(Problem),
     /// A store cannot be read or written.
     Store(StoreError),
+    /// Nobody waits for it any more.
+    GivenUp,
 }
 
 impl<E: Into<StoreError>> From<E> for Stop {
@@ -79,7 +81,7 @@ impl<'a> Replay<'a> {
             }
             txn.commit()?;
             if progress(Progress { done: self.done, head: self.meta.head }).is_break() {
-                return Err(Stop::Store(StoreError::GivenUp));
+                return Err(Stop::GivenUp);
             }
         }
         Ok(())

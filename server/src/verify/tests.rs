@@ -95,7 +95,7 @@ fn a_verification_that_nobody_waits_for_ends() {
         told += 1;
         ControlFlow::Break(())
     });
-    assert!(matches!(verified, Err(StoreError::GivenUp)), "{verified:?}");
+    assert!(matches!(verified, Err(VerifyError::GivenUp)), "{verified:?}");
     assert_eq!(told, 1);
 }
 
@@ -111,6 +111,6 @@ fn what_reads_for_long_lets_go_of_a_store_whose_write_has_failed() {
         store.poison();
         ControlFlow::Continue(())
     });
-    assert!(matches!(verified, Err(StoreError::Poisoned)), "{verified:?}");
+    assert!(matches!(verified, Err(VerifyError::Store(StoreError::Poisoned))), "{verified:?}");
     assert!(matches!(snapshot.rows_after(PATIENTS, None, 10), Err(StoreError::Poisoned)));
 }

@@ -26,6 +26,7 @@ pub struct Imported {
 
 /// Why nothing was imported.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum ImportRefusal {
     /// The first change that did not go through.
     #[error("row {}: {}; nothing was imported", key.id, reason(verdict))]
@@ -62,9 +63,13 @@ impl ImportWatch {
         self.decided.load(Ordering::Relaxed)
     }
 
-    /// It is not wanted any more: it ends behind the push at work, and nothing is imported. Too late behind the last one.
+    /// It is not wanted any more: it ends behind the push at work, and nothing is imported. Too late once the commit has begun.
     pub fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
     }
 }
 
@@ -114,7 +119,7 @@ impl Writer<'_> {
         let mut imported = Imported { accepted: 0, agreed: 0, head: self.fold.meta().head };
         let mut index = 0;
         for changes in pushes(changes) {
-            if watch.given_up.load(Ordering::Relaxed) {
+            if watch.is_given_up() {
                 return Ok(Err(ImportRefusal::GivenUp));
             }
             let (last, previous) =
@@ -135,7 +140,7 @@ impl Writer<'_> {
             imported.head = self.append(by, CommitBody::Push(record))?;
             watch.decided.store(index, Ordering::Relaxed);
         }
-        Ok(Ok(imported))
+        Ok(if watch.is_given_up() { Err(ImportRefusal::GivenUp) } else { Ok(imported) })
     }
 }
 

@@ -295,7 +295,7 @@ pub(super) fn down(c: &mut Choices<'_>, number: usize) -> Down {
             let digests = digests.into_iter().collect();
             Down::CaughtUp(Box::new(CaughtUp { head: c.maybe(mark), safe, schema, sections, digests }))
         }
-        9 => Down::Sections { head: c.maybe(mark), sections: sections(c) },
+        9 => Down::Sections { head: mark(c), sections: sections(c) },
         10 => Down::Schema { seq: seq(c), text: text(c) },
         11 => Down::History(Box::new(History { key: key(c), entries: c.several(3, history_entry), more: c.chance(50) })),
         12 => Down::DeviceIssued { device: DeviceId::from_bytes(c.sixteen()), token: text(c) },

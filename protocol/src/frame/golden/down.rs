@@ -28,7 +28,7 @@ pub(super) fn samples() -> Vec<Sample<Down>> {
         sample("result_as_expected", "all accepted, all but one as expected, seen from the next commit", expected()),
         sample("result_void", "recorded as void", void()),
         sample("caught_up", "two digests", Down::CaughtUp(Box::new(caught_up()))),
-        sample("sections", "after a grant", Down::Sections { head: Some(mark(300)), sections: sections() }),
+        sample("sections", "after a grant", Down::Sections { head: mark(300), sections: sections() }),
         sample("schema", "", Down::Schema { seq: Seq(2), text: "name = \"clinic\"\n".into() }),
         sample("history", "an update and its decision", Down::History(Box::new(history()))),
         sample("device_issued", "", Down::DeviceIssued { device: DeviceId::from_bytes([0xEE; 16]), token: "tk_1".into() }),

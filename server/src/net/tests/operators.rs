@@ -1,6 +1,6 @@
 use super::client::Client;
 use super::{World, client, soon};
-use crate::control::{self, Answer, Console, Request, Served, Wanted};
+use crate::control::{self, Answer, Console, Request, Served};
 use crate::net::folder::Folder;
 use crate::net::hub::Hub;
 use crate::net::log;
@@ -130,9 +130,7 @@ async fn many_rows_are_imported_as_a_whole() {
 struct Kept(Vec<u8>);
 
 impl Console for Kept {
-    fn progress(&mut self, _: &str) -> Wanted {
-        Wanted::Continue(())
-    }
+    fn progress(&mut self, _: &str) {}
 
     fn data(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.0.extend_from_slice(bytes);
@@ -140,12 +138,17 @@ impl Console for Kept {
     }
 }
 
-/// A console that goes away when it is told something.
-struct Leaving;
+/// A console that is still there when it is first asked, and then no more.
+#[derive(Default)]
+struct Leaving {
+    asked: bool,
+}
 
 impl Console for Leaving {
-    fn progress(&mut self, _: &str) -> Wanted {
-        Wanted::Break(())
+    fn progress(&mut self, _: &str) {}
+
+    fn is_awaited(&mut self) -> bool {
+        !std::mem::replace(&mut self.asked, true)
     }
 
     fn data(&mut self, _: &[u8]) -> std::io::Result<()> {
@@ -161,9 +164,9 @@ async fn a_long_import_that_nobody_waits_for_leaves_nothing() {
     let rows = blocking(move || {
         let opening = folder.clone();
         let (hub, writer) = Hub::open(Box::new(move || opening.open_store()), log::nowhere).unwrap();
-        let names: String = (0..6_000).map(|number| format!("Site {number}\n")).collect();
+        let names: String = (0..30_000).map(|number| format!("Visit {number}\n")).collect();
         let import = Request::Import { table: "sites".into(), set: Vec::new() };
-        let answer = control::carry_out(&hub, &folder, import, format!("name\n{names}").as_bytes(), &mut Leaving);
+        let answer = control::carry_out(&hub, &folder, import, format!("name\n{names}").as_bytes(), &mut Leaving::default());
         assert!(answer.unwrap_err().message.contains("given up"));
         let mut kept = Kept::default();
         control::carry_out(&hub, &folder, Request::Export { table: "sites".into() }, &[], &mut kept).unwrap();

@@ -277,7 +277,7 @@ impl Peer {
                 self.see(Some(welcome.snapshot));
             }
             Down::Sections { head, sections } => {
-                let head = self.see(*head);
+                let head = self.see(Some(*head));
                 self.relist(&sections.iter().copied().collect(), head.seq);
             }
             Down::Result { snapshot, outcome, .. } => {

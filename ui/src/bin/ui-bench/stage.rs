@@ -83,6 +83,17 @@ impl Stage {
         }
     }
 
+    /// The next frame that shows something new by itself.
+    pub fn painted_next(&self) -> Result<Duration> {
+        let began = now();
+        while began.elapsed() <= PATIENCE {
+            if let (time, true) = self.next_frame(|| ()) {
+                return Ok(time);
+            }
+        }
+        Err("nothing new came into the picture".into())
+    }
+
     /// Frames until something is so.
     pub fn until(&self, is: impl Fn() -> bool) -> Result<()> {
         let began = now();

@@ -13,7 +13,7 @@ mod list;
 mod pending;
 mod shown;
 
-use crate::desk::{Ask, Desk, Referred, Tell};
+use crate::desk::{Ask, Desk, Referred, Sink, Tell};
 use crate::presenters::calendar::Calendar;
 use crate::presenters::decision::Decision;
 use crate::presenters::form::Form;
@@ -23,7 +23,7 @@ use crate::window::{self, AppWindow};
 pub use chooser::Chooser;
 use jiff::tz::TimeZone;
 use list::{HitModel, Rows};
-use slint::{ComponentHandle, Global, Model, ModelRc, SharedString, VecModel};
+use slint::{CloseRequestResponse, ComponentHandle, Global, Model, ModelRc, SharedString, VecModel};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -51,6 +51,8 @@ pub struct Options {
     pub store: Option<PathBuf>,
     /// The folder for settings and stores; without it, the platform's.
     pub data: Option<PathBuf>,
+    /// The language until one is chosen; without it, the system's.
+    pub language: Option<Language>,
     /// Where the demo switches this window's network.
     pub network: Option<SocketAddr>,
     /// How files are chosen; without it, in the desktop's own window.
@@ -134,6 +136,10 @@ struct State {
     connection: Connection,
     syncing: bool,
     last_sync_ms: i64,
+    /// What can be undone last.
+    undo: Option<u64>,
+    /// The export that is under way is one before signing out.
+    leaving: bool,
     /// The sync that is under way is the last one before signing out.
     signing_out: bool,
     next_toast: i32,
@@ -168,11 +174,13 @@ impl App {
         let (tell, told) = channel();
         let id = NEXT.with(|next| next.replace(next.get() + 1));
         let data = options.data.clone().or_else(data_folder).unwrap_or_else(|| PathBuf::from("tombolo-data"));
+        let system = || sys_locale::get_locales().find_map(|tag| Language::of_tag(&tag)).unwrap_or_default();
+        let language = options.language.unwrap_or_else(system);
         let app = Rc::new(Self {
             id,
             ui,
             desk: RefCell::new(None),
-            state: RefCell::new(State { settings: Settings::read(&data), ..State::default() }),
+            state: RefCell::new(State { settings: Settings::read(&data, language), ..State::default() }),
             told: RefCell::new(told),
             tell,
             rows: Rows::default(),
@@ -223,6 +231,14 @@ impl App {
         self.bind_deciding();
         self.bind_link();
         self.bind_files();
+        let weak = Rc::downgrade(self);
+        self.ui.window().on_close_requested(move || match weak.upgrade() {
+            Some(app) if app.would_lose_typed() => {
+                app.get::<window::Shell>().set_leave_open(true);
+                CloseRequestResponse::KeepWindowShown
+            }
+            _ => CloseRequestResponse::HideWindow,
+        });
         // From now on the window says what is in sight as that changes.
         self.ui.invoke_look();
     }
@@ -242,14 +258,7 @@ impl App {
         self.state.borrow_mut().store = folder.to_owned();
         // The one before lets go of its store first.
         self.desk.borrow_mut().take();
-        let (tell, id) = (self.tell.clone(), self.id);
-        let sink = move |news: Tell| {
-            if tell.send(news).is_ok() {
-                // Without an event loop, in tests, the window is told by hand.
-                let _ = slint::invoke_from_event_loop(move || pump(id));
-            }
-        };
-        match Desk::start(file, Arc::new(sink)) {
+        match Desk::start(file, self.sink()) {
             Ok(desk) => {
                 desk.ask(Ask::Mode(self.state.borrow().settings.client_mode()));
                 *self.desk.borrow_mut() = Some(desk);
@@ -257,6 +266,17 @@ impl App {
             Err(error) => self.trouble(&error.to_string()),
         }
         self.get::<window::Settings>().set_place(folder.display().to_string().into());
+    }
+
+    /// Where news for this window go, from any thread.
+    fn sink(&self) -> Sink {
+        let (tell, id) = (self.tell.clone(), self.id);
+        Arc::new(move |news: Tell| {
+            if tell.send(news).is_ok() {
+                // Without an event loop, in tests, the window is told by hand.
+                let _ = slint::invoke_from_event_loop(move || pump(id));
+            }
+        })
     }
 
     fn ask(&self, ask: Ask) {
@@ -314,7 +334,7 @@ impl App {
             Tell::Exported(result) => self.exported(result),
             Tell::Preview(result) => self.previewed(result),
             Tell::Imported(result) => self.imported(result),
-            Tell::Found(found) => self.found(found),
+            Tell::Found(address, found) => self.found(&address, found),
             Tell::SignedIn(result) => self.signed_in(result),
             Tell::SignedOut => self.signed_out(),
             Tell::Progress(progress) => self.progress(&progress),
@@ -337,6 +357,7 @@ impl App {
         let id = {
             let mut state = self.state.borrow_mut();
             state.next_toast += 1;
+            state.undo = undo.or(state.undo);
             // What can be undone carries the desk's number; both stay small.
             undo.map_or(-state.next_toast, int)
         };
@@ -418,14 +439,17 @@ fn handler2<A, B, F: Fn(&Rc<App>, A, B)>(app: &Rc<App>, act: F) -> impl Fn(A, B)
     }
 }
 
-/// What is shown stays in its place, and only what differs is drawn anew: a line costs several times as much to make as to change.
+/// What is shown stays in its place, and only what differs is drawn anew: a line costs several times as much to make as to change,
+/// and one that is made anew has lost the focus.
 fn fill<T: Clone + PartialEq + 'static>(model: &VecModel<T>, lines: Vec<T>) {
-    if lines.len() != model.row_count() {
-        return model.set_vec(lines);
+    while model.row_count() > lines.len() {
+        model.remove(lines.len());
     }
     for (at, line) in lines.into_iter().enumerate() {
-        if model.row_data(at).as_ref() != Some(&line) {
-            model.set_row_data(at, line);
+        match model.row_data(at) {
+            None => model.push(line),
+            Some(before) if before != line => model.set_row_data(at, line),
+            Some(_) => {}
         }
     }
 }

@@ -8,7 +8,7 @@ mod link;
 pub mod rows;
 mod tell;
 
-pub use link::Deed;
+pub use link::{Deed, look};
 pub use tell::{Ask, Done, Failed, Found, HistorySource, Import, PathFor, Referred, RowNews, SignInFailed, Tell};
 
 use rows::Shown;
@@ -276,12 +276,12 @@ impl Worker {
             }
             Ask::Write { writes, done } => self.write(writes, done),
             Ask::Discard { key, field } => self.discard(key, field),
+            Ask::SendAgain(key) => self.send_again(key),
             Ask::Undo(id) => self.undo(id),
             Ask::Resolve { key, shown, resolution } => self.resolve(key, shown, &resolution),
             Ask::Export(folder) => self.export(&folder),
             Ask::Preview { table, file } => self.preview(table, &file),
             Ask::Import { table, file } => self.import(table, &file),
-            Ask::Look(address) => self.look(address),
             Ask::SignIn { address, name, password } => self.sign_in(&address, &name, password),
             Ask::SignOut => self.sign_out(),
             Ask::Sync { only, sign_out } => self.sync(only, sign_out),

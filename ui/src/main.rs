@@ -24,7 +24,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let Arguments { store, data, network } = Arguments::parse();
     tombolo_client::outlive_file_size_limit();
-    match tombolo_ui::open(Options { store, data, network, chooser: None }) {
+    match tombolo_ui::open(Options { store, data, network, ..Options::default() }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tombolo-desktop: {error}");

@@ -33,9 +33,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Those that were kept in a folder; without any, those of a new installation.
-    pub fn read(folder: &Path) -> Self {
-        fs::read(folder.join(FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    /// Those that were kept in a folder; without any, those of a new installation in this language.
+    pub fn read(folder: &Path, language: Language) -> Self {
+        let kept = fs::read(folder.join(FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        kept.unwrap_or_else(|| Self { language, ..Self::default() })
     }
 
     /// Keeps them.
@@ -71,11 +72,12 @@ mod tests {
     #[test]
     fn what_was_chosen_is_there_again_and_a_damaged_file_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Settings::read(folder.path()), Settings::default());
+        let new = Settings { language: Language::French, ..Settings::default() };
+        assert_eq!(Settings::read(folder.path(), Language::French), new);
         let settings = Settings { language: Language::Swahili, text_size: 3, store: "x".into(), ..Settings::default() };
         settings.write(folder.path()).unwrap();
-        assert_eq!(Settings::read(folder.path()), settings);
+        assert_eq!(Settings::read(folder.path(), Language::French), settings);
         fs::write(folder.path().join(FILE), b"{").unwrap();
-        assert_eq!(Settings::read(folder.path()), Settings::default());
+        assert_eq!(Settings::read(folder.path(), Language::French), new);
     }
 }

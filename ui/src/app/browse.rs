@@ -81,20 +81,15 @@ impl App {
     }
 
     pub(super) fn schema(self: &Rc<Self>, schema: Arc<Schema>, role: Option<Role>) {
-        let (first, form) = {
+        let first = {
             let mut state = self.state.borrow_mut();
             let stays = state.table.filter(|table| schema.table(*table).is_some());
             state.schema = Some(schema.clone());
             state.role = role;
-            if let Some(form) = &mut state.form {
-                form.schema_changed(&schema);
-            }
-            (stays.is_none(), state.form.is_some())
+            stays.is_none()
         };
         self.get::<Shell>().set_workspace(capitalised(&schema.name).into());
-        if form {
-            self.show_form_fields(true);
-        }
+        self.form_schema_changed(&schema);
         if first {
             // Where people work, and not the list of sites that they work at.
             let places = schema.scope_table;

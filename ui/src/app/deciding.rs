@@ -125,10 +125,12 @@ impl App {
             let when = decision.author.as_ref().and_then(|(_, at_ms)| locale.moment(*at_ms)).unwrap_or_default();
             let who = decision.author.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
             let left = state.conflicts.iter().filter(|(view, _)| view.key != decision.key).count();
+            let rival = decision.server.as_ref().filter(|row| row.key != decision.key);
+            let rival = rival.and_then(|row| state.names.of_row(row.key)).unwrap_or_default().to_owned();
             let unchanged = decision.lines.iter().filter(|line| line.merge == Merge::Unchanged).count();
-            (lines, unchanged, when, who, left, int(decision.undecided()), kind_of(decision.kind))
+            (lines, unchanged, when, who, left, int(decision.undecided()), kind_of(decision.kind), rival)
         };
-        let (mut lines, unchanged, when, who, left, undecided, kind) = shown;
+        let (mut lines, unchanged, when, who, left, undecided, kind, rival) = shown;
         // A model of choices is compared by identity; it stays the one that a list was opened with.
         for (line, before) in lines.iter_mut().zip(self.lines.iter()) {
             if before.choices.iter().eq(line.choices.iter()) {
@@ -137,6 +139,7 @@ impl App {
         }
         let conflict = self.get::<Conflict>();
         conflict.set_kind(kind);
+        conflict.set_rival(rival.into());
         conflict.set_who(who.into());
         conflict.set_when(when.into());
         conflict.set_unchanged(int(unchanged));

@@ -43,9 +43,11 @@ impl App {
             }
         }));
         import.on_run(handler(self, |app| {
-            let file = app.get::<ImportWindow>().get_file();
-            if let Some(table) = app.state.borrow().table {
-                app.ask(Ask::Import { table, file: PathBuf::from(file.trim()) });
+            let import = app.get::<ImportWindow>();
+            let table = app.state.borrow().table;
+            if let Some(table) = table.filter(|_| !import.get_busy()) {
+                import.set_busy(true);
+                app.ask(Ask::Import { table, file: PathBuf::from(import.get_file().trim()) });
             }
         }));
         import.on_cancel(handler(self, |app| app.get::<Shell>().set_import_open(false)));
@@ -102,8 +104,13 @@ impl App {
 
     pub(super) fn exported(self: &Rc<Self>, result: Result<(usize, String), String>) {
         let words = self.get::<Words>();
+        let leaves = std::mem::take(&mut self.state.borrow_mut().leaving);
         let (text, error) = match result {
-            Ok((count, place)) => (words.invoke_exported(int(count), place.into()), false),
+            Ok((count, place)) => {
+                self.get::<Shell>().set_sign_out_exported(leaves);
+                self.get::<Shell>().set_sign_out_open(leaves);
+                (words.invoke_exported(int(count), place.into()), false)
+            }
             Err(why) => (words.invoke_not_done(why.into()), true),
         };
         self.get::<SettingsWindow>().set_exported(text.clone());
@@ -140,6 +147,7 @@ impl App {
     }
 
     pub(super) fn imported(self: &Rc<Self>, result: Result<usize, String>) {
+        self.get::<ImportWindow>().set_busy(false);
         match result {
             Err(why) => self.get::<ImportWindow>().set_trouble(why.into()),
             Ok(rows) => {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use tombolo_client::listing::{Listing, Wanted};
 use tombolo_client::new_row_id;
 use tombolo_client::protocol::ids::{RowKey, TableTag};
-use tombolo_client::protocol::schema::{Field, Kind};
+use tombolo_client::protocol::schema::{Field, Kind, Schema};
 use tombolo_client::protocol::value::Value;
 
 impl App {
@@ -47,8 +47,7 @@ impl App {
         }));
         form.on_save(handler(self, |app| app.save()));
         form.on_cancel(handler(self, |app| {
-            let dirty = app.state.borrow().form.as_ref().is_some_and(Form::dirty);
-            if dirty {
+            if app.would_lose_typed() {
                 app.get::<Shell>().set_leave_open(true);
             } else {
                 app.close_form();
@@ -64,6 +63,11 @@ impl App {
         calendar.on_today(handler(self, |app| app.change_calendar(Calendar::go_to_today)));
         calendar.on_choose(handler1(self, |app, day| app.choose_day(at(day))));
         calendar.on_cancel(handler(self, |app| app.get::<Shell>().set_calendar_open(false)));
+    }
+
+    /// Whether something was typed into the form that is not saved.
+    pub(super) fn would_lose_typed(&self) -> bool {
+        self.state.borrow().form.as_ref().is_some_and(Form::dirty)
     }
 
     fn open_new_form(self: &Rc<Self>) {
@@ -149,12 +153,49 @@ impl App {
             (form.fields.iter().map(|field| field_vm(field, form.locale(), names, &any)).collect(), form.gone)
         };
         self.get::<window::Form>().set_gone(gone);
-        if anew || fields.len() != self.fields.row_count() {
-            self.fields.set_vec(fields);
-            return;
+        if anew {
+            return self.fields.set_vec(fields);
         }
         for (line, field) in fields.into_iter().enumerate() {
             self.put_field(line, field);
+        }
+    }
+
+    /// The schema changed under the form. Fields that stay keep their editors, and with them the focus; what was typed into one
+    /// that went is told.
+    pub(super) fn form_schema_changed(self: &Rc<Self>, schema: &Schema) {
+        let (before, after, lost) = {
+            let mut state = self.state.borrow_mut();
+            let Some(form) = &mut state.form else { return };
+            let tags = |form: &Form| form.fields.iter().map(|field| field.field.tag).collect::<Vec<_>>();
+            let before = tags(form);
+            let lost = form.schema_changed(schema);
+            (before, tags(form), lost)
+        };
+        // A field in a new place is not the one that was to get the focus.
+        self.get::<window::Form>().set_focus_field(-1);
+        let mut shown = before;
+        for at in (0..shown.len()).rev() {
+            if !after.contains(&shown[at]) {
+                shown.remove(at);
+                self.fields.remove(at);
+            }
+        }
+        for (at, tag) in after.iter().enumerate() {
+            if shown.get(at) != Some(tag) {
+                // In another order now: no editor is where it was.
+                if shown.contains(tag) {
+                    self.show_form_fields(true);
+                    break;
+                }
+                shown.insert(at, *tag);
+                self.fields.insert(at, FieldVm::default());
+            }
+        }
+        self.show_form_fields(false);
+        if !lost.is_empty() {
+            let words = self.get::<window::Words>();
+            self.get::<window::Form>().set_trouble(words.invoke_field_gone(lost.join(", ").into()));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::shown::{Showing, label, op};
 use super::{App, handler, handler1, model};
-use crate::desk::{Ask, Deed, Found, HistorySource, SignInFailed};
+use crate::desk::{Ask, Deed, Found, HistorySource, SignInFailed, look};
 use crate::presenters::values::Names;
 use crate::window::{
     ActivityLine, ChangeLine, Conn, History as HistoryWindow, HistoryLine, Report, Settings as SettingsWindow, Shell, SignIn,
@@ -48,7 +48,14 @@ impl App {
         }));
         self.get::<Report>().on_close(handler(self, |app| app.get::<Shell>().set_report_open(false)));
         let settings = self.get::<SettingsWindow>();
-        settings.on_sign_out(handler(self, |app| app.get::<Shell>().set_sign_out_open(true)));
+        settings.on_sign_out(handler(self, |app| {
+            app.get::<Shell>().set_sign_out_exported(false);
+            app.get::<Shell>().set_sign_out_open(true);
+        }));
+        settings.on_export_then_ask(handler(self, |app| {
+            app.state.borrow_mut().leaving = true;
+            app.get::<SettingsWindow>().invoke_export();
+        }));
         settings.on_sign_out_anyway(handler(self, |app| app.ask(Ask::SignOut)));
         settings.on_push_then_sign_out(handler(self, |app| app.sync(None, true)));
     }
@@ -83,6 +90,15 @@ impl App {
         let shell = self.get::<Shell>();
         shell.set_conn(if locked { Conn::StoreLocked } else { Conn::StoreFailed });
         shell.set_conn_why(why.into());
+        let sign_in = self.get::<SignIn>();
+        if sign_in.get_busy() {
+            // There is nothing to sign in to; the next attempt begins anew.
+            sign_in.set_busy(false);
+            sign_in.set_detail(why.into());
+            sign_in.set_failure(if locked { 10 } else { 9 });
+            self.desk.borrow_mut().take();
+            shell.set_conn(Conn::Offline);
+        }
     }
 
     // ---- signing in and out ----
@@ -114,16 +130,16 @@ impl App {
         if address.trim().is_empty() {
             return sign_in.set_found(0);
         }
-        if self.desk.borrow().is_none() {
-            // Looking needs no store; a desk without one is made when the person signs in.
-            return;
-        }
         sign_in.set_found(1);
-        self.ask(Ask::Look(address.trim().to_owned()));
+        look(address.trim().to_owned(), self.sink());
     }
 
-    pub(super) fn found(self: &Rc<Self>, found: Found) {
-        self.get::<SignIn>().set_found(if found == Found::Server { 2 } else { 3 });
+    pub(super) fn found(self: &Rc<Self>, address: &str, found: Found) {
+        let sign_in = self.get::<SignIn>();
+        // Another one may stand there by now.
+        if sign_in.get_address().trim() == address {
+            sign_in.set_found(if found == Found::Server { 2 } else { 3 });
+        }
     }
 
     fn sign_in(self: &Rc<Self>) {
@@ -212,7 +228,9 @@ impl App {
                 Connection::CatchingUp => (Conn::CatchingUp, None, String::new()),
                 Connection::Online => (Conn::Online, None, String::new()),
                 Connection::NeedsLogin => (Conn::NeedsSignIn, None, String::new()),
-                Connection::ServerUnreachable { since_ms, why } => (Conn::Unreachable, locale.time(*since_ms), why.clone()),
+                Connection::ServerUnreachable { since_ms, why } => {
+                    (Conn::Unreachable, locale.recent(*since_ms, now_ms()), why.clone())
+                }
                 Connection::CaptivePortal { what } => (Conn::Portal, None, what.clone()),
                 Connection::OtherServer => (Conn::OtherServer, None, String::new()),
                 Connection::UpdateNeeded => (Conn::UpdateNeeded, None, String::new()),
@@ -424,6 +442,11 @@ impl App {
         };
         self.get::<HistoryWindow>().set_activity(model(lines));
     }
+}
+
+/// What a presenter gets as an argument.
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 /// The number that `Words.sync-failure` puts into words.

@@ -35,7 +35,19 @@ impl App {
                 app.ask(Ask::Discard { key, field: None });
             }
         }));
+        pending.on_again(handler1(self, |app, id| {
+            if let Some(key) = app.pending_key(id) {
+                app.ask(Ask::SendAgain(key));
+            }
+        }));
         pending.on_select(handler2(self, |app, id, on| app.select_pending(id, on)));
+        pending.on_select_all(handler1(self, |app, on| {
+            {
+                let mut state = app.state.borrow_mut();
+                state.left_out = if on { BTreeSet::new() } else { state.ready.clone() };
+            }
+            app.show_pending();
+        }));
         pending.on_push(handler(self, |app| {
             let all = app.state.borrow().left_out.is_empty();
             app.sync((!all).then(|| app.chosen()), false);
@@ -51,6 +63,11 @@ impl App {
             if let Ok(id) = u64::try_from(id) {
                 app.ask(Ask::Undo(id));
             }
+        }));
+        shell.on_undo_last(handler(self, |app| {
+            let Some(id) = app.state.borrow_mut().undo.take() else { return };
+            app.dismiss(int(id));
+            app.ask(Ask::Undo(id));
         }));
     }
 
@@ -194,6 +211,7 @@ impl App {
             Done::Deleted => words.invoke_deleted(title),
             Done::Discarded => words.invoke_discarded(title),
             Done::Decided => words.invoke_decided(title),
+            Done::SentAgain => words.invoke_sent_again(title),
             Done::Undone => words.invoke_undone(),
         };
         match done {
@@ -202,7 +220,7 @@ impl App {
                 self.go_to(key, false);
             }
             Done::Decided => self.decided(),
-            Done::Deleted | Done::Discarded | Done::Undone => {}
+            Done::Deleted | Done::Discarded | Done::SentAgain | Done::Undone => {}
         }
         self.toast(text, undo, false);
     }

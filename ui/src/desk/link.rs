@@ -1,7 +1,7 @@
 //! What the desk does over the network. Each job has a thread of its own.
 
 use super::rows::names;
-use super::{Found, HistorySource, SignInFailed, Tell, Worker};
+use super::{Found, HistorySource, SignInFailed, Sink, Tell, Worker};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,20 +27,20 @@ const SWITCH_LIMIT: Duration = Duration::from_secs(2);
 /// Histories that are kept for when there is no network.
 const HISTORIES_MAX: usize = 200;
 
-impl Worker {
-    pub(super) fn look(&self, address: String) {
-        let sink = self.sink.clone();
-        let look = move || {
-            let found = match address.parse::<ServerUrl>() {
-                Ok(url) if login::look(&url).is_ok() => Found::Server,
-                _ => Found::Nothing,
-            };
-            sink(Tell::Found(found));
+/// Looks whether there is a server at an address; that needs no store. Told with [`Tell::Found`].
+pub fn look(address: String, sink: Sink) {
+    let look = move || {
+        let found = match address.parse::<ServerUrl>() {
+            Ok(url) if login::look(&url).is_ok() => Found::Server,
+            _ => Found::Nothing,
         };
-        // Without a thread nothing is known of the server, as before.
-        let _ = std::thread::Builder::new().name("tombolo-look".to_owned()).spawn(look);
-    }
+        sink(Tell::Found(address, found));
+    };
+    // Without a thread nothing is known of the server, as before.
+    let _ = std::thread::Builder::new().name("tombolo-look".to_owned()).spawn(look);
+}
 
+impl Worker {
     pub(super) fn sign_in(&mut self, address: &str, name: &str, password: String) {
         let url: ServerUrl = match address.parse() {
             Ok(url) => url,

@@ -5,7 +5,7 @@ use crate::presenters::values::Names;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tombolo_client::csv;
 use tombolo_client::listing::{Lister, Order, target};
 use tombolo_client::protocol::change::Op;
@@ -179,7 +179,11 @@ impl Worker {
                 let server = view.server.iter().flat_map(|row| &row.fields);
                 values.extend(server.map(|(field, stamped)| (view.key.table, *field, stamped.value.clone())));
             }
-            let names = names(client, values)?;
+            let mut names = names(client, values)?;
+            // A value that must be unique is another row's.
+            let rivals: Vec<RowKey> =
+                conflicts.iter().filter_map(|view| Some(view.server.as_ref()?.key).filter(|key| *key != view.key)).collect();
+            names.learn(rivals.iter().copied().zip(client.titles(rivals.clone())?).collect());
             let keys = shown.iter().map(|view| view.key).chain(conflicts.iter().map(|view| view.key)).collect();
             let mut titles = client.titles(keys)?.into_iter();
             let pending = shown.into_iter().map(|view| (view, titles.next().unwrap_or_default())).collect();
@@ -294,6 +298,15 @@ impl Worker {
         }));
     }
 
+    pub(super) fn send_again(&mut self, key: RowKey) {
+        let title = self.title(key);
+        let Some(client) = &self.client else { return };
+        match client.resolve(key, None, Resolution::AllMine) {
+            Ok(()) => self.tell(Tell::Done { done: Done::SentAgain, title, undo: None, key }),
+            Err(error) => self.not_done(&error),
+        }
+    }
+
     pub(super) fn resolve(&mut self, key: RowKey, shown: Option<Row>, resolution: &Resolution) {
         let title = self.title(key);
         let Some(client) = &self.client else { return };
@@ -312,7 +325,7 @@ impl Worker {
 
     pub(super) fn export(&self, folder: &Path) {
         let Some(client) = &self.client else { return };
-        self.tell(Tell::Exported(export_all(client, folder).map(|count| (count, folder.display().to_string()))));
+        self.tell(Tell::Exported(export_all(client, folder).map(|(count, place)| (count, place.display().to_string()))));
     }
 
     pub(super) fn preview(&self, table: TableTag, file: &Path) {
@@ -390,9 +403,12 @@ fn preview(client: &Client, table: TableTag, file: &Path) -> Result<Import, Stri
     })
 }
 
-/// Every table as a file of its own. A file that is there already is not replaced.
-fn export_all(client: &Client, folder: &Path) -> Result<usize, String> {
-    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+/// Every table as a file of its own. Nothing that is there already is replaced: a folder with something in it gets a new one.
+fn export_all(client: &Client, folder: &Path) -> Result<(usize, PathBuf), String> {
+    let is_empty = std::fs::read_dir(folder).map_or(true, |mut found| found.next().is_none());
+    let now = jiff::Zoned::now().strftime("%Y-%m-%d %H.%M.%S").to_string();
+    let folder = if is_empty { folder.to_owned() } else { folder.join(now) };
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let schema = client.schema().map_err(|error| error.to_string())?;
     for table in &schema.tables {
         let file = folder.join(format!("{}.csv", table.name));
@@ -403,5 +419,5 @@ fn export_all(client: &Client, folder: &Path) -> Result<usize, String> {
         let rows = values.iter().map(|(id, value)| (*id, value as &dyn Fn(FieldTag) -> _));
         csv::export(table, rows, out).map_err(failed)?;
     }
-    Ok(schema.tables.len())
+    Ok((schema.tables.len(), folder))
 }

@@ -65,6 +65,8 @@ pub enum Ask {
         /// Only this field, with its group.
         field: Option<FieldTag>,
     },
+    /// Make what was refused, or is offered again, ready to push as it is.
+    SendAgain(RowKey),
     /// Undo a discard or a deletion.
     Undo(u64),
     /// Apply a decision.
@@ -92,8 +94,6 @@ pub enum Ask {
         /// The file.
         file: PathBuf,
     },
-    /// Is there a server at this address?
-    Look(String),
     /// Sign in.
     SignIn {
         /// The server's address.
@@ -142,6 +142,8 @@ pub enum Done {
     Discarded,
     /// A conflict was decided.
     Decided,
+    /// What was refused is ready to push again.
+    SentAgain,
     /// A discard or a deletion was undone.
     Undone,
 }
@@ -298,8 +300,8 @@ pub enum Tell {
     Preview(Result<Import, String>),
     /// An import was done: rows that became pending.
     Imported(Result<usize, String>),
-    /// What a look found.
-    Found(Found),
+    /// What a look at an address found.
+    Found(String, Found),
     /// The sign-in's end.
     SignedIn(Result<Account, SignInFailed>),
     /// Signed out.

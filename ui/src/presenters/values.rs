@@ -23,8 +23,12 @@ pub struct Names(BTreeMap<RowKey, String>);
 impl Names {
     /// What the row is called that a value points at, if anything is known of it.
     pub fn of(&self, field: &Field, value: &Value) -> Option<&str> {
-        let name = self.0.get(&target(field, value)?)?;
-        (!name.is_empty()).then_some(name)
+        self.of_row(target(field, value)?)
+    }
+
+    /// What a row is called, if anything is known of it.
+    pub fn of_row(&self, key: RowKey) -> Option<&str> {
+        self.0.get(&key).map(String::as_str).filter(|name| !name.is_empty())
     }
 
     /// Adds what is known newly.
@@ -65,6 +69,12 @@ impl Language {
             Self::Spanish => "es",
             Self::Swahili => "sw",
         }
+    }
+
+    /// The language of a tag of the system, such as `fr-KE`; none where it is not one of ours.
+    pub fn of_tag(tag: &str) -> Option<Self> {
+        let code = tag.split(['-', '_', '.']).next().unwrap_or_default();
+        Self::ALL.into_iter().find(|language| language.code().eq_ignore_ascii_case(code))
     }
 
     fn comma(self) -> bool {
@@ -171,6 +181,12 @@ impl Locale {
     pub fn moment(&self, ms: i64) -> Option<String> {
         let moment = Timestamp::from_millisecond(ms).ok()?.to_zoned(self.zone.clone());
         Some(moment.strftime("%Y-%m-%d %H:%M").to_string())
+    }
+
+    /// A moment not long ago: the time of day alone where it is of the same day.
+    pub fn recent(&self, ms: i64, now_ms: i64) -> Option<String> {
+        let day = |ms| Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(self.zone.clone()).date());
+        if day(ms) == day(now_ms) { self.time(ms) } else { self.moment(ms) }
     }
 
     /// The time of day of a moment.
@@ -288,6 +304,24 @@ mod tests {
 
     fn locale(language: Language) -> Locale {
         Locale { language, zone: TimeZone::fixed(jiff::tz::offset(3)) }
+    }
+
+    #[test]
+    fn a_moment_of_another_day_says_the_day() {
+        let locale = Locale { language: Language::English, zone: TimeZone::UTC };
+        let noon = 1_764_417_600_000;
+        assert_eq!(locale.recent(noon, noon + 3_600_000).unwrap(), "12:00");
+        assert_eq!(locale.recent(noon, noon + 86_400_000).unwrap(), "2025-11-29 12:00");
+    }
+
+    #[test]
+    fn a_language_is_known_by_the_tag_of_the_system() {
+        let of = |tag| Language::of_tag(tag);
+        assert_eq!(
+            (of("fr-KE"), of("sw_TZ.UTF-8"), of("EN")),
+            (Some(Language::French), Some(Language::Swahili), Some(Language::English))
+        );
+        assert_eq!((of("de-CH"), of(""), of("C")), (None, None, None));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What one person does: signing in, finding, writing, discarding, importing, exporting.
 
 use crate::stage::{CHOSEN, Clinic, PASSWORD, PATIENTS};
-use i_slint_backend_testing::AccessibleRole;
+use i_slint_backend_testing::{AccessibleRole, mock_elapsed_time};
 use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, Model, StyledText};
 use std::fs;
+use std::time::Duration;
 use tombolo_client::protocol::schema::Plain;
 use tombolo_client::table::Fields;
 use tombolo_ui::window::{
@@ -422,9 +423,61 @@ fn a_file_is_looked_at_before_it_is_imported_and_everything_can_be_exported() {
     amina.get::<Settings>().invoke_export();
     amina.until("the files are written", |_| out.join("stock.csv").exists());
     assert!(fs::read_to_string(out.join("patients.csv")).unwrap().contains("New Two"));
-    // A file that is there is not replaced.
+    // What is there is not replaced: the next export gets a folder of its own.
+    fs::write(out.join("stock.csv"), "mine").unwrap();
     amina.get::<Settings>().invoke_export();
-    amina.until("that is said", |me| me.get::<Settings>().get_exported().starts_with("That did not work"));
+    let newer = || fs::read_dir(&out).unwrap().filter_map(Result::ok).map(|entry| entry.path()).find(|path| path.is_dir());
+    amina.until("it says where", |me| {
+        newer().is_some_and(|new| me.get::<Settings>().get_exported().contains(new.to_str().unwrap()))
+    });
+    assert!(fs::read_to_string(newer().unwrap().join("patients.csv")).unwrap().contains("New Two"));
+    assert_eq!(fs::read_to_string(out.join("stock.csv")).unwrap(), "mine");
+}
+
+#[test]
+fn a_button_pressed_twice_imports_once() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    let file = clinic.folder.path().join("new.csv");
+    fs::write(&file, "name,site\nNew One,Kilifi\n").unwrap();
+    amina.get::<Shell>().invoke_open_import();
+    let import = amina.get::<Import>();
+    import.set_file(file.display().to_string().into());
+    import.invoke_run();
+    assert!(import.get_busy());
+    import.invoke_run();
+    amina.until("it is over", |me| !me.get::<Import>().get_busy());
+    amina.until("it is pending", |me| me.pending() > 0);
+    assert_eq!(amina.pending(), 1);
+}
+
+#[test]
+fn the_server_is_looked_for_before_anybody_has_signed_in() {
+    let clinic = Clinic::open();
+    let amina = clinic.person_at(None, "amina");
+    amina.find(AccessibleRole::TextInput, "Server address").mock_single_click(PointerEventButton::Left);
+    amina.write(&clinic.address());
+    amina.key(Key::Tab);
+    amina.until("it is found", |me| me.has("The server was found"));
+    amina.find(AccessibleRole::TextInput, "Server address").mock_single_click(PointerEventButton::Left);
+    amina.rewrite("http://127.0.0.1:9");
+    amina.key(Key::Tab);
+    amina.until("nothing is found", |me| me.has("No server found at this address"));
+}
+
+#[test]
+fn a_deletion_is_undone_by_key_also_when_its_message_is_gone() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(1);
+    amina.get::<Shell>().invoke_delete_row();
+    amina.until("it is gone", |me| me.get::<Browse>().get_total() == 3);
+    mock_elapsed_time(Duration::from_secs(9));
+    amina.until("so is the message", |me| me.get::<Shell>().get_toasts().row_count() == 0);
+    amina.control("z");
+    amina.until("it is back", |me| me.get::<Browse>().get_total() == 4);
+    assert_eq!(amina.pending(), 0);
 }
 
 #[test]

@@ -258,3 +258,32 @@ fn another_value_is_chosen_where_it_can_be_and_a_day_from_a_calendar() {
     amina.until("nothing is pending", |me| me.pending() == 0);
     assert_eq!((value(&amina, "Sex").as_str(), value(&amina, "Date of birth").as_str()), ("X", "1953-04-05"));
 }
+
+#[test]
+fn a_value_that_must_be_unique_is_decided_between_this_entry_and_the_other() {
+    let clinic = Clinic::open();
+    for name in ["chief", "deputy"] {
+        let client = clinic.client(name);
+        let sites = client.table::<Fields>("sites").unwrap();
+        let site = Fields::from_iter([("name".to_owned(), Plain::Text("Mtwapa".into()))]);
+        sites.create(&site).unwrap();
+        drop(sites);
+        if name == "chief" {
+            client.sync(Default::default(), |_| ControlFlow::Continue(())).unwrap();
+        }
+    }
+    let deputy = clinic.person_at(Some(clinic.folder_of("deputy")), "deputy");
+    deputy.ready();
+    assert!(deputy.sync());
+    deputy.control("d");
+    deputy.until("it is asked", |me| me.get::<Shell>().get_conflict_open());
+    assert!(deputy.has("The other entry is Mtwapa. If this entry keeps the value, that one gives it up. If not, this one goes without it. Or write another value here."));
+    assert!(!deputy.has("All mine"));
+    deputy.click("Another value for Name");
+    deputy.write("Mtwapa South");
+    deputy.control(Key::Return);
+    deputy.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    assert!(deputy.sync());
+    assert_eq!((deputy.pending(), deputy.get::<Shell>().get_review()), (0, 0));
+    clinic.sound();
+}

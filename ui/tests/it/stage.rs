@@ -16,6 +16,7 @@ use tombolo_client::url::ServerUrl;
 use tombolo_server::net::{Config, RunningServer, Server};
 use tombolo_ui::app::{App, Options};
 use tombolo_ui::desk::PathFor;
+use tombolo_ui::presenters::values::Language;
 use tombolo_ui::window::{AppWindow, Browse, Report, Shell, Theme};
 
 pub const PASSWORD: &str = "river stone 42";
@@ -56,7 +57,13 @@ impl Clinic {
                 );
             }
             operator.import_csv("patients", &[("site", "Kilifi")], csv.into_bytes()).await.unwrap();
-            for (name, role) in [("amina", Role::Editor), ("brian", Role::Editor), ("visitor", Role::Viewer)] {
+            for (name, role) in [
+                ("amina", Role::Editor),
+                ("brian", Role::Editor),
+                ("visitor", Role::Viewer),
+                ("chief", Role::Admin),
+                ("deputy", Role::Admin),
+            ] {
                 operator.add_user(name, PASSWORD, role, &["Kilifi"]).await.unwrap();
             }
         });
@@ -71,6 +78,14 @@ impl Clinic {
     pub fn compact(&self) {
         let operator = self.server.as_ref().unwrap().operator();
         assert_ne!(self.runtime.block_on(operator.compact(0)).unwrap(), 0);
+    }
+
+    /// The server comes back at the same place with another schema.
+    pub fn new_schema(&mut self, schema: &str) {
+        let listen = self.server.as_ref().unwrap().addr();
+        self.close();
+        let config = Config { listen, ..Config::local(self.folder.path().join("server"), schema) };
+        self.server = Some(self.runtime.block_on(Server::start(config)).unwrap());
     }
 
     /// The server is gone.
@@ -161,7 +176,13 @@ impl Clinic {
     }
 
     pub fn options(&self, store: Option<PathBuf>, name: &str) -> Options {
-        Options { store, data: Some(self.folder.path().join(format!("{name}-settings"))), network: None, chooser: Some(chosen) }
+        Options {
+            store,
+            data: Some(self.folder.path().join(format!("{name}-settings"))),
+            network: None,
+            chooser: Some(chosen),
+            language: Some(Language::English),
+        }
     }
 
     /// The patients as the server has them, as CSV.

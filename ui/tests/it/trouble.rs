@@ -1,13 +1,16 @@
 //! What may go wrong under a window, and what the person is told.
 
-use crate::stage::{Clinic, Person};
-use slint::Model;
-use slint::platform::Key;
+use crate::stage::{Clinic, PASSWORD, PATIENTS, Person};
+use i_slint_backend_testing::AccessibleRole;
+use slint::platform::{Key, PointerEventButton, WindowEvent};
+use slint::{ComponentHandle, Model};
 use std::fmt::Write;
 use std::fs;
 use tombolo_client::Client;
 use tombolo_client::paths::STORE_FILE;
-use tombolo_ui::window::{Conn, Import, Pending, Report, Shell};
+use tombolo_client::protocol::schema::{CLINIC, Plain};
+use tombolo_client::table::{Fields, Find};
+use tombolo_ui::window::{Conn, Form, Import, Pending, Report, Settings, Shell, SignIn, SyncMode};
 
 #[test]
 fn a_failed_sync_never_looks_like_success_and_keeps_everything() {
@@ -54,6 +57,114 @@ fn a_window_closed_in_the_middle_of_a_sync_loses_nothing() {
     let rows = client.list(table.tag, Default::default()).unwrap();
     let edited = rows.iter().filter(|row| table.field(phone).unwrap().show(row.value(phone)) == "556").count();
     assert_eq!((edited, client.pending().unwrap().len()), (1, 0));
+}
+
+#[test]
+fn a_sign_in_without_a_place_for_data_ends_and_says_why() {
+    let clinic = Clinic::open();
+    let mut options = clinic.options(None, "amina");
+    let file = clinic.folder.path().join("a file");
+    fs::write(&file, "").unwrap();
+    options.data = Some(file.join("data"));
+    let amina = Person::of(options);
+    let sign_in = amina.get::<SignIn>();
+    sign_in.set_address(clinic.address().into());
+    sign_in.set_name("amina".into());
+    sign_in.set_password(PASSWORD.into());
+    amina.click("Sign in");
+    amina.until("it is over", |me| !me.get::<SignIn>().get_busy());
+    assert_eq!(sign_in.get_failure(), 9);
+    assert!(sign_in.get_shown());
+}
+
+#[test]
+fn what_was_refused_can_be_sent_again_once_the_reason_is_gone() {
+    let clinic = Clinic::open();
+    // A program of somebody who may only read does not ask the window's question.
+    let visitor = clinic.client("visitor");
+    let patients = visitor.table::<Fields>("patients").unwrap();
+    let mut row = patients.query(Find::all().equal("name", Plain::Text(PATIENTS[0].into()))).unwrap().remove(0);
+    row.value.insert("phone".into(), Plain::Text("557".into()));
+    patients.update(&row).unwrap();
+    visitor.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
+    drop((patients, visitor));
+    let visitor = clinic.person_at(Some(clinic.folder_of("visitor")), "visitor");
+    visitor.ready();
+    visitor.control("p");
+    visitor.until("it waits", |me| me.get::<Pending>().get_review_total() == 1);
+    assert!(
+        visitor
+            .has("You do not have the right to make this change. Ask for the right and send it again, or discard the change.")
+    );
+    visitor
+        .find(AccessibleRole::Button, &format!("Send the change of {} again", PATIENTS[0]))
+        .mock_single_click(PointerEventButton::Left);
+    visitor.until("it is ready", |me| me.get::<Pending>().get_ready_total() == 1);
+    assert_eq!(visitor.get::<Pending>().get_review_total(), 0);
+    // The focus went on to the drawer.
+    visitor.key(Key::Escape);
+    assert!(!visitor.get::<Shell>().get_pending_open());
+}
+
+#[test]
+fn a_window_with_something_typed_asks_before_it_closes() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.control("e");
+    amina.until("the form is open", |me| me.get::<Shell>().get_form_open() && me.has("Phone"));
+    amina.find(AccessibleRole::TextInput, "Phone").mock_single_click(PointerEventButton::Left);
+    amina.rewrite("558");
+    amina.ui().window().dispatch_event(WindowEvent::CloseRequested);
+    amina.settle();
+    assert!(amina.ui().window().is_visible());
+    assert!(amina.has("Leave without saving?"));
+    amina.click("Go on editing");
+    assert!(amina.get::<Shell>().get_form_open());
+    amina.ui().window().dispatch_event(WindowEvent::CloseRequested);
+    amina.settle();
+    amina.click("Leave without saving");
+    amina.ui().window().dispatch_event(WindowEvent::CloseRequested);
+    assert!(!amina.ui().window().is_visible());
+}
+
+#[test]
+fn whoever_types_while_the_form_gets_another_field_goes_on_in_the_same_one() {
+    let mut clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.get::<Shell>().invoke_set_mode(SyncMode::Automatic);
+    amina.control("e");
+    amina.until("the form is open", |me| me.get::<Shell>().get_form_open() && me.has("Phone"));
+    amina.find(AccessibleRole::TextInput, "Phone").mock_single_click(PointerEventButton::Left);
+    amina.rewrite("55");
+    // Between the two texts that are there.
+    clinic.new_schema(&CLINIC.replacen("[[table.field]]\nname = \"phone\"", "[[table.field]]\nname = \"nickname\"\ntag = 77\nlabel = \"Nickname\"\nkind = \"text\"\n\n[[table.field]]\nname = \"phone\"", 1));
+    amina.until("the field is there", |me| me.has("Nickname"));
+    amina.write("9");
+    let form = amina.get::<Form>();
+    let text = |label: &str| form.get_fields().iter().find(|field| field.label == label).unwrap().text;
+    assert_eq!((text("Phone").as_str(), text("Nickname").as_str()), ("559", ""));
+}
+
+#[test]
+fn signing_out_without_a_network_exports_and_then_lets_go() {
+    let mut clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.edit("Phone", "559");
+    clinic.close();
+    let out = clinic.folder.path().join("out");
+    amina.get::<Settings>().set_export_to(out.display().to_string().into());
+    amina.get::<Settings>().invoke_sign_out();
+    amina.settle();
+    amina.click("Export as CSV");
+    amina.until("it is asked again", |me| me.get::<Shell>().get_sign_out_open());
+    assert!(out.join("patients.csv").exists());
+    assert!(amina.has("Exported. 1 change stays on this device too, and goes out once you have signed in again."));
+    amina.find(AccessibleRole::Button, "Sign out").mock_single_click(PointerEventButton::Left);
+    amina.until("it is signed out", |me| me.get::<SignIn>().get_shown());
+    assert_eq!(amina.pending(), 1);
 }
 
 #[test]

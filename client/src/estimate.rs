@@ -23,6 +23,8 @@ pub struct Estimate {
     pub changes: usize,
     /// Bytes that they take in frames; what a new connection costs is not counted.
     pub bytes: u64,
+    /// Bytes a second that the link last brought, at a first sync or a large pull; zero where none was measured.
+    pub rate: u32,
 }
 
 impl Client {
@@ -44,7 +46,10 @@ impl Client {
                     wire_change(change_of(view.key, &view.change, base, None), number)
                 })
                 .collect();
-            let Some(encoded) = std::num::NonZeroUsize::new(changes.len()) else { return Ok(Estimate::default()) };
+            let rate = tables.rate()?;
+            let Some(encoded) = std::num::NonZeroUsize::new(changes.len()) else {
+                return Ok(Estimate { rate, ..Estimate::default() });
+            };
             // In pushes as they will go: each of them packs and compresses on its own.
             let bytes: usize = changes
                 .chunks(PUSH_CHANGES_MAX)
@@ -54,7 +59,7 @@ impl Client {
                     encode_up(&Up::Push(Box::new(push))).len()
                 })
                 .sum();
-            Ok(Estimate { changes: ready.len(), bytes: (bytes * ready.len() / encoded) as u64 })
+            Ok(Estimate { changes: ready.len(), bytes: (bytes * ready.len() / encoded) as u64, rate })
         })
     }
 }

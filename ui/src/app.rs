@@ -135,6 +135,8 @@ struct State {
     left_out: BTreeSet<RowKey>,
     connection: Connection,
     syncing: bool,
+    /// How far the log was known when the sync began.
+    synced_from: Option<u64>,
     last_sync_ms: i64,
     /// What can be undone last.
     undo: Option<u64>,
@@ -316,6 +318,8 @@ impl App {
         match tell {
             Tell::Opened { account, has_schema } => self.opened(account, has_schema),
             Tell::NotOpened { locked, why } => self.not_opened(locked, &why),
+            Tell::Rung => self.come_to_front(),
+            Tell::OtherShown(shown) => self.other_shown(shown),
             Tell::Schema(schema, role) => self.schema(schema, role),
             Tell::Status(status, tables) => self.status(&status, tables),
             Tell::Connection(connection) => self.connection(connection),

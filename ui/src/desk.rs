@@ -4,6 +4,7 @@
 //! history) runs on a thread of its own, so that a form is saved while a sync goes on. News that come in quick succession are
 //! told together; a snapshot replaces the one before, so a slow window has no queue to work off.
 
+mod doorbell;
 mod link;
 pub mod rows;
 mod tell;
@@ -11,6 +12,7 @@ mod tell;
 pub use link::{Deed, look};
 pub use tell::{Ask, Done, Failed, Found, HistorySource, Import, PathFor, Referred, RowNews, SignInFailed, Tell};
 
+use doorbell::Doorbell;
 use rows::Shown;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,6 +86,8 @@ struct Worker {
     stale: Stale,
     told: Option<Instant>,
     syncing: bool,
+    /// While the store is open here.
+    doorbell: Option<Doorbell>,
 }
 
 /// What has to be told anew.
@@ -112,6 +116,7 @@ impl Worker {
             stale: Stale::default(),
             told: None,
             syncing: false,
+            doorbell: None,
         }
     }
 
@@ -123,6 +128,8 @@ impl Worker {
         match Client::open(&self.file) {
             Ok(client) => {
                 self.listen(&client);
+                // Without it another window can only say that the store is open.
+                self.doorbell = Doorbell::hang(&self.file, self.sink.clone()).ok();
                 let account = client.account().ok().flatten();
                 let has_schema = client.schema().is_ok();
                 self.client = Some(client);
@@ -184,6 +191,8 @@ impl Worker {
                 self.tell_stale();
             }
         }
+        // Whoever comes now waits for the store, and finds no window.
+        self.doorbell = None;
         if let Some(client) = self.client.take() {
             client.close();
         }
@@ -261,6 +270,7 @@ impl Worker {
                     self.stale.everything = true;
                 }
             }
+            Ask::ShowOther => self.tell(Tell::OtherShown(doorbell::ring(&self.file).is_ok())),
             Ask::Mode(mode) => {
                 self.mode = mode;
                 self.go_online();

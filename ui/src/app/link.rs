@@ -8,7 +8,7 @@ use crate::window::{
     ActivityLine, ChangeLine, Conn, History as HistoryWindow, HistoryLine, Report, Settings as SettingsWindow, Shell, SignIn,
     SyncMode, Words,
 };
-use slint::SharedString;
+use slint::{ComponentHandle, SharedString};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use tombolo_client::paths::store_folder;
@@ -34,6 +34,7 @@ impl App {
         }));
         shell.on_sign_in_again(handler(self, |app| app.show_sign_in(true)));
         shell.on_retry_store(handler(self, |app| app.ask(Ask::Retry)));
+        shell.on_show_other(handler(self, |app| app.ask(Ask::ShowOther)));
         shell.on_quit(handler(self, |_| {
             // Without an event loop there is nothing to leave.
             let _ = slint::quit_event_loop();
@@ -98,6 +99,22 @@ impl App {
             sign_in.set_failure(if locked { 10 } else { 9 });
             self.desk.borrow_mut().take();
             shell.set_conn(Conn::Offline);
+        }
+    }
+
+    /// What brings a window up everywhere: one that comes back from being small lies on top.
+    pub(super) fn come_to_front(&self) {
+        let window = self.window().window();
+        window.set_minimized(true);
+        window.set_minimized(false);
+    }
+
+    pub(super) fn other_shown(self: &Rc<Self>, shown: bool) {
+        if shown {
+            // Without an event loop, in tests, there is nothing to leave.
+            let _ = self.window().hide();
+        } else {
+            self.get::<Shell>().set_other_silent(true);
         }
     }
 
@@ -277,6 +294,7 @@ impl App {
         {
             let mut state = self.state.borrow_mut();
             state.syncing = true;
+            state.synced_from = None;
             state.signing_out = sign_out;
         }
         let shell = self.get::<Shell>();
@@ -290,7 +308,14 @@ impl App {
             return;
         }
         let (scanned, head) = (progress.scanned.0, progress.head.0);
-        let percent = (scanned.min(head) * 100).checked_div(head).and_then(|percent| i32::try_from(percent).ok());
+        if head == 0 {
+            // The server has not said yet how much there is.
+            return;
+        }
+        // Of what this sync brings, and not of all that there ever was.
+        let from = *self.state.borrow_mut().synced_from.get_or_insert(scanned.min(head));
+        let done = scanned.clamp(from, head) - from;
+        let percent = (done * 100).checked_div(head - from).and_then(|percent| i32::try_from(percent).ok());
         let shell = self.get::<Shell>();
         shell.set_conn(Conn::Syncing);
         shell.set_progress(percent.filter(|percent| *percent < 100).unwrap_or(-1));

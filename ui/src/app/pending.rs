@@ -104,7 +104,8 @@ impl App {
         let (bytes, seconds) = {
             let state = self.state.borrow();
             let language = state.settings.language;
-            let rate = state.settings.rate;
+            // What a sync reached counts for more than what came down.
+            let rate = if state.settings.rate > 0 { state.settings.rate } else { u64::from(estimate.rate) };
             let ms = (estimate.bytes * 1000).checked_div(rate);
             (language.bytes(estimate.bytes), ms.map(|ms| language.seconds(ms.max(100))).unwrap_or_default())
         };

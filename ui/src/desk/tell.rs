@@ -37,6 +37,8 @@ pub enum HistorySource {
 pub enum Ask {
     /// Open the store again, or read everything again.
     Retry,
+    /// Have the window that has the store come to the front.
+    ShowOther,
     /// When to be connected.
     Mode(Mode),
     /// Show this table's rows, and go on showing them.
@@ -243,6 +245,10 @@ pub enum Tell {
         /// Why, in words.
         why: String,
     },
+    /// Somebody opened the same store once more: this window is wanted at the front.
+    Rung,
+    /// Whether the window that has the store comes to the front.
+    OtherShown(bool),
     /// The tables, and the person's role where it is known.
     Schema(Arc<Schema>, Option<Role>),
     /// How the store stands.

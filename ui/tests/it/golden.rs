@@ -9,8 +9,9 @@ use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
+use tombolo_ui::app::Options;
 use tombolo_ui::window::{
-    Browse, Conflict, Conn, Detail, History, Merge, Pending, RowState, Settings, Shell, Side, Theme, ThemeMode,
+    Browse, Conflict, Conn, Detail, History, Merge, Pending, Report, RowState, Settings, Shell, Side, SignIn, Theme, ThemeMode,
 };
 
 /// Differences of a channel that come from rounding.
@@ -46,19 +47,24 @@ impl Picture {
     }
 
     fn of_user(clinic: &Clinic, user: &str, scale: f32, theme: ThemeMode) -> Self {
+        let store = clinic.signed_in(user);
+        let picture = Self::at(clinic.options(Some(store), user), scale, theme);
+        picture.until(|me| me.get::<Browse>().get_total() == 4);
+        picture.until(|me| me.get::<Shell>().get_conn() == Conn::Online);
+        picture
+    }
+
+    fn at(options: Options, scale: f32, theme: ThemeMode) -> Self {
         let window = MinimalSoftwareWindow::new(RepaintBufferType::NewBuffer);
         let now = Rc::new(Cell::new(Duration::ZERO));
         slint::platform::set_platform(Box::new(Drawn { window: window.clone(), now: now.clone() })).unwrap();
         window.dispatch_event(WindowEvent::ScaleFactorChanged { scale_factor: scale });
-        let store = clinic.signed_in(user);
-        let person = Person::undressed(clinic.options(Some(store), user));
+        let person = Person::undressed(options);
         person.get::<Theme>().set_motion(false);
         person.get::<Theme>().set_mode(theme);
         person.ui().show().unwrap();
         let picture = Self { person, now, scale };
         picture.resize();
-        picture.until(|me| me.get::<Browse>().get_total() == 4);
-        picture.until(|me| me.get::<Shell>().get_conn() == Conn::Online);
         picture
     }
 
@@ -307,4 +313,61 @@ fn other_values_in_a_conflict_in_light() {
         }
     }
     picture.compare("conflict-other-light");
+}
+
+#[test]
+fn the_first_sign_in_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::at(clinic.options(None, "amina"), 1.0, ThemeMode::Light);
+    let sign_in = picture.person.get::<SignIn>();
+    sign_in.set_address("https://clinic.example".into());
+    sign_in.set_name("amina".into());
+    sign_in.set_found(2);
+    picture.compare("sign-in-light");
+}
+
+#[test]
+fn a_value_that_another_entry_has_in_light() {
+    let clinic = Clinic::open();
+    clinic.two_make_the_same_site();
+    let picture = Picture::of_user(&clinic, "deputy", 1.0, ThemeMode::Light);
+    picture.person.get::<Shell>().invoke_sync();
+    picture.until(|me| me.get::<Shell>().get_report_open());
+    picture.person.get::<Shell>().set_report_open(false);
+    picture.person.get::<Conflict>().invoke_next();
+    picture.until(|me| me.get::<Shell>().get_conflict_open());
+    picture.compare("duplicate-light");
+}
+
+#[test]
+fn what_was_refused_in_dark() {
+    let clinic = Clinic::open();
+    clinic.visitor_writes();
+    let picture = Picture::of_user(&clinic, "visitor", 1.0, ThemeMode::Dark);
+    picture.until(|me| me.get::<Shell>().get_review() == 1);
+    picture.person.get::<Shell>().set_pending_open(true);
+    picture.until(|me| me.get::<Pending>().get_review().row_count() == 1);
+    let cards = picture.person.get::<Pending>().get_review();
+    let mut card = cards.row_data(0).unwrap();
+    card.when = "2026-11-27 09:30".into();
+    cards.set_row_data(0, card);
+    picture.compare("refused-dark");
+}
+
+#[test]
+fn the_report_of_a_sync_that_left_something_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    let report = picture.person.get::<Report>();
+    report.set_pushed(12);
+    report.set_pulled(340);
+    report.set_merged(2);
+    report.set_to_decide(1);
+    report.set_waiting(3);
+    report.set_up("1.9 kB".into());
+    report.set_down("21 kB".into());
+    report.set_seconds("4.2 s".into());
+    report.set_at("2026-11-27 09:30".into());
+    picture.person.get::<Shell>().set_report_open(true);
+    picture.compare("report-light");
 }

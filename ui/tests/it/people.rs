@@ -262,16 +262,7 @@ fn another_value_is_chosen_where_it_can_be_and_a_day_from_a_calendar() {
 #[test]
 fn a_value_that_must_be_unique_is_decided_between_this_entry_and_the_other() {
     let clinic = Clinic::open();
-    for name in ["chief", "deputy"] {
-        let client = clinic.client(name);
-        let sites = client.table::<Fields>("sites").unwrap();
-        let site = Fields::from_iter([("name".to_owned(), Plain::Text("Mtwapa".into()))]);
-        sites.create(&site).unwrap();
-        drop(sites);
-        if name == "chief" {
-            client.sync(Default::default(), |_| ControlFlow::Continue(())).unwrap();
-        }
-    }
+    clinic.two_make_the_same_site();
     let deputy = clinic.person_at(Some(clinic.folder_of("deputy")), "deputy");
     deputy.ready();
     assert!(deputy.sync());

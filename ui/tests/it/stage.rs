@@ -119,6 +119,28 @@ impl Clinic {
         self.person_at(Some(self.signed_in(name)), name)
     }
 
+    /// The chief and her deputy make the same site; the chief was first.
+    pub fn two_make_the_same_site(&self) {
+        for name in ["chief", "deputy"] {
+            let client = self.client(name);
+            let sites = client.table::<Fields>("sites").unwrap();
+            sites.create(&Fields::from_iter([("name".to_owned(), Plain::Text("Mtwapa".into()))])).unwrap();
+            if name == "chief" {
+                client.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
+            }
+        }
+    }
+
+    /// A visitor, who may only read, writes a telephone number all the same, and it is refused.
+    pub fn visitor_writes(&self) {
+        let visitor = self.client("visitor");
+        let patients = visitor.table::<Fields>("patients").unwrap();
+        let mut row = patients.query(Find::all().equal("name", Plain::Text(PATIENTS[0].into()))).unwrap().remove(0);
+        row.value.insert("phone".into(), Plain::Text("557".into()));
+        patients.update(&row).unwrap();
+        visitor.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
+    }
+
     /// Brian and Amina write another sex and another day of birth of the second patient; Brian was first.
     pub fn two_write_what_can_be_chosen(&self) {
         let (amina, brian) = (self.client("amina"), self.client("brian"));

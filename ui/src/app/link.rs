@@ -1,15 +1,17 @@
 //! Signing in and out, how the link stands, syncing, history and activity.
 
 use super::shown::{Showing, label, op};
-use super::{App, handler, handler1, model};
+use super::{App, State, handler, handler1, model};
 use crate::desk::{Ask, Deed, Found, HistorySource, SignInFailed, look};
 use crate::presenters::values::Names;
+use crate::settings::Settings;
 use crate::window::{
-    ActivityLine, ChangeLine, Conn, History as HistoryWindow, HistoryLine, Report, Settings as SettingsWindow, Shell, SignIn,
-    SyncMode, Words,
+    ActivityLine, Browse, ChangeLine, Conn, Detail, History as HistoryWindow, HistoryLine, Report, Settings as SettingsWindow,
+    Shell, SignIn, SyncMode, Words,
 };
 use slint::{ComponentHandle, SharedString};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::rc::Rc;
 use tombolo_client::paths::store_folder;
 use tombolo_client::protocol::change::Op;
@@ -67,9 +69,11 @@ impl App {
         self.get::<Shell>().set_conn(Conn::Offline);
         let signed_in = account.is_some() && has_schema;
         self.account(account);
-        if signed_in {
+        if self.get::<SignIn>().get_busy() {
+            // The password decides.
+        } else if signed_in {
             self.get::<SignIn>().set_shown(false);
-        } else if !self.get::<SignIn>().get_busy() {
+        } else {
             self.show_sign_in(false);
         }
     }
@@ -173,12 +177,66 @@ impl App {
                 return sign_in.set_failure(6);
             }
         };
+        let is_other = |account: &Account| account.user_name != name || account.url.parse().ok() != Some(url.clone());
+        let other = self.state.borrow().account.as_ref().is_some_and(is_other);
+        if other && self.would_lose_typed() {
+            return sign_in.set_failure(11);
+        }
         sign_in.set_failure(0);
         sign_in.set_busy(true);
+        if other {
+            self.forget();
+        }
         if self.desk.borrow().is_none() {
-            self.start_desk(&store_folder(&self.data, &url, &name));
+            self.start_desk(&self.folder_of(&url, &name));
         }
         self.ask(Ask::SignIn { address, name, password: password.to_string() });
+    }
+
+    /// Where the store of a person is: that of the last sign-in, where it was theirs, else one of their own.
+    fn folder_of(&self, url: &ServerUrl, name: &str) -> PathBuf {
+        let state = self.state.borrow();
+        let Settings { address, name: last, store, .. } = &state.settings;
+        let was_theirs = last == name && address.parse().ok().as_ref() == Some(url) && !store.is_empty();
+        if was_theirs { PathBuf::from(store) } else { store_folder(&self.data, url, name) }
+    }
+
+    /// Somebody else comes: their store is closed, and nothing of it is left in the window. What is pending stays in it.
+    fn forget(self: &Rc<Self>) {
+        self.close_form();
+        self.desk.borrow_mut().take();
+        // What it told last is not for whoever comes now.
+        self.told.borrow().try_iter().for_each(drop);
+        {
+            let mut state = self.state.borrow_mut();
+            let (settings, next_toast) = (std::mem::take(&mut state.settings), state.next_toast);
+            *state = State { settings, next_toast, ..State::default() };
+        }
+        self.rows.clear();
+        for lines in [&self.review, &self.ready] {
+            lines.set_vec(Vec::new());
+        }
+        self.tables.set_vec(Vec::new());
+        self.details.set_vec(Vec::new());
+        self.toasts.set_vec(Vec::new());
+        let browse = self.get::<Browse>();
+        browse.set_total(0);
+        browse.set_of(0);
+        browse.set_selected(-1);
+        browse.set_table_title("".into());
+        browse.set_text("".into());
+        browse.set_filters(model(Vec::new()));
+        self.get::<Detail>().set_shown(false);
+        self.get::<HistoryWindow>().set_activity(model(Vec::new()));
+        let shell = self.get::<Shell>();
+        shell.set_user("".into());
+        shell.set_workspace("".into());
+        shell.set_last_sync("".into());
+        shell.set_pending(0);
+        shell.set_review(0);
+        shell.set_conn(Conn::Offline);
+        // Not over what was there, but in its place.
+        self.get::<SignIn>().set_again(false);
     }
 
     pub(super) fn signed_in(self: &Rc<Self>, result: Result<Account, SignInFailed>) {
@@ -212,9 +270,10 @@ impl App {
         };
         sign_in.set_detail(detail.into());
         sign_in.set_failure(failure);
-        // A store that belongs to nobody yet is opened anew for whoever signs in next, under their own name.
-        if self.state.borrow().account.is_none() {
-            self.desk.borrow_mut().take();
+        // A store that belongs to nobody yet, or to somebody who did not show that they are it, is closed: whoever signs in next
+        // gets that of their own name.
+        if !sign_in.get_again() {
+            self.forget();
         }
     }
 

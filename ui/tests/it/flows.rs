@@ -587,3 +587,39 @@ fn what_a_push_will_cost_is_foretold() {
     }
     assert_eq!(client.estimate(Default::default()).unwrap(), Default::default());
 }
+
+#[test]
+fn two_people_at_one_computer_have_a_store_each_and_see_nothing_of_each_other() {
+    let clinic = Clinic::open();
+    let window = clinic.person_at(None, "shared");
+    let signs_in = |name: &str, password: &str| {
+        let sign_in = window.get::<SignIn>();
+        sign_in.set_address(clinic.address().into());
+        sign_in.set_name(name.into());
+        sign_in.set_password(password.into());
+        sign_in.invoke_sign_in();
+        window.until("it is over", |me| !me.get::<SignIn>().get_busy());
+    };
+    signs_in("amina", PASSWORD);
+    window.ready().choose(0);
+    window.edit("Phone", "555");
+    window.until("it is pending", |me| me.pending() == 1);
+    window.get::<Settings>().invoke_sign_out_anyway();
+    window.until("she is signed out", |me| me.get::<SignIn>().get_shown());
+    // Somebody who only knows the name sees nothing.
+    signs_in("brian", "wrong");
+    assert_eq!(window.get::<SignIn>().get_failure(), 1);
+    assert_eq!((window.get::<Browse>().get_total(), window.pending()), (0, 0));
+    signs_in("brian", PASSWORD);
+    window.ready();
+    assert_eq!((window.get::<Shell>().get_user().as_str(), window.pending()), ("brian", 0));
+    window.get::<Settings>().invoke_sign_out_anyway();
+    window.until("he is signed out", |me| me.get::<SignIn>().get_shown());
+    signs_in("amina", "wrong");
+    assert!(window.get::<SignIn>().get_shown());
+    signs_in("amina", PASSWORD);
+    window.ready();
+    window.until("what she wrote is there", |me| me.pending() == 1);
+    assert!(window.sync());
+    assert!(clinic.patients().contains("555"));
+}

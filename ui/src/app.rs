@@ -71,8 +71,11 @@ pub struct App {
     ui: AppWindow,
     desk: RefCell<Option<Desk>>,
     state: RefCell<State>,
-    told: RefCell<Receiver<Tell>>,
-    tell: Sender<Tell>,
+    /// News, with the number of the desk that they are from.
+    told: RefCell<Receiver<(Option<u64>, Tell)>>,
+    tell: Sender<(Option<u64>, Tell)>,
+    /// The number of the desk there is now: what an earlier one still tells is not for whoever is here now.
+    desk_number: Cell<u64>,
     rows: Rows,
     hits: Rc<HitModel>,
     tables: Rc<VecModel<window::NavItem>>,
@@ -185,6 +188,7 @@ impl App {
             state: RefCell::new(State { settings: Settings::read(&data, language), ..State::default() }),
             told: RefCell::new(told),
             tell,
+            desk_number: Cell::new(0),
             rows: Rows::default(),
             hits: Rc::default(),
             tables: Rc::default(),
@@ -259,8 +263,8 @@ impl App {
         let file = folder.join(STORE_FILE);
         self.state.borrow_mut().store = folder.to_owned();
         // The one before lets go of its store first.
-        self.desk.borrow_mut().take();
-        match Desk::start(file, self.sink()) {
+        self.close_desk();
+        match Desk::start(file, self.sink(Some(self.desk_number.get()))) {
             Ok(desk) => {
                 desk.ask(Ask::Mode(self.state.borrow().settings.client_mode()));
                 *self.desk.borrow_mut() = Some(desk);
@@ -270,11 +274,17 @@ impl App {
         self.get::<window::Settings>().set_place(folder.display().to_string().into());
     }
 
-    /// Where news for this window go, from any thread.
-    fn sink(&self) -> Sink {
+    /// The store is closed and free, and what its desk told last is not heard any more.
+    fn close_desk(&self) {
+        self.desk.borrow_mut().take();
+        self.desk_number.set(self.desk_number.get() + 1);
+    }
+
+    /// Where news for this window go, from any thread: of a desk, or of what needs none.
+    fn sink(&self, desk: Option<u64>) -> Sink {
         let (tell, id) = (self.tell.clone(), self.id);
         Arc::new(move |news: Tell| {
-            if tell.send(news).is_ok() {
+            if tell.send((desk, news)).is_ok() {
                 // Without an event loop, in tests, the window is told by hand.
                 let _ = slint::invoke_from_event_loop(move || pump(id));
             }
@@ -289,9 +299,10 @@ impl App {
 
     /// Puts everything that the desk told since into the window. Called by the event loop; by hand where there is none.
     pub fn pump(self: &Rc<Self>) {
-        let news: Vec<Tell> = self.told.borrow().try_iter().collect();
+        let is_heard = |desk: Option<u64>| desk.is_none_or(|desk| desk == self.desk_number.get());
+        let news: Vec<(Option<u64>, Tell)> = self.told.borrow().try_iter().filter(|(desk, _)| is_heard(*desk)).collect();
         // Of snapshots only the newest counts.
-        let last = |is: fn(&Tell) -> bool| news.iter().rposition(is);
+        let last = |is: fn(&Tell) -> bool| news.iter().rposition(|(_, tell)| is(tell));
         let newest = [
             last(|tell| matches!(tell, Tell::Listing { .. })),
             last(|tell| matches!(tell, Tell::Status(..))),
@@ -308,9 +319,12 @@ impl App {
             };
             newest[kind] != Some(at)
         };
-        let wanted: Vec<Tell> =
-            news.into_iter().enumerate().filter(|(at, tell)| !outdated(*at, tell)).map(|(_, tell)| tell).collect();
-        wanted.into_iter().for_each(|tell| self.hear(tell));
+        for (at, (desk, tell)) in news.into_iter().enumerate() {
+            // What was heard before may have closed the desk.
+            if is_heard(desk) && !outdated(at, &tell) {
+                self.hear(tell);
+            }
+        }
     }
 
     fn hear(self: &Rc<Self>, tell: Tell) {

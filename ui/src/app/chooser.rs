@@ -1,6 +1,6 @@
 //! Choosing a file or a folder in the desktop's own window.
 
-use super::{App, pump};
+use super::App;
 use crate::desk::{PathFor, Tell};
 use crate::window::{Import, Settings, Words};
 use std::path::PathBuf;
@@ -24,13 +24,10 @@ impl App {
         if std::mem::replace(&mut self.state.borrow_mut().choosing, true) {
             return;
         }
-        let (tell, id, chooser, title) = (self.tell.clone(), self.id, self.chooser, title.to_owned());
+        let (tell, chooser, title) = (self.sink(None), self.chooser, title.to_owned());
         let started = std::thread::Builder::new().name("tombolo-choose".to_owned()).spawn(move || {
             let chosen = chooser(choice, &title);
-            if tell.send(Tell::PathChosen(choice, chosen)).is_ok() {
-                // Without an event loop, in tests, the window is told by hand.
-                let _ = slint::invoke_from_event_loop(move || pump(id));
-            }
+            tell(Tell::PathChosen(choice, chosen));
         });
         if started.is_err() {
             self.path_chosen(choice, None);

@@ -97,7 +97,12 @@ impl App {
     }
 
     pub(super) fn keep_settings(self: &Rc<Self>) {
-        self.ask(Ask::Keep(Box::new(self.state.borrow().settings.clone()), self.data.clone()));
+        let (settings, folder) = (self.state.borrow().settings.clone(), self.data.clone());
+        if self.desk.borrow().is_some() {
+            return self.ask(Ask::Keep(Box::new(settings), folder));
+        }
+        // Before anybody has signed in nothing is lost where it cannot be kept.
+        let _ = std::thread::Builder::new().name("tombolo-settings".to_owned()).spawn(move || settings.write(&folder));
     }
 
     // ---- files ----
@@ -117,7 +122,7 @@ impl App {
         self.toast(text, None, error);
     }
 
-    fn clear_import(&self) {
+    pub(super) fn clear_import(&self) {
         let import = self.get::<ImportWindow>();
         import.set_columns(model(Vec::new()));
         import.set_problems(model(Vec::new()));

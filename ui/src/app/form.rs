@@ -174,6 +174,11 @@ impl App {
         };
         // A field in a new place is not the one that was to get the focus.
         self.get::<window::Form>().set_focus_field(-1);
+        if before != after {
+            // What is being chosen is for a line that may be another field's now.
+            self.close_choosers();
+            self.get::<window::Form>().set_left_field(-1);
+        }
         let mut shown = before;
         for at in (0..shown.len()).rev() {
             if !after.contains(&shown[at]) {

@@ -6,8 +6,8 @@ use crate::desk::{Ask, Deed, Found, HistorySource, SignInFailed, look};
 use crate::presenters::values::Names;
 use crate::settings::Settings;
 use crate::window::{
-    ActivityLine, Browse, ChangeLine, Conn, Detail, History as HistoryWindow, HistoryLine, Report, Settings as SettingsWindow,
-    Shell, SignIn, SyncMode, Words,
+    ActivityLine, Browse, ChangeLine, Conn, Detail, History as HistoryWindow, HistoryLine, Import as ImportWindow, Report,
+    Settings as SettingsWindow, Shell, SignIn, SyncMode, Words,
 };
 use slint::{ComponentHandle, SharedString};
 use std::collections::BTreeSet;
@@ -35,8 +35,14 @@ impl App {
             app.ask(Ask::Activity);
         }));
         shell.on_sign_in_again(handler(self, |app| app.show_sign_in(true)));
-        shell.on_retry_store(handler(self, |app| app.ask(Ask::Retry)));
-        shell.on_show_other(handler(self, |app| app.ask(Ask::ShowOther)));
+        shell.on_retry_store(handler(self, |app| {
+            app.get::<Shell>().set_other_silent(false);
+            app.ask(Ask::Retry);
+        }));
+        shell.on_show_other(handler(self, |app| {
+            app.get::<Shell>().set_other_silent(false);
+            app.ask(Ask::ShowOther);
+        }));
         shell.on_quit(handler(self, |_| {
             // Without an event loop there is nothing to leave.
             let _ = slint::quit_event_loop();
@@ -101,15 +107,18 @@ impl App {
             sign_in.set_busy(false);
             sign_in.set_detail(why.into());
             sign_in.set_failure(if locked { 10 } else { 9 });
-            self.desk.borrow_mut().take();
+            self.close_desk();
             shell.set_conn(Conn::Offline);
         }
     }
 
-    /// What brings a window up everywhere: one that comes back from being small lies on top.
+    /// A window that comes back from being small lies on top. Under Wayland no window may take the front, nor come back by itself:
+    /// there it stays where it is.
     pub(super) fn come_to_front(&self) {
         let window = self.window().window();
-        window.set_minimized(true);
+        if std::env::var_os("WAYLAND_DISPLAY").is_none() {
+            window.set_minimized(true);
+        }
         window.set_minimized(false);
     }
 
@@ -152,7 +161,7 @@ impl App {
             return sign_in.set_found(0);
         }
         sign_in.set_found(1);
-        look(address.trim().to_owned(), self.sink());
+        look(address.trim().to_owned(), self.sink(None));
     }
 
     pub(super) fn found(self: &Rc<Self>, address: &str, found: Found) {
@@ -204,18 +213,22 @@ impl App {
     /// Somebody else comes: their store is closed, and nothing of it is left in the window. What is pending stays in it.
     fn forget(self: &Rc<Self>) {
         self.close_form();
-        self.desk.borrow_mut().take();
-        // What it told last is not for whoever comes now.
-        self.told.borrow().try_iter().for_each(drop);
+        self.close_desk();
         {
             let mut state = self.state.borrow_mut();
             let (settings, next_toast) = (std::mem::take(&mut state.settings), state.next_toast);
             *state = State { settings, next_toast, ..State::default() };
         }
         self.rows.clear();
+        self.hits.clear();
         for lines in [&self.review, &self.ready] {
             lines.set_vec(Vec::new());
         }
+        self.lines.set_vec(Vec::new());
+        self.clear_import();
+        self.get::<ImportWindow>().set_busy(false);
+        self.get::<SettingsWindow>().set_exported("".into());
+        self.get::<HistoryWindow>().set_lines(model(Vec::new()));
         self.tables.set_vec(Vec::new());
         self.details.set_vec(Vec::new());
         self.toasts.set_vec(Vec::new());
@@ -229,6 +242,15 @@ impl App {
         self.get::<Detail>().set_shown(false);
         self.get::<HistoryWindow>().set_activity(model(Vec::new()));
         let shell = self.get::<Shell>();
+        shell.set_pending_open(false);
+        shell.set_conflict_open(false);
+        shell.set_history_open(false);
+        shell.set_activity_open(false);
+        shell.set_report_open(false);
+        shell.set_import_open(false);
+        shell.set_settings_open(false);
+        shell.set_delete_open(false);
+        shell.set_sign_out_open(false);
         shell.set_user("".into());
         shell.set_workspace("".into());
         shell.set_last_sync("".into());

@@ -61,6 +61,7 @@ impl App {
         shell.on_undo(handler1(self, |app, id: i32| {
             app.dismiss(id);
             if let Ok(id) = u64::try_from(id) {
+                app.state.borrow_mut().undo.take_if(|last| *last == id);
                 app.ask(Ask::Undo(id));
             }
         }));

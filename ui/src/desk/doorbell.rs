@@ -50,9 +50,12 @@ impl Doorbell {
                 if ended.load(Ordering::Relaxed) {
                     return;
                 }
-                // Whoever does not know the word, or says nothing, is nobody.
-                if stream.and_then(|stream| knows(stream, &word)).unwrap_or(false) {
-                    sink(Tell::Rung);
+                match stream.map(|stream| knows(stream, &word)) {
+                    Ok(Ok(true)) => sink(Tell::Rung),
+                    // Whoever does not know the word, or says nothing, is nobody.
+                    Ok(_) => {}
+                    // No file handles are left: nobody can be heard, and there is no hurry.
+                    Err(_) => std::thread::park_timeout(PATIENCE),
                 }
             }
         })?;

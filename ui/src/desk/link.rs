@@ -46,6 +46,10 @@ impl Worker {
             Ok(url) => url,
             Err(error) => return self.tell(Tell::SignedIn(Err(SignInFailed::Address(format!("{error}"))))),
         };
+        if self.client.is_none() {
+            // A store that could not be opened is tried again; where it still cannot, the window is told so.
+            self.open();
+        }
         let name = name.to_owned();
         self.beside(
             move |job| job.client.login(&url, &name, &password),

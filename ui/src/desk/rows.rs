@@ -275,7 +275,9 @@ impl Worker {
     }
 
     pub(super) fn undo(&mut self, id: u64) {
-        let Some(at) = self.shown.undo.iter().position(|undo| undo.id == id) else { return };
+        let Some(at) = self.shown.undo.iter().position(|undo| undo.id == id) else {
+            return self.tell(Tell::NotDone(Failed::TooLate));
+        };
         let Some(Undo { key, title, what, .. }) = self.shown.undo.remove(at) else { return };
         let Some(client) = &self.client else { return };
         let undone = match what {

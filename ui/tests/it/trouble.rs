@@ -110,6 +110,8 @@ fn a_sign_in_without_a_place_for_data_ends_and_says_why() {
     amina.until("it is over", |me| !me.get::<SignIn>().get_busy());
     assert_eq!(sign_in.get_failure(), 9);
     assert!(sign_in.get_shown());
+    amina.click("Sign in");
+    amina.until("so it is again", |me| !me.get::<SignIn>().get_busy() && me.get::<SignIn>().get_failure() == 9);
 }
 
 #[test]

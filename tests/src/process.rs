@@ -21,9 +21,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long a child may print nothing and go on running, when it is waited for. An import of many rows by a debug
-/// build is the longest silence there is.
-const SILENCE_MAX: Duration = Duration::from_secs(180);
+/// How long a child may print nothing and go on running, when it is waited for. The longest silence there is: a sync with a
+/// server that is up and has no room takes eight attempts behind the last push that still found some, with up to a minute
+/// between two.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
 /// What would make a child behave differently on one person's machine.
 const AMBIENT_VARIABLES: [&str; 10] = [
     "RUST_LOG",

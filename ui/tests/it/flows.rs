@@ -598,7 +598,10 @@ fn two_people_at_one_computer_have_a_store_each_and_see_nothing_of_each_other() 
         sign_in.set_name(name.into());
         sign_in.set_password(password.into());
         sign_in.invoke_sign_in();
+        window.app.pump();
+        let heard = window.get::<History>().get_activity().row_count();
         window.until("it is over", |me| !me.get::<SignIn>().get_busy());
+        heard
     };
     signs_in("amina", PASSWORD);
     window.ready().choose(0);
@@ -606,8 +609,10 @@ fn two_people_at_one_computer_have_a_store_each_and_see_nothing_of_each_other() 
     window.until("it is pending", |me| me.pending() == 1);
     window.get::<Settings>().invoke_sign_out_anyway();
     window.until("she is signed out", |me| me.get::<SignIn>().get_shown());
-    // Somebody who only knows the name sees nothing.
-    signs_in("brian", "wrong");
+    // Somebody who only knows the name sees nothing, also of what her desk told and nobody has looked at yet.
+    window.get::<Shell>().invoke_open_activity();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(signs_in("brian", "wrong"), 0);
     assert_eq!(window.get::<SignIn>().get_failure(), 1);
     assert_eq!((window.get::<Browse>().get_total(), window.pending()), (0, 0));
     signs_in("brian", PASSWORD);

@@ -67,20 +67,26 @@ fn only(io: &mut Io<'_>, client: &Client, args: &SyncArgs) -> Result<Option<BTre
 fn sync_once(io: &mut Io<'_>, client: &Client, only: Option<BTreeSet<RowKey>>) -> (Result<SyncDone, SyncError>, Met) {
     let mut met = Met::default();
     let shows = io.environment.shows_progress;
-    let err = &mut *io.err;
-    let mut width = 0;
+    let (mut width, mut told) = (0, None);
     let done = client.sync(SyncOptions { only, timeout: None }, |progress| {
         met = Met::of(&progress);
+        let trouble = trouble(&progress.connection);
         if shows {
             let line = progress_line(&progress);
             // Progress that cannot be shown is no reason to stop.
-            let _ = write!(err, "\r{line:width$}").and_then(|()| err.flush());
+            let _ = write!(io.err, "\r{line:width$}").and_then(|()| io.err.flush());
             width = line.chars().count();
+        } else if let Some(trouble) = trouble
+            && told.as_ref() != Some(&trouble)
+        {
+            // Trying again can take minutes, and whoever waits hears why.
+            io.note(&trouble);
+            told = Some(trouble);
         }
         ControlFlow::Continue(())
     });
     if shows && width > 0 {
-        let _ = write!(err, "\r{:width$}\r", "");
+        let _ = write!(io.err, "\r{:width$}\r", "");
     }
     (done, met)
 }
@@ -88,7 +94,7 @@ fn sync_once(io: &mut Io<'_>, client: &Client, only: Option<BTreeSet<RowKey>>) -
 fn progress_line(progress: &SyncProgress) -> String {
     let state = match &progress.connection {
         Connection::Offline | Connection::Connecting => "connecting".to_owned(),
-        Connection::ServerUnreachable { .. } => "no answer, trying again".to_owned(),
+        Connection::ServerUnreachable { why, .. } => format!("no sync yet ({why}), trying again"),
         Connection::CatchingUp if progress.head > Seq(0) => {
             format!("receiving {} %", progress.scanned.0.min(progress.head.0) * 100 / progress.head.0)
         }
@@ -197,11 +203,20 @@ impl Since {
 fn tell_connection(io: &mut Io<'_>, connection: &Connection) {
     match connection {
         Connection::Online => io.note("up to date"),
-        Connection::ServerUnreachable { why, .. } => {
-            io.note(&format!("the server cannot be reached ({why}); trying again by itself"))
+        other => {
+            if let Some(trouble) = trouble(other) {
+                io.note(&trouble);
+            }
         }
-        Connection::CaptivePortal { what } => io.note(&format!("something else answers ({what}); trying again by itself")),
-        _ => {}
+    }
+}
+
+/// Why there is no link, where it is tried again by itself.
+fn trouble(connection: &Connection) -> Option<String> {
+    match connection {
+        Connection::ServerUnreachable { why, .. } => Some(format!("no sync yet ({why}); trying again by itself")),
+        Connection::CaptivePortal { what } => Some(format!("something else answers ({what}); trying again by itself")),
+        _ => None,
     }
 }
 

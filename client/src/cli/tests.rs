@@ -236,6 +236,7 @@ fn a_server_that_is_not_reachable_is_exit_4_and_everything_is_kept() {
     let said = desk.run(&["sync"]);
     assert_eq!(said.exit, Exit::Unreachable);
     assert!(said.err.contains("Your edits are kept"), "{}", said.err);
+    assert_eq!(said.err.matches("trying again by itself").count(), 1, "who waits hears why, once: {}", said.err);
     assert_eq!(desk.json(&["pending"]).len(), 1);
     let url = closed_port().to_string();
     assert_eq!(desk.run_with(&["login", &url, "--user", "anna", "--password-stdin"], "x\n").exit, Exit::Unreachable);

@@ -140,7 +140,7 @@ impl Pending {
     /// Whether a delete swallowed a create of which no device saw that it was accepted: nothing in it has a base.
     fn swallowed_create(&self) -> bool {
         let without_base = |edit: &Edit| edit.base_value.is_none() && edit.base == Seq(0);
-        self.row_base == Seq(0) && !self.fields.is_empty() && self.fields.values().all(without_base)
+        !self.fields.is_empty() && self.fields.values().all(without_base)
     }
 
     /// What is left of a change that comes to nothing: the values that lost in a decision before it still go into the history.

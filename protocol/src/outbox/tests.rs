@@ -182,6 +182,20 @@ fn an_old_form_saved_into_a_pending_change_of_a_strict_row_asks_about_what_was_c
 }
 
 #[test]
+fn what_is_written_over_a_strict_row_that_somebody_else_brought_to_the_same_asks_nothing() {
+    let theirs = || live_row(&[(NAME, text("b"), 45), (NOTES, text("n"), 40)]);
+    for (shown, asked) in [(45, None), (40, Some(ConflictKind::UpdateUpdate))] {
+        let mut story = Story::new(stock(), Some(row("a", "n", 40)));
+        story.update(&[(NAME, "b")]);
+        story.mirror = Some(theirs());
+        assert_eq!(story.conflict(), None);
+        let generation = story.entry.generation;
+        story.write_seen(Write::Update(set(&[(NAME, "c"), (NOTES, "m")])), seen(shown, generation.0)).unwrap();
+        assert_eq!(story.conflict(), asked, "shown at {shown}");
+    }
+}
+
+#[test]
 fn an_old_form_of_a_strict_row_that_is_set_back_asks_nothing() {
     let mut story = Story::new(stock(), Some(live_row(&[(NAME, text("theirs"), 45), (NOTES, text("n"), 40)])));
     story.write_seen(Write::Update(set(&[(NOTES, "mine")])), seen(45, 0)).unwrap();
@@ -535,6 +549,19 @@ fn a_create_sent_once_and_deleted_keeps_the_delete() {
     assert_eq!(joined.op, Op::Delete);
     create.sent_before = SentBefore::Never;
     assert_eq!(squash(Some(&medications()), create, Some(delete)), None);
+}
+
+#[test]
+fn a_create_that_goes_again_is_one_when_it_was_deleted_and_brought_back() {
+    // Found by reading: the server was put back and has lost the row; a restore of a row that it does not know would be refused.
+    let mut story = Story::new(medications(), None);
+    story.write(Write::Create(set(&[(NAME, "a")]))).unwrap();
+    story.entry.next.as_mut().unwrap().sent_before = SentBefore::Acknowledged;
+    story.entry.kept = Some(row("a", "n", 5));
+    story.write(Write::Delete).unwrap();
+    assert_eq!(story.next().op, Op::Delete);
+    story.write(Write::Restore).unwrap();
+    assert_eq!((story.next().op, story.shown().unwrap()), (Op::Create, set(&[(NAME, "a")])));
 }
 
 #[test]

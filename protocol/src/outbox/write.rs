@@ -236,6 +236,7 @@ fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag,
         pending.op = Op::Update;
         pending.row_base = row_base(ground, entry);
     }
+    strict_row_agrees(ground, entry, &mut pending);
     let touched: Vec<FieldTag> = fields.keys().copied().collect();
     for (field, value) in fields {
         let unchanged = displayed.get(&field).unwrap_or(&Value::Null) == &value;
@@ -257,6 +258,16 @@ fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag,
         pending.row_base = pending.row_base.min(seen);
     }
     entry.next = pending.tidied();
+}
+
+/// Of a strict row that others brought to all that is pending there is nothing to ask (C3), nor of what is written over it by who
+/// was shown that.
+fn strict_row_agrees(ground: &Ground<'_>, entry: &Entry, pending: &mut Pending) {
+    let Some(row) = ground.mirror.filter(|_| ground.table.strict && entry.sent.is_none()) else { return };
+    let agrees = pending.fields.iter().all(|(field, edit)| row.value(*field) == &edit.value);
+    if pending.op == Op::Update && agrees {
+        pending.row_base = pending.row_base.max(row_base(ground, entry));
+    }
 }
 
 fn set_in_create(pending: &mut Pending, field: FieldTag, value: Value) {
@@ -470,7 +481,8 @@ fn restore(ground: &Ground<'_>, entry: &mut Entry) -> Result<(), WriteError> {
 /// Delete and restore: the swallowed fields as an update, or nothing (O3); a restore where the delete may have arrived; a create
 /// again where no server ever had the row.
 fn undelete(ground: &Ground<'_>, entry: &mut Entry) {
-    let never_there = ground.mirror.is_none() && entry.kept.is_none();
+    // Of what a server that was put back lost, the last row is kept beside the entry: it does not have that either.
+    let never_there = ground.mirror.is_none();
     entry.next = entry.next.take().and_then(|pending| {
         let op = if never_there && pending.swallowed_create() {
             Op::Create

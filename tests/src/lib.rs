@@ -9,6 +9,7 @@ pub mod counts;
 pub mod disk;
 pub mod interleavings;
 pub mod laws;
+pub mod licences;
 pub mod pair;
 pub mod process;
 pub mod proxy;

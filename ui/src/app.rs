@@ -13,7 +13,7 @@ mod list;
 mod pending;
 mod shown;
 
-use crate::desk::{Ask, Desk, Referred, Sink, Tell};
+use crate::desk::{Ask, Desk, Referred, Sink, Tell, Trouble};
 use crate::presenters::calendar::Calendar;
 use crate::presenters::decision::Decision;
 use crate::presenters::form::Form;
@@ -129,6 +129,8 @@ struct State {
     /// The field that a day is being chosen for.
     calendar: Option<(Place, Calendar)>,
     decision: Option<Decision>,
+    /// What was chosen so far in dialogs that were closed to decide later.
+    put_aside: BTreeMap<RowKey, Decision>,
     /// A dialog waits for what is pending to be read.
     decide_wanted: Option<Option<RowKey>>,
     pending: Vec<(PendingView, String)>,
@@ -269,7 +271,7 @@ impl App {
                 desk.ask(Ask::Mode(self.state.borrow().settings.client_mode()));
                 *self.desk.borrow_mut() = Some(desk);
             }
-            Err(error) => self.trouble(&error.to_string()),
+            Err(error) => self.trouble(&Trouble::Other(error.to_string())),
         }
         self.get::<window::Settings>().set_place(folder.display().to_string().into());
     }
@@ -331,7 +333,7 @@ impl App {
         let words = self.get::<window::Words>();
         match tell {
             Tell::Opened { account, has_schema } => self.opened(account, has_schema),
-            Tell::NotOpened { locked, why } => self.not_opened(locked, &why),
+            Tell::NotOpened { locked, why } => self.not_opened(locked, why.as_ref()),
             Tell::Rung => self.come_to_front(),
             Tell::OtherShown(shown) => self.other_shown(shown),
             Tell::Schema(schema, role) => self.schema(schema, role),
@@ -366,8 +368,21 @@ impl App {
         }
     }
 
-    fn trouble(self: &Rc<Self>, why: &str) {
-        self.toast(self.get::<window::Words>().invoke_not_done(why.into()), None, true);
+    fn trouble(self: &Rc<Self>, why: &Trouble) {
+        self.toast(self.get::<window::Words>().invoke_not_done(self.in_words(why)), None, true);
+    }
+
+    fn in_words(&self, trouble: &Trouble) -> SharedString {
+        let (kind, detail) = match trouble {
+            Trouble::DiskFull => (1, ""),
+            Trouble::Newer => (2, ""),
+            Trouble::Older => (3, ""),
+            Trouble::Damaged(what) => (4, what.as_str()),
+            Trouble::Io(what) => (5, what.as_str()),
+            Trouble::TooLarge => (6, ""),
+            Trouble::Other(what) => (0, what.as_str()),
+        };
+        self.get::<window::Words>().invoke_trouble(kind, detail.into())
     }
 
     /// A message that goes away by itself.

@@ -10,7 +10,7 @@ pub mod rows;
 mod tell;
 
 pub use link::{Deed, look};
-pub use tell::{Ask, Done, Failed, Found, HistorySource, Import, PathFor, Referred, RowNews, SignInFailed, Tell};
+pub use tell::{Ask, Done, Failed, Found, HistorySource, Import, PathFor, Referred, RowNews, SignInFailed, Tell, Trouble};
 
 use doorbell::Doorbell;
 use rows::Shown;
@@ -139,8 +139,8 @@ impl Worker {
                     self.go_online();
                 }
             }
-            Err(StoreError::Locked) => self.tell(Tell::NotOpened { locked: true, why: String::new() }),
-            Err(error) => self.tell(Tell::NotOpened { locked: false, why: error.to_string() }),
+            Err(StoreError::Locked) => self.tell(Tell::NotOpened { locked: true, why: None }),
+            Err(error) => self.tell(Tell::NotOpened { locked: false, why: Some((&error).into()) }),
         }
     }
 
@@ -257,7 +257,7 @@ impl Worker {
                     self.tell(Tell::Status(Box::new(status), tables));
                 }
             }
-            Err(error) => self.tell(Tell::Trouble(error.to_string())),
+            Err(error) => self.tell(Tell::Trouble((&error).into())),
         }
     }
 
@@ -304,7 +304,7 @@ impl Worker {
             Ask::Activity => self.activity(),
             Ask::Keep(settings, folder) => {
                 if let Err(error) = settings.write(&folder) {
-                    self.tell(Tell::Trouble(error.to_string()));
+                    self.tell(Tell::Trouble(Trouble::with_file(&folder, &error)));
                 }
             }
             Ask::Network { switch, on } => self.switch_network(switch, on),
@@ -328,7 +328,7 @@ impl Worker {
             let _ = work.send(Work::Ended(Box::new(move |worker| end(worker, result))));
         });
         if let Err(error) = started {
-            self.tell(Tell::Trouble(error.to_string()));
+            self.tell(Tell::Trouble(Trouble::Other(error.to_string())));
         }
     }
 }

@@ -6,6 +6,7 @@ mod e2e_errors;
 mod forms;
 mod interleavings;
 mod laws;
+mod licences;
 mod merging;
 mod simulation;
 mod stage;

@@ -2,8 +2,8 @@
 
 use super::form::{kind, wrong};
 use super::shown::Showing;
-use super::{App, Place, at, fill, handler, handler1, handler2, int, model, named};
-use crate::desk::Ask;
+use super::{App, Place, State, at, fill, handler, handler1, handler2, int, model, named};
+use crate::desk::{Ask, Trouble};
 use crate::presenters::decision::{Decision, Line, Merge, Piece, Side, is_long, words};
 use crate::presenters::form::editor_of;
 use crate::window::{self, Conflict, ConflictKind, ConflictLine, Shell, Words};
@@ -11,8 +11,9 @@ use slint::{Model, SharedString, StyledText};
 use std::rc::Rc;
 use tombolo_client::protocol::ids::RowKey;
 use tombolo_client::protocol::outbox;
-use tombolo_client::protocol::schema::{Field, Kind};
+use tombolo_client::protocol::schema::{Field, Kind, Schema};
 use tombolo_client::protocol::value::Value;
+use tombolo_client::view::ConflictView;
 
 impl App {
     pub(super) fn bind_deciding(self: &Rc<Self>) {
@@ -43,7 +44,10 @@ impl App {
             });
         }));
         conflict.on_apply(handler(self, |app| app.apply()));
-        conflict.on_cancel(handler(self, |app| app.close_decision()));
+        conflict.on_cancel(handler(self, |app| {
+            put_aside(&mut app.state.borrow_mut());
+            app.close_decision();
+        }));
         conflict.on_looks_changed(handler(self, |app| app.show_decision(false)));
         conflict.on_next(handler(self, |app| {
             let next = app.next_conflict();
@@ -59,8 +63,9 @@ impl App {
     }
 
     pub(super) fn open_decision(self: &Rc<Self>, key: Option<RowKey>) {
-        let title = {
+        let opened = {
             let mut state = self.state.borrow_mut();
+            put_aside(&mut state);
             let found = match key {
                 Some(key) => state.conflicts.iter().find(|(view, _)| view.key == key),
                 None => state.conflicts.first(),
@@ -68,19 +73,26 @@ impl App {
             let (found, schema) = (found.cloned(), state.schema.clone());
             let default = [Side::None, Side::Mine, Side::Server][usize::from(state.settings.conflict_default.min(2))];
             found.zip(schema).and_then(|((view, title), schema)| {
-                state.decision = Decision::new(&schema, &view, default, state.locale());
-                state.decision.is_some().then_some(title)
+                let (decision, dropped) = match state.put_aside.remove(&view.key) {
+                    Some(mut earlier) => {
+                        let dropped = follow(&mut earlier, &schema, &view);
+                        (earlier, dropped)
+                    }
+                    None => (Decision::new(&schema, &view, default, state.locale())?, None),
+                };
+                state.decision = Some(decision);
+                Some((title, dropped))
             })
         };
-        let Some(title) = title else {
+        let Some((title, dropped)) = opened else {
             // Something else than a conflict waits, or nothing any more.
             return self.stop_looking();
         };
         self.close_choosers();
         let conflict = self.get::<Conflict>();
         conflict.set_title(named(&title));
-        conflict.set_moved(false);
-        conflict.set_dropped(0);
+        conflict.set_moved(dropped.is_some());
+        conflict.set_dropped(int(dropped.unwrap_or(0)));
         conflict.set_trouble("".into());
         conflict.set_show_unchanged(false);
         self.show_decision(true);
@@ -167,8 +179,8 @@ impl App {
     }
 
     /// The decision was not taken: what moved is shown, and the choices that hold are kept.
-    pub(super) fn not_decided(self: &Rc<Self>, why: &str) {
-        self.get::<Conflict>().set_trouble(why.into());
+    pub(super) fn not_decided(self: &Rc<Self>, why: &Trouble) {
+        self.get::<Conflict>().set_trouble(self.in_words(why));
         self.ask(Ask::PendingShown(true));
     }
 
@@ -192,13 +204,10 @@ impl App {
             let view = state.conflicts.iter().find(|(view, _)| view.key == key).map(|(view, _)| view.clone());
             let schema = state.schema.clone();
             match (view, schema, state.decision.as_mut()) {
-                (Some(view), Some(schema), Some(decision)) => {
-                    if decision.server == view.server && decision.kind == view.conflict.kind {
-                        Now::Same
-                    } else {
-                        Now::Moved(decision.moved(&schema, &view))
-                    }
-                }
+                (Some(view), Some(schema), Some(decision)) => match follow(decision, &schema, &view) {
+                    None => Now::Same,
+                    Some(dropped) => Now::Moved(dropped),
+                },
                 _ => Now::Gone,
             }
         };
@@ -216,6 +225,22 @@ impl App {
             Now::Gone => self.close_decision(),
         }
     }
+}
+
+/// What was chosen so far in the open dialog is there again when it is opened the next time.
+fn put_aside(state: &mut State) {
+    if let Some(decision) = state.decision.take() {
+        state.put_aside.insert(decision.key, decision);
+    }
+    // One that was decided elsewhere is not asked about again.
+    let State { put_aside, conflicts, .. } = state;
+    put_aside.retain(|key, _| conflicts.iter().any(|(view, _)| view.key == *key));
+}
+
+/// A decision goes on with the conflict as it is now. Where the row moved, returns how many choices were dropped.
+fn follow(decision: &mut Decision, schema: &Schema, view: &ConflictView) -> Option<usize> {
+    let same = decision.server == view.server && decision.kind == view.conflict.kind;
+    (!same).then(|| decision.moved(schema, view))
 }
 
 /// What can be chosen for a field with few values. The first is nothing, where it may be empty.

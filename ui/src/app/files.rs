@@ -2,10 +2,10 @@
 
 use super::form::language;
 use super::{App, handler, handler1, int, model};
-use crate::desk::{Ask, Import, PathFor};
+use crate::desk::{Ask, Import, PathFor, Trouble};
 use crate::presenters::values::Language;
-use crate::window::{Import as ImportWindow, Settings as SettingsWindow, Shell, SyncMode, Theme, ThemeMode, Words};
-use slint::SharedString;
+use crate::window::{Import as ImportWindow, Settings as SettingsWindow, Shell, Theme, ThemeMode, Words};
+use slint::{ModelRc, SharedString};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -13,12 +13,23 @@ use std::rc::Rc;
 const LICENCES: &str = "Tombolo: MIT OR Apache-2.0. Inter typeface: SIL Open Font License 1.1, \
     Copyright The Inter Project Authors. Lucide icons: ISC License, Copyright Lucide Icons and Contributors. \
     Slint: royalty-free desktop licence 2.0.";
+/// The licences of all that others wrote, written by the program `licences`.
+const LICENCE_TEXTS: &str = include_str!("../../licences.txt");
 
 impl App {
     pub(super) fn bind_files(self: &Rc<Self>) {
         let settings = self.get::<SettingsWindow>();
         settings.set_version(env!("CARGO_PKG_VERSION").into());
         settings.set_licences(LICENCES.into());
+        settings.on_open_licences(handler(self, |app| {
+            let lines = LICENCE_TEXTS.lines().map(SharedString::from).collect();
+            app.get::<SettingsWindow>().set_licence_lines(model(lines));
+            app.get::<Shell>().set_licences_open(true);
+        }));
+        settings.on_close_licences(handler(self, |app| {
+            app.get::<Shell>().set_licences_open(false);
+            app.get::<SettingsWindow>().set_licence_lines(ModelRc::default());
+        }));
         settings.on_changed(handler(self, |app| app.settings_changed()));
         settings.on_choose_folder(handler1(self, |app, title: SharedString| app.choose_path(PathFor::Export, &title)));
         settings.on_export(handler(self, |app| {
@@ -75,8 +86,7 @@ impl App {
                 directories::UserDirs::new().map(|dirs| dirs.document_dir().unwrap_or(dirs.home_dir()).join("tombolo-export"));
             settings.set_export_to(home.unwrap_or_else(|| PathBuf::from("tombolo-export")).display().to_string().into());
         }
-        self.get::<Shell>()
-            .set_mode([SyncMode::Manual, SyncMode::Automatic, SyncMode::Metered][usize::from(chosen.mode.min(2))]);
+        self.get::<Shell>().set_mode(i32::from(chosen.mode.min(2)));
     }
 
     fn settings_changed(self: &Rc<Self>) {
@@ -107,7 +117,7 @@ impl App {
 
     // ---- files ----
 
-    pub(super) fn exported(self: &Rc<Self>, result: Result<(usize, String), String>) {
+    pub(super) fn exported(self: &Rc<Self>, result: Result<(usize, String), Trouble>) {
         let words = self.get::<Words>();
         let leaves = std::mem::take(&mut self.state.borrow_mut().leaving);
         let (text, error) = match result {
@@ -116,7 +126,7 @@ impl App {
                 self.get::<Shell>().set_sign_out_open(leaves);
                 (words.invoke_exported(int(count), place.into()), false)
             }
-            Err(why) => (words.invoke_not_done(why.into()), true),
+            Err(why) => (words.invoke_not_done(self.in_words(&why)), true),
         };
         self.get::<SettingsWindow>().set_exported(text.clone());
         self.toast(text, None, error);
@@ -132,10 +142,10 @@ impl App {
         import.set_rows(0);
     }
 
-    pub(super) fn previewed(self: &Rc<Self>, result: Result<Import, String>) {
+    pub(super) fn previewed(self: &Rc<Self>, result: Result<Import, Trouble>) {
         let import = self.get::<ImportWindow>();
         match result {
-            Err(why) => import.set_trouble(why.into()),
+            Err(why) => import.set_trouble(self.in_words(&why)),
             Ok(preview) => {
                 let columns = preview.columns.into_iter().map(|(header, label)| match label {
                     Some(label) => SharedString::from(format!("{header}  →  {label}")),
@@ -151,10 +161,10 @@ impl App {
         }
     }
 
-    pub(super) fn imported(self: &Rc<Self>, result: Result<usize, String>) {
+    pub(super) fn imported(self: &Rc<Self>, result: Result<usize, Trouble>) {
         self.get::<ImportWindow>().set_busy(false);
         match result {
-            Err(why) => self.get::<ImportWindow>().set_trouble(why.into()),
+            Err(why) => self.get::<ImportWindow>().set_trouble(self.in_words(&why)),
             Ok(rows) => {
                 self.get::<Shell>().set_import_open(false);
                 self.toast(self.get::<Words>().invoke_imported(int(rows)), None, false);

@@ -2,12 +2,12 @@
 
 use super::shown::{Showing, label, op};
 use super::{App, State, handler, handler1, model};
-use crate::desk::{Ask, Deed, Found, HistorySource, SignInFailed, look};
+use crate::desk::{Ask, Deed, Found, HistorySource, SignInFailed, Trouble, look};
 use crate::presenters::values::Names;
 use crate::settings::Settings;
 use crate::window::{
     ActivityLine, Browse, ChangeLine, Conn, Detail, History as HistoryWindow, HistoryLine, Import as ImportWindow, Report,
-    Settings as SettingsWindow, Shell, SignIn, SyncMode, Words,
+    Settings as SettingsWindow, Shell, SignIn, Words,
 };
 use slint::{ComponentHandle, SharedString};
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ impl App {
         shell.set_has_network_switch(self.network.is_some());
         shell.on_sync(handler(self, |app| app.sync(None, false)));
         shell.on_cancel_sync(handler(self, |app| app.ask(Ask::CancelSync)));
-        shell.on_set_mode(handler1(self, |app, mode: SyncMode| app.set_mode(mode)));
+        shell.on_mode_chosen(handler(self, |app| app.mode_chosen()));
         shell.on_toggle_network(handler(self, |app| app.toggle_network()));
         shell.on_open_history(handler(self, |app| app.open_history()));
         shell.on_open_activity(handler(self, |app| {
@@ -97,15 +97,16 @@ impl App {
         }
     }
 
-    pub(super) fn not_opened(self: &Rc<Self>, locked: bool, why: &str) {
+    pub(super) fn not_opened(self: &Rc<Self>, locked: bool, why: Option<&Trouble>) {
+        let why = why.map(|why| self.in_words(why)).unwrap_or_default();
         let shell = self.get::<Shell>();
         shell.set_conn(if locked { Conn::StoreLocked } else { Conn::StoreFailed });
-        shell.set_conn_why(why.into());
+        shell.set_conn_why(why.clone());
         let sign_in = self.get::<SignIn>();
         if sign_in.get_busy() {
             // There is nothing to sign in to; the next attempt begins anew.
             sign_in.set_busy(false);
-            sign_in.set_detail(why.into());
+            sign_in.set_detail(why);
             sign_in.set_failure(if locked { 10 } else { 9 });
             self.close_desk();
             shell.set_conn(Conn::Offline);
@@ -341,17 +342,12 @@ impl App {
         shell.set_conn(conn);
     }
 
-    fn set_mode(self: &Rc<Self>, mode: SyncMode) {
+    fn mode_chosen(self: &Rc<Self>) {
         let client_mode = {
             let mut state = self.state.borrow_mut();
-            state.settings.mode = match mode {
-                SyncMode::Manual => 0,
-                SyncMode::Automatic => 1,
-                SyncMode::Metered => 2,
-            };
+            state.settings.mode = u8::try_from(self.get::<Shell>().get_mode()).unwrap_or_default();
             state.settings.client_mode()
         };
-        self.get::<Shell>().set_mode(mode);
         self.keep_settings();
         self.ask(Ask::Mode(client_mode));
     }
@@ -402,6 +398,23 @@ impl App {
         shell.set_progress(percent.filter(|percent| *percent < 100).unwrap_or(-1));
     }
 
+    /// The number that `Words.sync-failure` puts into words.
+    fn failure(&self, error: &SyncError) -> (i32, SharedString) {
+        let nothing = SharedString::new();
+        match error {
+            SyncError::Unreachable { why } => (1, why.into()),
+            SyncError::CaptivePortal { what } => (2, what.into()),
+            SyncError::NeedsLogin => (3, nothing),
+            SyncError::OtherServer => (4, nothing),
+            SyncError::UpdateNeeded => (5, nothing),
+            SyncError::Cancelled => (6, nothing),
+            SyncError::TimedOut => (7, nothing),
+            SyncError::Busy => (8, nothing),
+            SyncError::Store(error) => (9, self.in_words(&error.into())),
+            other => (0, other.to_string().into()),
+        }
+    }
+
     pub(super) fn synced(self: &Rc<Self>, result: Result<SyncDone, SyncError>) {
         let (connection, language, at, signing_out) = {
             let mut state = self.state.borrow_mut();
@@ -437,10 +450,10 @@ impl App {
                 self.keep_settings();
             }
             Err(error) => {
-                let (failure, why) = failure(&error);
+                let (failure, why) = self.failure(&error);
                 report.set_failed(true);
                 report.set_failure(failure);
-                report.set_why(why.into());
+                report.set_why(why);
             }
         }
         shell.set_report_open(true);
@@ -553,20 +566,4 @@ impl App {
 /// What a presenter gets as an argument.
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
-}
-
-/// The number that `Words.sync-failure` puts into words.
-fn failure(error: &SyncError) -> (i32, String) {
-    match error {
-        SyncError::Unreachable { why } => (1, why.clone()),
-        SyncError::CaptivePortal { what } => (2, what.clone()),
-        SyncError::NeedsLogin => (3, String::new()),
-        SyncError::OtherServer => (4, String::new()),
-        SyncError::UpdateNeeded => (5, String::new()),
-        SyncError::Cancelled => (6, String::new()),
-        SyncError::TimedOut => (7, String::new()),
-        SyncError::Busy => (8, String::new()),
-        SyncError::Store(error) => (9, error.to_string()),
-        other => (0, other.to_string()),
-    }
 }

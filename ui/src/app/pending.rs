@@ -232,7 +232,7 @@ impl App {
         let text = match failed {
             Failed::InFlight => words.invoke_in_flight(),
             Failed::TooLate => words.invoke_undo_too_late(),
-            Failed::Other(why) => words.invoke_not_done(why.into()),
+            Failed::Trouble(why) => words.invoke_not_done(self.in_words(&why)),
         };
         if self.state.borrow().form.is_some() {
             self.get::<crate::window::Form>().set_trouble(text);

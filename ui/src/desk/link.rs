@@ -1,7 +1,7 @@
 //! What the desk does over the network. Each job has a thread of its own.
 
 use super::rows::names;
-use super::{Found, HistorySource, SignInFailed, Sink, Tell, Worker};
+use super::{Found, HistorySource, SignInFailed, Sink, Tell, Trouble, Worker};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,7 +79,7 @@ impl Worker {
             |job| job.client.logout(),
             |worker, result| match result {
                 Ok(_) => worker.tell(Tell::SignedOut),
-                Err(error) => worker.tell(Tell::Trouble(error.to_string())),
+                Err(error) => worker.tell(Tell::Trouble((&error).into())),
             },
         );
     }
@@ -127,7 +127,7 @@ impl Worker {
                         worker.go_online();
                     }
                 }
-                Err(error) => worker.tell(Tell::Trouble(error.to_string())),
+                Err(error) => worker.tell(Tell::Trouble(Trouble::Other(error.to_string()))),
             },
         );
     }

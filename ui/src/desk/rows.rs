@@ -1,12 +1,12 @@
 //! What the desk shows of rows, and what it writes.
 
-use super::{Done, Failed, Import, RowNews, Tell, Worker};
+use super::{Done, Failed, Import, RowNews, Tell, Trouble, Worker};
 use crate::presenters::values::Names;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-use tombolo_client::csv;
+use tombolo_client::csv::{self, ImportError};
 use tombolo_client::listing::{Lister, Order, target};
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
@@ -57,7 +57,7 @@ impl Worker {
         match act(self.client.as_ref()?) {
             Ok(done) => Some(done),
             Err(error) => {
-                self.tell(Tell::Trouble(error.to_string()));
+                self.tell(Tell::Trouble((&error).into()));
                 None
             }
         }
@@ -296,7 +296,7 @@ impl Worker {
     fn not_done(&self, error: &ClientError) {
         self.tell(Tell::NotDone(match error {
             ClientError::Local(LocalError::InFlight) => Failed::InFlight,
-            error => Failed::Other(error.to_string()),
+            error => Failed::Trouble(error.into()),
         }));
     }
 
@@ -314,7 +314,7 @@ impl Worker {
         let Some(client) = &self.client else { return };
         match client.resolve(key, shown, resolution.clone()) {
             Ok(()) => self.tell(Tell::Done { done: Done::Decided, title, undo: None, key }),
-            Err(error) => self.tell(Tell::NotDecided(error.to_string())),
+            Err(error) => self.tell(Tell::NotDecided((&error).into())),
         }
         self.stale.rows.push(key);
     }
@@ -339,7 +339,7 @@ impl Worker {
         let Some(client) = &self.client else { return };
         let imported = read(file).and_then(|text| {
             let name = table_name(client, table)?;
-            csv::import(client, &name, &text, &[]).map_err(|error| error.to_string())
+            csv::import(client, &name, &text, &[]).map_err(|error| csv_trouble(&error))
         });
         self.tell(Tell::Imported(imported.map(|imported| imported.created + imported.updated)));
     }
@@ -384,19 +384,30 @@ pub(super) fn names(client: &Client, values: impl IntoIterator<Item = FieldValue
     Ok(keys.iter().copied().zip(client.titles(keys.clone())?).collect())
 }
 
-fn table_name(client: &Client, table: TableTag) -> Result<String, String> {
-    let schema = client.schema().map_err(|error| error.to_string())?;
-    schema.table(table).map(|table| table.name.clone()).ok_or_else(|| LocalError::UnknownTable.to_string())
+fn trouble(error: ClientError) -> Trouble {
+    (&error).into()
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
+fn csv_trouble(error: &ImportError) -> Trouble {
+    match error {
+        ImportError::Client(error) => error.into(),
+        other => Trouble::Other(other.to_string()),
+    }
 }
 
-fn preview(client: &Client, table: TableTag, file: &Path) -> Result<Import, String> {
+fn table_name(client: &Client, table: TableTag) -> Result<String, Trouble> {
+    let schema = client.schema().map_err(trouble)?;
+    schema.table(table).map(|table| table.name.clone()).ok_or_else(|| trouble(LocalError::UnknownTable.into()))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Trouble> {
+    std::fs::read(file).map_err(|error| Trouble::with_file(file, &error))
+}
+
+fn preview(client: &Client, table: TableTag, file: &Path) -> Result<Import, Trouble> {
     let text = read(file)?;
     let name = table_name(client, table)?;
-    let preview = csv::preview(client, &name, &text).map_err(|error| error.to_string())?;
+    let preview = csv::preview(client, &name, &text).map_err(trouble)?;
     Ok(Import {
         columns: preview.columns,
         problems: preview.problems,
@@ -406,16 +417,16 @@ fn preview(client: &Client, table: TableTag, file: &Path) -> Result<Import, Stri
 }
 
 /// Every table as a file of its own. Nothing that is there already is replaced: a folder with something in it gets a new one.
-fn export_all(client: &Client, folder: &Path) -> Result<(usize, PathBuf), String> {
+fn export_all(client: &Client, folder: &Path) -> Result<(usize, PathBuf), Trouble> {
     let is_empty = std::fs::read_dir(folder).map_or(true, |mut found| found.next().is_none());
     let now = jiff::Zoned::now().strftime("%Y-%m-%d %H.%M.%S").to_string();
     let folder = if is_empty { folder.to_owned() } else { folder.join(now) };
-    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let schema = client.schema().map_err(|error| error.to_string())?;
+    std::fs::create_dir_all(&folder).map_err(|error| Trouble::with_file(&folder, &error))?;
+    let schema = client.schema().map_err(trouble)?;
     for table in &schema.tables {
         let file = folder.join(format!("{}.csv", table.name));
-        let failed = |error: std::io::Error| format!("{}: {error}", file.display());
-        let rows = client.list(table.tag, Query::default()).map_err(|error| error.to_string())?;
+        let failed = |error: std::io::Error| Trouble::with_file(&file, &error);
+        let rows = client.list(table.tag, Query::default()).map_err(trouble)?;
         let out = BufWriter::new(File::create_new(&file).map_err(failed)?);
         let values: Vec<_> = rows.iter().map(|row| (row.key.id, move |field: FieldTag| row.value(field).clone())).collect();
         let rows = values.iter().map(|(id, value)| (*id, value as &dyn Fn(FieldTag) -> _));

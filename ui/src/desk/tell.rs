@@ -3,8 +3,9 @@
 use crate::presenters::values::Names;
 use crate::settings::Settings;
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tombolo_client::listing::{Listing, Order};
 use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
@@ -12,9 +13,11 @@ use tombolo_client::protocol::message::History;
 use tombolo_client::protocol::outbox::{Pending, Resolution};
 use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::schema::{Role, Schema};
-use tombolo_client::store::Account;
+use tombolo_client::store::{Account, StoreError};
 use tombolo_client::view::{ConflictView, PendingView, RowView};
-use tombolo_client::{Connection, Estimate, LocalWrite, Mode, Status, SyncDone, SyncError, SyncProgress, TableInfo};
+use tombolo_client::{
+    ClientError, Connection, Estimate, LocalError, LocalWrite, Mode, Status, SyncDone, SyncError, SyncProgress, TableInfo,
+};
 
 /// Where a history is from.
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +153,65 @@ pub enum Done {
     Undone,
 }
 
+/// Why something did not work, as far as a person can do something about it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Trouble {
+    /// No space is left.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The data was written by a newer version.
+    #[error("this data was written by a newer version of this program")]
+    Newer,
+    /// The data was written by a version from before the first release.
+    #[error("this data was written by a very early version of this program")]
+    Older,
+    /// The data is damaged; in which way is for whoever helps.
+    #[error("the data file is damaged: {0}")]
+    Damaged(String),
+    /// A file, or the disk, cannot be read or written.
+    #[error("a file cannot be read or written: {0}")]
+    Io(String),
+    /// The row would be too large.
+    #[error("this entry would be too large")]
+    TooLarge,
+    /// Anything else, in the words of the program.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<&StoreError> for Trouble {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::DiskFull => Self::DiskFull,
+            StoreError::Newer { .. } => Self::Newer,
+            StoreError::Older { .. } => Self::Older,
+            StoreError::Damaged(what) => Self::Damaged(what.clone()),
+            StoreError::Io(what) => Self::Io(what.clone()),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<&ClientError> for Trouble {
+    fn from(error: &ClientError) -> Self {
+        match (error.store_failure(), error) {
+            (Some(store), _) => store.into(),
+            (None, ClientError::Local(LocalError::RowTooLarge)) => Self::TooLarge,
+            (None, other) => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl Trouble {
+    /// With a file.
+    pub(super) fn with_file(file: &Path, error: &std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Self::DiskFull,
+            _ => Self::Io(format!("{}: {error}", file.display())),
+        }
+    }
+}
+
 /// Why something was not done; nothing of it was.
 #[derive(Debug)]
 pub enum Failed {
@@ -157,8 +219,8 @@ pub enum Failed {
     InFlight,
     /// It was changed again meanwhile.
     TooLate,
-    /// Anything else, in words.
-    Other(String),
+    /// Anything else.
+    Trouble(Trouble),
 }
 
 /// A row as it is shown, with what it points at.
@@ -242,8 +304,8 @@ pub enum Tell {
     NotOpened {
         /// Another window has it.
         locked: bool,
-        /// Why, in words.
-        why: String,
+        /// Why else.
+        why: Option<Trouble>,
     },
     /// Somebody opened the same store once more: this window is wanted at the front.
     Rung,
@@ -297,15 +359,15 @@ pub enum Tell {
     /// Something was not.
     NotDone(Failed),
     /// A decision was not taken, for the dialog.
-    NotDecided(String),
+    NotDecided(Trouble),
     /// A file or a folder was chosen, or none.
     PathChosen(PathFor, Option<PathBuf>),
     /// Files were written.
-    Exported(Result<(usize, String), String>),
+    Exported(Result<(usize, String), Trouble>),
     /// What an import would do.
-    Preview(Result<Import, String>),
+    Preview(Result<Import, Trouble>),
     /// An import was done: rows that became pending.
-    Imported(Result<usize, String>),
+    Imported(Result<usize, Trouble>),
     /// What a look at an address found.
     Found(String, Found),
     /// The sign-in's end.
@@ -339,5 +401,5 @@ pub enum Tell {
         offered: u64,
     },
     /// Something failed, in words.
-    Trouble(String),
+    Trouble(Trouble),
 }

@@ -628,3 +628,61 @@ fn two_people_at_one_computer_have_a_store_each_and_see_nothing_of_each_other() 
     assert!(window.sync());
     assert!(clinic.patients().contains("555"));
 }
+
+#[test]
+fn tables_orders_and_settings_are_chosen_with_the_mouse() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    let press = |role, label: &str| {
+        amina.find(role, label).mock_single_click(PointerEventButton::Left);
+        amina.settle();
+    };
+    press(AccessibleRole::RadioButton, "Pending");
+    assert_eq!((amina.get::<Browse>().get_total(), amina.get::<Browse>().get_of()), (0, 4));
+    press(AccessibleRole::RadioButton, "All");
+    amina.click("Ascending; press for descending");
+    amina.until("the last comes first", |me| {
+        me.get::<Browse>().get_rows().row_data(0).is_some_and(|row| row.title == PATIENTS[3])
+    });
+    let sites = amina.labels().into_iter().find(|(_, label)| label.starts_with("Sites")).unwrap();
+    press(sites.0, &sites.1);
+    amina.until("the sites are listed", |me| {
+        me.get::<Browse>().get_table_title() == "Sites" && me.get::<Browse>().get_total() == 1
+    });
+    // A box of choices: the pointer opens it, and keys choose, as in any list of the desktop.
+    press(AccessibleRole::Combobox, "When to sync");
+    amina.key(Key::DownArrow);
+    amina.key(Key::Return);
+    assert_eq!(amina.get::<Shell>().get_mode(), 1);
+    amina.click("Settings");
+    press(AccessibleRole::RadioButton, "Dark");
+    assert_eq!(amina.get::<Settings>().get_theme(), 2);
+    assert!(amina.get::<tombolo_ui::window::Theme>().get_dark());
+    press(AccessibleRole::RadioButton, "Save mobile data");
+    assert_eq!(amina.get::<Shell>().get_mode(), 2);
+    assert_eq!(amina.find(AccessibleRole::Combobox, "When to sync").accessible_value().unwrap(), "Save mobile data");
+    press(AccessibleRole::RadioButton, "150 %");
+    assert_eq!(amina.get::<tombolo_ui::window::Theme>().get_scale(), 1.5);
+}
+
+#[test]
+fn what_others_wrote_is_read_with_its_licences() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    amina.control(",");
+    amina.click("About Tombolo");
+    amina.click("Licences of the parts");
+    let lines = || amina.get::<Settings>().get_licence_lines().row_count();
+    assert!(lines() > 1000 && amina.has("■ Inter typeface · OFL-1.1"));
+    amina.key(Key::End);
+    assert!(!amina.has("■ Inter typeface · OFL-1.1"), "the keys turn the pages");
+    amina.key(Key::Home);
+    assert!(amina.has("■ Inter typeface · OFL-1.1"));
+    amina.key(Key::Escape);
+    assert_eq!((lines(), amina.get::<Shell>().get_about_open()), (0, true));
+    amina.key(Key::Escape);
+    amina.key(Key::Escape);
+    assert!(!amina.get::<Shell>().get_settings_open(), "focus came back each time");
+}

@@ -7,6 +7,7 @@ mod flows;
 mod golden;
 mod languages;
 mod no_display;
+mod own_window;
 mod people;
 mod reader;
 mod screen;

@@ -278,3 +278,45 @@ fn a_value_that_must_be_unique_is_decided_between_this_entry_and_the_other() {
     assert_eq!((deputy.pending(), deputy.get::<Shell>().get_review()), (0, 0));
     clinic.sound();
 }
+
+#[test]
+fn a_dialog_that_was_closed_to_decide_later_opens_with_what_was_chosen_so_far() {
+    let clinic = Clinic::open();
+    let (amina, brian) = clash(&clinic);
+    let open = || {
+        brian.control("d");
+        brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+        brian.get::<Conflict>().get_lines().iter().find(|line| line.label == "Notes").unwrap()
+    };
+    open();
+    brian.click("Another value for Notes");
+    brian.rewrite("Both");
+    brian.click("Decide later");
+    let notes = open();
+    assert_eq!((notes.side, notes.other.as_str()), (tombolo_ui::window::Side::Other, "Both"));
+    assert!(!brian.get::<Conflict>().get_moved());
+    brian.key(Key::Escape);
+    // The server's side moves while the dialog is closed: what was chosen about the old one has to be chosen anew.
+    amina.edit("Notes", "Allergic to aspirin, too");
+    assert!(amina.sync());
+    brian.until("it came to Brian", |me| {
+        let lines = me.get::<Detail>().get_lines();
+        lines.row_count() > 0 && me.get::<Shell>().get_review() == 1
+    });
+    brian.until("the dialog knows", |_| {
+        let notes = open();
+        let moved = notes.server == "Allergic to aspirin, too";
+        if !moved {
+            brian.key(Key::Escape);
+        }
+        moved
+    });
+    let notes = brian.get::<Conflict>().get_lines().iter().find(|line| line.label == "Notes").unwrap();
+    assert_eq!((notes.side, notes.other.as_str()), (tombolo_ui::window::Side::None, "Both"), "what was typed is kept");
+    assert!(brian.get::<Conflict>().get_moved());
+    assert_eq!(brian.get::<Conflict>().get_dropped(), 1);
+    brian.click("All server's");
+    brian.click("Apply merge");
+    brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    agree(&amina, &brian, 1);
+}

@@ -23,6 +23,16 @@ pub const PASSWORD: &str = "river stone 42";
 /// Nothing takes longer than this, whatever else the machine does.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits until something is so.
+#[track_caller]
+pub fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let begun = now();
+    while !is() {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// What people choose next in place of a window of the desktop.
 pub static CHOSEN: Mutex<Option<PathBuf>> = Mutex::new(None);
 
@@ -166,18 +176,13 @@ impl Clinic {
         // The window edits what it saw before that.
         let shell = app.window().global::<Shell>();
         app.window().global::<Browse>().invoke_select_row(1);
-        let tick = || {
-            app.pump();
-            std::thread::sleep(Duration::from_millis(5));
+        let wait = |what: &str, is: &dyn Fn() -> bool| {
+            until(what, || {
+                app.pump();
+                is()
+            })
         };
-        let wait = |is: &dyn Fn() -> bool| {
-            let begun = now();
-            while !is() {
-                assert!(begun.elapsed() < PATIENCE, "never");
-                tick();
-            }
-        };
-        wait(&|| app.window().global::<tombolo_ui::window::Detail>().get_title() == PATIENTS[1]);
+        wait("she sees him", &|| app.window().global::<tombolo_ui::window::Detail>().get_title() == PATIENTS[1]);
         app.window().global::<Browse>().invoke_edit_record();
         let form = app.window().global::<tombolo_ui::window::Form>();
         let at = form.get_fields().iter().position(|field| field.label == "Notes").unwrap();
@@ -185,10 +190,10 @@ impl Clinic {
         let phone = form.get_fields().iter().position(|field| field.label == "Phone").unwrap();
         form.invoke_edit_text(i32::try_from(phone).unwrap(), "+254711222333".into());
         form.invoke_save();
-        wait(&|| shell.get_pending() == 1);
+        wait("it is saved", &|| shell.get_pending() == 1);
         brian.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
         shell.invoke_sync();
-        wait(&|| shell.get_report_open());
+        wait("it is synced", &|| shell.get_report_open());
         shell.set_report_open(false);
     }
 

@@ -7,7 +7,7 @@ use slint::{ComponentHandle, Model};
 use std::fmt::Write;
 use std::fs;
 use tombolo_client::protocol::schema::CLINIC;
-use tombolo_ui::window::{Browse, Conn, Form, Import, Pending, Report, Settings, Shell, SignIn, SyncMode};
+use tombolo_ui::window::{Browse, Conn, Form, Import, Pending, Report, Settings, Shell, SignIn};
 
 #[test]
 fn a_failed_sync_never_looks_like_success_and_keeps_everything() {
@@ -163,7 +163,8 @@ fn whoever_types_while_the_form_gets_another_field_goes_on_in_the_same_one() {
     let mut clinic = Clinic::open();
     let amina = clinic.person("amina");
     amina.ready().choose(0);
-    amina.get::<Shell>().invoke_set_mode(SyncMode::Automatic);
+    amina.get::<Shell>().set_mode(1);
+    amina.get::<Shell>().invoke_mode_chosen();
     amina.control("e");
     amina.until("the form is open", |me| me.get::<Shell>().get_form_open() && me.has("Phone"));
     amina.find(AccessibleRole::TextInput, "Phone").mock_single_click(PointerEventButton::Left);
@@ -209,4 +210,18 @@ fn ten_thousand_pending_changes_are_counted_and_some_of_them_shown() {
     assert!(amina.has("Push 10000 changes"));
     amina.key(Key::Escape);
     assert!(!amina.get::<Shell>().get_pending_open());
+}
+
+#[test]
+fn what_is_wrong_with_the_data_is_said_in_the_language_of_the_window() {
+    let clinic = Clinic::open();
+    let store = clinic.folder_of("broken");
+    fs::create_dir_all(&store).unwrap();
+    fs::write(store.join(tombolo_client::paths::STORE_FILE), b"this is no store").unwrap();
+    let mut options = clinic.options(Some(store), "broken");
+    options.language = Some(tombolo_ui::presenters::values::Language::French);
+    let person = Person::of(options);
+    person.until("it is said", |me| me.get::<Shell>().get_conn() == Conn::StoreFailed);
+    let why = person.get::<Shell>().get_conn_why();
+    assert!(why.starts_with("Le fichier de données est endommagé") && why.contains("(Pour la personne qui vous aide"), "{why}");
 }

@@ -34,7 +34,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tombolo_client::listing::{Listing, Wanted};
 use tombolo_client::paths::{STORE_FILE, data_folder};
-use tombolo_client::protocol::ids::{RowKey, TableTag};
+use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
 use tombolo_client::protocol::schema::{Role, Schema};
 use tombolo_client::view::{ConflictView, PendingView};
 use tombolo_client::{Connection, TableInfo};
@@ -91,13 +91,15 @@ pub struct App {
     chooser: Chooser,
 }
 
-/// A line that something is chosen for in a dialog of its own.
+/// What something is chosen for in a dialog of its own; the number is that of a line.
 #[derive(Clone, Copy)]
 enum Place {
     /// Of the form.
     Form(usize),
     /// Of the decision.
     Decision(usize),
+    /// The list shows only what points at it.
+    Filter(FieldTag),
 }
 
 #[derive(Default)]

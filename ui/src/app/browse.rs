@@ -1,9 +1,10 @@
 //! Tables, the list and the details of a row.
 
 use super::shown::Showing;
-use super::{App, at, fill, handler, handler1, handler2, int, model, named};
+use super::{App, Place, at, fill, handler, handler1, handler2, int, model, named};
 use crate::desk::{Ask, Done, Referred, RowNews};
 use crate::window::{Browse, Detail, DetailLine, Filter, NavItem, Shell, Words};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use tombolo_client::listing::{Listing, Order, Standings, Wanted, target};
@@ -19,6 +20,8 @@ use tombolo_client::{LocalWrite, Status, TableInfo};
 pub(super) struct Offered {
     field: FieldTag,
     values: Vec<Value>,
+    /// There are more than can be listed: the last choice searches for one.
+    many: bool,
 }
 
 /// Filters beside each other; more do not fit.
@@ -173,40 +176,49 @@ impl App {
         self.offer_filters();
     }
 
-    /// Choice and yes-or-no fields, and references that point at a few rows, are offered as filters.
-    fn offer_filters(self: &Rc<Self>) {
+    /// Choice and yes-or-no fields, and references, are offered as filters. Where references point at many rows, the one to filter
+    /// by is searched for.
+    pub(super) fn offer_filters(self: &Rc<Self>) {
         let words = self.get::<Words>();
-        let (any, yes, no) = (words.invoke_any(), words.invoke_yes(), words.invoke_no());
-        let mut offered = Vec::new();
-        let mut shown = Vec::new();
+        let (any, yes, no, choose) = (words.invoke_any(), words.invoke_yes(), words.invoke_no(), words.invoke_choose());
+        let mut filters = Vec::new();
         {
             let state = self.state.borrow();
             let Some(table) = shown_table(&state) else { return };
             for field in &table.fields {
-                let referred = state.referred.iter().find(|(tag, rows)| *tag == field.tag && rows.len() > 1);
+                let referred = state.referred.iter().find(|(tag, _)| *tag == field.tag);
+                let wanted = state.wanted.equal.iter().find(|(tag, _)| *tag == field.tag).map(|(_, value)| value);
+                let many = referred.is_none() && field.reference.is_some() && state.listing.is_some();
                 let choices: Vec<(slint::SharedString, Value)> = if !field.choices.is_empty() {
                     field.choices.iter().map(|choice| (choice.as_str().into(), Value::text(choice))).collect()
                 } else if field.kind == Kind::Bool {
                     vec![(yes.clone(), Value::Bool(true)), (no.clone(), Value::Bool(false))]
-                } else if let Some((_, rows)) = referred {
+                } else if let Some((_, rows)) = referred.filter(|(_, rows)| rows.len() > 1) {
                     rows.iter().map(|(id, title)| (named(title), Value::Uuid(*id.bytes()))).collect()
+                } else if many {
+                    let title = |value| target(field, value).and_then(|key| state.names.of_row(key)).unwrap_or_default();
+                    wanted.iter().map(|value| (named(title(value)), (*value).clone())).collect()
                 } else {
                     continue;
                 };
-                let wanted = state.wanted.equal.iter().find(|(tag, _)| *tag == field.tag);
-                let choice = wanted.and_then(|(_, value)| choices.iter().position(|(_, choice)| choice == value));
-                let texts = std::iter::once(any.clone()).chain(choices.iter().map(|(text, _)| text.clone()));
-                shown.push(Filter {
+                let choice = wanted.and_then(|value| choices.iter().position(|(_, choice)| choice == value));
+                let texts = choices.iter().map(|(text, _)| text.clone());
+                let texts = std::iter::once(any.clone()).chain(texts).chain(many.then(|| choose.clone()));
+                let shown = Filter {
                     label: field.label.as_str().into(),
                     choices: model(texts.collect()),
                     choice: choice.map_or(0, |choice| int(choice + 1)),
-                });
-                offered.push(Offered { field: field.tag, values: choices.into_iter().map(|(_, value)| value).collect() });
-                if offered.len() == FILTERS_MAX {
-                    break;
-                }
+                };
+                let values = choices.into_iter().map(|(_, value)| value).collect();
+                filters.push((field.reference.is_some(), shown, Offered { field: field.tag, values, many }));
             }
         }
+        // Where there are more than fit, the first of each kind stays.
+        let mut kinds = BTreeSet::new();
+        filters.sort_by_cached_key(|(is_reference, ..)| !kinds.insert(*is_reference));
+        filters.truncate(FILTERS_MAX);
+        let (shown, offered): (Vec<Filter>, Vec<Offered>) =
+            filters.into_iter().map(|(_, shown, offered)| (shown, offered)).unzip();
         let mut state = self.state.borrow_mut();
         // What cannot be chosen any more filters nothing.
         let stays = |(tag, value): &(FieldTag, Value)| offered.iter().any(|of| of.field == *tag && of.values.contains(value));
@@ -217,10 +229,23 @@ impl App {
     }
 
     fn set_filter(self: &Rc<Self>, filter: usize, choice: usize) {
+        let (field, value, searches) = {
+            let state = self.state.borrow();
+            let Some(Offered { field, values, many }) = state.filters.get(filter) else { return };
+            let value = choice.checked_sub(1).and_then(|choice| values.get(choice)).cloned();
+            (*field, value, *many && choice > values.len())
+        };
+        if searches {
+            self.pick(Place::Filter(field));
+        } else {
+            self.filter_by(field, value);
+        }
+    }
+
+    /// Only rows with this value in a field are listed; with none, whatever they have there.
+    pub(super) fn filter_by(self: &Rc<Self>, field: FieldTag, value: Option<Value>) {
         {
             let mut state = self.state.borrow_mut();
-            let Some(Offered { field, values }) = state.filters.get(filter) else { return };
-            let (field, value) = (*field, choice.checked_sub(1).and_then(|choice| values.get(choice)).cloned());
             state.wanted.equal.retain(|(tag, _)| *tag != field);
             state.wanted.equal.extend(value.map(|value| (field, value)));
         }

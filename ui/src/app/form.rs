@@ -57,7 +57,11 @@ impl App {
         let picker = self.get::<Picker>();
         picker.on_search(handler1(self, |app, text: SharedString| app.search_candidates(&text)));
         picker.on_choose(handler1(self, |app, index| app.choose(at(index))));
-        picker.on_cancel(handler(self, |app| app.get::<Shell>().set_picker_open(false)));
+        picker.on_cancel(handler(self, |app| {
+            app.get::<Shell>().set_picker_open(false);
+            // A filter shows again what it filters by.
+            app.offer_filters();
+        }));
         let calendar = self.get::<window::Calendar>();
         calendar.on_move(handler1(self, |app, stride| app.change_calendar(|calendar| calendar.go(stride_of(stride)))));
         calendar.on_today(handler(self, |app| app.change_calendar(Calendar::go_to_today)));
@@ -302,11 +306,16 @@ impl App {
             return;
         };
         self.get::<Shell>().set_picker_open(false);
+        let value = Value::Uuid(*id.bytes());
+        if !matches!(place, Place::Form(_)) {
+            self.state.borrow_mut().names.learn(Names::from_iter([(RowKey { table, id }, title.clone())]));
+        }
         match place {
             Place::Form(line) => self.change_form(line, |form| form.set_reference(line, Some((id, title)))),
-            Place::Decision(line) => {
-                self.state.borrow_mut().names.learn(Names::from_iter([(RowKey { table, id }, title)]));
-                self.change_decision(|decision| decision.choose_value(line, &Value::Uuid(*id.bytes())));
+            Place::Decision(line) => self.change_decision(|decision| decision.choose_value(line, &value)),
+            Place::Filter(field) => {
+                self.filter_by(field, Some(value));
+                self.offer_filters();
             }
         }
     }
@@ -388,6 +397,8 @@ impl App {
                 form.leave(line);
             }),
             Place::Decision(line) => self.change_decision(|decision| decision.type_in(line, &day)),
+            // No day is chosen for it.
+            Place::Filter(_) => {}
         }
     }
 }
@@ -398,6 +409,7 @@ impl State {
         match place {
             Place::Form(line) => Some(&self.form.as_ref()?.fields.get(line)?.field),
             Place::Decision(line) => Some(&self.decision.as_ref()?.lines.get(line)?.field),
+            Place::Filter(field) => self.schema.as_ref()?.table(self.table?)?.field(field),
         }
     }
 
@@ -406,6 +418,7 @@ impl State {
         let written = match place {
             Place::Form(line) => self.form.as_ref().and_then(|form| Some(form.fields.get(line)?.text(form.locale()))),
             Place::Decision(line) => self.decision.as_ref().and_then(|decision| Some(decision.lines.get(line)?.other.clone())),
+            Place::Filter(_) => None,
         };
         written.unwrap_or_default()
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tombolo_client::protocol::schema::Plain;
 use tombolo_client::table::Fields;
 use tombolo_ui::window::{
-    Browse, Calendar, Detail, Fault, History, Import, Piece, Report, RowVm, Settings, Shell, SignIn, Words,
+    Browse, Calendar, Detail, Fault, History, Import, Picker, Piece, Report, RowVm, Settings, Shell, SignIn, Words,
 };
 
 #[test]
@@ -685,4 +685,49 @@ fn what_others_wrote_is_read_with_its_licences() {
     amina.key(Key::Escape);
     amina.key(Key::Escape);
     assert!(!amina.get::<Shell>().get_settings_open(), "focus came back each time");
+}
+
+#[test]
+fn a_list_is_filtered_by_one_of_many_rows_that_is_searched_for() {
+    let clinic = Clinic::open();
+    let client = clinic.client("amina");
+    let patients = client.table::<Fields>("patients").unwrap();
+    let visits = client.table::<Fields>("visits").unwrap();
+    let site = patients.list().unwrap().remove(0).value["site"].clone();
+    for at in 0..101 {
+        let patient = [("name", Plain::Text(format!("Patient {at:03}"))), ("site", site.clone())];
+        let patient = patients.create(&patient.map(|(field, value)| (field.to_owned(), value)).into()).unwrap();
+        let visit = [
+            ("patient", Plain::Text(patient.to_string())),
+            ("date", Plain::Text("2026-11-27".into())),
+            ("reason", Plain::Text(format!("Cough {at}"))),
+            ("site", site.clone()),
+        ];
+        visits.create(&visit.map(|(field, value)| (field.to_owned(), value)).into()).unwrap();
+    }
+    drop((patients, visits, client));
+    let amina = clinic.person_at(Some(clinic.folder_of("amina")), "amina");
+    amina.until("all are listed", |me| me.get::<Browse>().get_total() == 105);
+    amina.get::<Browse>().invoke_select_table(2);
+    amina.until("all visits are listed", |me| me.get::<Browse>().get_total() == 101);
+    let choices = || amina.get::<Browse>().get_filters().row_data(0).unwrap().choices.iter().collect::<Vec<_>>();
+    assert_eq!(choices(), ["All", "Choose…"]);
+    // The box is opened with the pointer; nothing chosen changes nothing.
+    let search = || {
+        amina.find(AccessibleRole::Combobox, "Only Patient").mock_single_click(PointerEventButton::Left);
+        amina.settle();
+        amina.key(Key::DownArrow);
+        amina.until("somebody is searched for", |me| me.get::<Picker>().get_total() == 105);
+    };
+    search();
+    amina.key(Key::Escape);
+    assert_eq!((choices().len(), amina.get::<Browse>().get_total()), (2, 101));
+    search();
+    amina.write("patient 042");
+    amina.key(Key::Return);
+    assert_eq!(choices(), ["All", "Patient 042", "Choose…"]);
+    assert_eq!(amina.get::<Browse>().get_total(), 1);
+    assert_eq!(amina.find(AccessibleRole::Combobox, "Only Patient").accessible_value().unwrap(), "Patient 042");
+    amina.click("Show all");
+    assert_eq!((choices().len(), amina.get::<Browse>().get_total()), (2, 101));
 }

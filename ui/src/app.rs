@@ -153,6 +153,8 @@ struct State {
     signing_out: bool,
     next_toast: i32,
     account: Option<tombolo_client::store::Account>,
+    /// The store of whoever was here when somebody else began to sign in, and had not signed out.
+    before: Option<PathBuf>,
     history: Option<RowKey>,
 }
 

@@ -78,7 +78,9 @@ impl App {
         if self.get::<SignIn>().get_busy() {
             // The password decides.
         } else if signed_in {
-            self.get::<SignIn>().set_shown(false);
+            // It stays over what is there already.
+            let sign_in = self.get::<SignIn>();
+            sign_in.set_shown(sign_in.get_shown() && sign_in.get_again());
         } else {
             self.show_sign_in(false);
         }
@@ -195,7 +197,13 @@ impl App {
         sign_in.set_failure(0);
         sign_in.set_busy(true);
         if other {
+            let before = {
+                let state = self.state.borrow();
+                let stays = state.account.as_ref().is_some_and(|account| account.token.is_some());
+                stays.then(|| state.store.clone())
+            };
             self.forget();
+            self.state.borrow_mut().before = before;
         }
         if self.desk.borrow().is_none() {
             self.start_desk(&self.folder_of(&url, &name));
@@ -271,6 +279,7 @@ impl App {
                 sign_in.set_shown(false);
                 {
                     let mut state = self.state.borrow_mut();
+                    state.before = None;
                     state.settings.address.clone_from(&account.url);
                     state.settings.name.clone_from(&account.user_name);
                     state.settings.store = state.store.display().to_string();
@@ -294,9 +303,14 @@ impl App {
         sign_in.set_detail(detail.into());
         sign_in.set_failure(failure);
         // A store that belongs to nobody yet, or to somebody who did not show that they are it, is closed: whoever signs in next
-        // gets that of their own name.
+        // gets that of their own name. Whoever was here before, and mistyped their name perhaps, has theirs back.
         if !sign_in.get_again() {
+            let before = self.state.borrow_mut().before.take();
             self.forget();
+            if let Some(folder) = before {
+                sign_in.set_again(true);
+                self.start_desk(&folder);
+            }
         }
     }
 

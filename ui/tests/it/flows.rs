@@ -731,3 +731,24 @@ fn a_list_is_filtered_by_one_of_many_rows_that_is_searched_for() {
     amina.click("Show all");
     assert_eq!((choices().len(), amina.get::<Browse>().get_total()), (2, 101));
 }
+
+#[test]
+fn whoever_mistypes_their_name_has_their_data_back_behind_the_sign_in() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.edit("Phone", "555");
+    amina.until("it is pending", |me| me.pending() == 1);
+    amina.get::<Shell>().invoke_sign_in_again();
+    let sign_in = amina.get::<SignIn>();
+    sign_in.set_name("anima".into());
+    sign_in.set_password(PASSWORD.into());
+    sign_in.invoke_sign_in();
+    amina.until("it is refused", |me| me.get::<SignIn>().get_failure() == 1);
+    amina.until("her data are there", |me| me.get::<Browse>().get_total() == 4 && me.pending() == 1);
+    assert!(sign_in.get_shown() && sign_in.get_name() == "anima", "and the sign-in still says what was wrong");
+    amina.click("Later");
+    assert!(!sign_in.get_shown());
+    assert_eq!(amina.get::<Shell>().get_user(), "amina");
+    assert!(amina.sync());
+}

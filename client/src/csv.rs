@@ -390,7 +390,7 @@ impl<'a> Planner<'a> {
         let missing = |field: &&Field| field.required && !values.contains_key(&field.tag) && !row.told.contains(&field.tag);
         for field in self.table.fields.iter().filter(missing) {
             let missing = field.explain(FieldProblem::Required);
-            self.problems.in_cell(row.line, &field.name, format!("{missing}; add the column, or --set {}=VALUE", field.name));
+            self.problems.in_cell(row.line, &field.name, format!("{missing}; fill in this column"));
         }
         LocalWrite { key, write: Write::Create(values), seen: None }
     }

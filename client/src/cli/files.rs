@@ -39,7 +39,7 @@ pub(super) fn import(
     let client = place.open()?;
     let imported = csv::import(&client, table, &text, set).map_err(|error| match error {
         ImportError::Problems(problems) => Failure::failed(format!(
-            "nothing was imported from {}; mend these and import it again:\n{problems}",
+            "nothing was imported from {}; mend these and import it again (--set FIELD=VALUE gives all rows the same value):\n{problems}",
             file.display()
         )),
         ImportError::Client(error) => error.into(),

@@ -254,7 +254,7 @@ fn options(field: &Field) -> Vec<Value> {
 }
 
 fn line_vm(decision: &Decision, at: usize, showing: &Showing<'_>, words: &Words<'_>) -> ConflictLine {
-    let Line { field, base, mine, server, merge, side, other, group } = &decision.lines[at];
+    let Line { field, base, mine, server, merge, side, beforehand, other, group } = &decision.lines[at];
     let show = |value: &Value| showing.show(field, value);
     let (chosen, options, unknown) = (decision.other(at), options(field), base.is_none() && !decision.is_new());
     let (base, mine, server) = (base.as_ref().map(show).unwrap_or_default(), show(mine), show(server));
@@ -285,6 +285,7 @@ fn line_vm(decision: &Decision, at: usize, showing: &Showing<'_>, words: &Words<
             Side::Server => window::Side::Server,
             Side::Other => window::Side::Other,
         },
+        beforehand: *beforehand,
         merge: match merge {
             Merge::Conflict => window::Merge::Conflict,
             Merge::FromMine => window::Merge::FromMine,

@@ -569,7 +569,7 @@ impl App {
                     Some(words.invoke_counted(table(*tag)?.label.as_str().into(), locale.language.count(*count).into()))
                 };
                 let what = deed.rows.iter().filter_map(counted).collect::<Vec<SharedString>>().join(" · ");
-                ActivityLine { who: deed.who.into(), when: when.into(), what: what.into(), changes: super::int(deed.changes) }
+                ActivityLine { who: deed.who.into(), when: when.into(), what: what.into(), syncs: super::int(deed.syncs) }
             });
             lines.collect()
         };

@@ -237,8 +237,8 @@ pub struct Deed {
     pub from_ms: i64,
     /// The last one's.
     pub until_ms: i64,
-    /// Commits.
-    pub changes: usize,
+    /// How often they synced: commits.
+    pub syncs: usize,
     /// Rows that nobody has changed since, by table.
     pub rows: BTreeMap<TableTag, usize>,
 }
@@ -253,10 +253,10 @@ impl Worker {
                     match deeds.last_mut() {
                         Some(deed) if deed.who == who && deed.from_ms - at_ms < TOGETHER_MS => {
                             deed.from_ms = at_ms;
-                            deed.changes += 1;
+                            deed.syncs += 1;
                             rows.into_iter().for_each(|(table, count)| *deed.rows.entry(table).or_default() += count);
                         }
-                        _ => deeds.push(Deed { who, from_ms: at_ms, until_ms: at_ms, changes: 1, rows }),
+                        _ => deeds.push(Deed { who, from_ms: at_ms, until_ms: at_ms, syncs: 1, rows }),
                     }
                 }
                 deeds

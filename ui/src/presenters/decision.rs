@@ -57,6 +57,8 @@ pub struct Line {
     pub merge: Merge,
     /// The side that is chosen.
     pub side: Side,
+    /// It was chosen beforehand, and not by the person.
+    pub beforehand: bool,
     /// What was typed for [`Side::Other`]; kept where that choice had to be dropped.
     pub other: String,
     /// The other members of its group, for people.
@@ -116,6 +118,7 @@ impl Decision {
         }
         for line in decision.lines.iter_mut().filter(|line| line.merge == Merge::Conflict) {
             line.side = beforehand;
+            line.beforehand = beforehand != Side::None;
         }
         Some(decision)
     }
@@ -142,6 +145,7 @@ impl Decision {
         let unit = self.units.get(&tag).cloned().unwrap_or_default();
         self.row = Side::None;
         for line in self.lines.iter_mut().filter(|line| unit.contains(&line.field.tag)) {
+            line.beforehand = false;
             if side == Side::Other {
                 if line.field.tag == tag && line.side != Side::Other {
                     let beginning = if line.side == Side::Server { &line.server } else { &line.mine };
@@ -186,7 +190,7 @@ impl Decision {
             Merge::FromMine => side == Side::Mine,
             Merge::FromServer | Merge::Unchanged => false,
         };
-        self.lines.iter_mut().filter(wanted).for_each(|line| line.side = side);
+        self.lines.iter_mut().filter(wanted).for_each(|line| (line.side, line.beforehand) = (side, false));
     }
 
     /// Answers the question about the row as such. In a duplicate, the server's side gives up the change, a new row with it.
@@ -271,7 +275,7 @@ impl Decision {
             all_same &= same;
             line.other.clone_from(&before.other);
             if same && same_question && before.merge == line.merge {
-                line.side = before.side;
+                (line.side, line.beforehand) = (before.side, before.beforehand);
             } else if before.side != by_itself(before.merge) {
                 dropped.push(line.field.tag);
                 line.side = by_itself(line.merge);
@@ -329,6 +333,7 @@ fn line(table: &Table, field: &Field, view: &ConflictView) -> Line {
         server,
         merge,
         side: by_itself(merge),
+        beforehand: false,
         other: String::new(),
         group: partners(table, field),
     }
@@ -601,7 +606,11 @@ mod tests {
         ] {
             schema.tables[table].preselect = preselect;
             let decision = Decision::new(&schema, &view, default, locale()).unwrap();
-            assert_eq!(decision.lines[at(&decision, "phone")].side, side, "{preselect:?}");
+            let phone = &decision.lines[at(&decision, "phone")];
+            assert_eq!((phone.side, phone.beforehand), (side, side != Side::None), "{preselect:?}");
+            let mut chosen = decision.clone();
+            chosen.choose(at(&decision, "phone"), Side::Mine);
+            assert!(!chosen.lines[at(&decision, "phone")].beforehand, "the person chose");
             let row = Decision::new(&schema, &of_row(&schema, ConflictKind::DeleteUpdate), default, locale()).unwrap();
             let expected = match side {
                 Side::Mine => Some(Resolution::AllMine),

@@ -37,36 +37,51 @@ fn nameless(person: &Person) -> Vec<String> {
 
 /// Opens each thing that lies over the window, looks, and closes it.
 fn each_overlay(person: &Person, mut look: impl FnMut(&str, &Person)) {
-    type Switch = fn(&Shell<'_>, bool);
-    let overlays: [(&str, Switch); 11] = [
-        ("pending", |shell, on| shell.set_pending_open(on)),
-        ("form", |shell, on| shell.set_form_open(on)),
-        ("calendar", |shell, on| shell.set_calendar_open(on)),
-        ("conflict", |shell, on| shell.set_conflict_open(on)),
-        ("history", |shell, on| shell.set_history_open(on)),
-        ("activity", |shell, on| shell.set_activity_open(on)),
-        ("report", |shell, on| shell.set_report_open(on)),
-        ("settings", |shell, on| shell.set_settings_open(on)),
-        ("shortcuts", |shell, on| shell.set_shortcuts_open(on)),
-        ("import", |shell, on| shell.set_import_open(on)),
-        ("sign out", |shell, on| shell.set_sign_out_open(on)),
-    ];
-    for (name, switch) in overlays {
-        if name == "form" {
-            person.control("e");
-        }
-        if name == "calendar" {
-            let form = person.get::<Form>();
-            let born = form.get_fields().iter().position(|field| field.kind == FieldKind::Date).unwrap();
-            form.invoke_pick_day(i32::try_from(born).unwrap());
-        }
-        switch(&person.get::<Shell>(), true);
-        person.settle();
+    for (name, switch, _) in OVERLAYS {
+        open(person, name, switch);
         look(name, person);
         switch(&person.get::<Shell>(), false);
         person.settle();
     }
 }
+
+fn open(person: &Person, name: &str, switch: Switch) {
+    if name == "form" {
+        person.control("e");
+    }
+    if name == "calendar" {
+        let form = person.get::<Form>();
+        let born = form.get_fields().iter().position(|field| field.kind == FieldKind::Date).unwrap();
+        form.invoke_pick_day(i32::try_from(born).unwrap());
+    }
+    if name == "licences" {
+        person.get::<Settings>().invoke_open_licences();
+    }
+    switch(&person.get::<Shell>(), true);
+    person.settle();
+}
+
+type Switch = fn(&Shell<'_>, bool);
+type IsOpen = fn(&Shell<'_>) -> bool;
+
+/// What lies over the window: how it is opened and closed, and whether it is open.
+const OVERLAYS: [(&str, Switch, IsOpen); 15] = [
+    ("pending", |shell, on| shell.set_pending_open(on), |shell| shell.get_pending_open()),
+    ("form", |shell, on| shell.set_form_open(on), |shell| shell.get_form_open()),
+    ("calendar", |shell, on| shell.set_calendar_open(on), |shell| shell.get_calendar_open()),
+    ("conflict", |shell, on| shell.set_conflict_open(on), |shell| shell.get_conflict_open()),
+    ("history", |shell, on| shell.set_history_open(on), |shell| shell.get_history_open()),
+    ("activity", |shell, on| shell.set_activity_open(on), |shell| shell.get_activity_open()),
+    ("report", |shell, on| shell.set_report_open(on), |shell| shell.get_report_open()),
+    ("settings", |shell, on| shell.set_settings_open(on), |shell| shell.get_settings_open()),
+    ("shortcuts", |shell, on| shell.set_shortcuts_open(on), |shell| shell.get_shortcuts_open()),
+    ("import", |shell, on| shell.set_import_open(on), |shell| shell.get_import_open()),
+    ("sign out", |shell, on| shell.set_sign_out_open(on), |shell| shell.get_sign_out_open()),
+    ("about", |shell, on| shell.set_about_open(on), |shell| shell.get_about_open()),
+    ("licences", |shell, on| shell.set_licences_open(on), |shell| shell.get_licences_open()),
+    ("delete", |shell, on| shell.set_delete_open(on), |shell| shell.get_delete_open()),
+    ("leave", |shell, on| shell.set_leave_open(on), |shell| shell.get_leave_open()),
+];
 
 #[test]
 fn every_control_has_a_name() {
@@ -104,6 +119,27 @@ fn tab_stays_in_what_lies_over_the_window_and_escape_leads_back_to_the_list() {
         let before = amina.get::<Browse>().get_selected();
         amina.key(if before == 0 { Key::DownArrow } else { Key::UpArrow });
         assert_ne!(amina.get::<Browse>().get_selected(), before, "after {name} the keyboard is dead");
+    }
+}
+
+#[test]
+fn tab_stays_in_every_dialog_and_escape_closes_it() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    for (name, switch, is_open) in OVERLAYS {
+        open(&amina, name, switch);
+        for step in 0..40 {
+            amina.key(if step % 4 == 3 { Key::Backtab } else { Key::Tab });
+        }
+        // Focus that left would take Escape with it.
+        amina.key(Key::Escape);
+        assert!(!is_open(&amina.get::<Shell>()), "focus left {name}");
+        // What a dialog lay over.
+        for (_, switch, _) in OVERLAYS {
+            switch(&amina.get::<Shell>(), false);
+        }
+        amina.settle();
     }
 }
 

@@ -11,7 +11,8 @@ use std::rc::Rc;
 use std::time::Duration;
 use tombolo_ui::app::Options;
 use tombolo_ui::window::{
-    Browse, Conflict, Conn, Detail, History, Merge, Pending, Report, RowState, Settings, Shell, Side, SignIn, Theme, ThemeMode,
+    Browse, Conflict, Conn, Detail, History, Import, Merge, Pending, Report, RowState, Settings, Shell, Side, SignIn, Theme,
+    ThemeMode,
 };
 
 /// Differences of a channel that come from rounding.
@@ -135,18 +136,24 @@ impl Picture {
         self.until(|me| me.get::<Detail>().get_shown());
     }
 
-    /// Changes a field of a patient, through the form.
+    /// Changes a field of a patient, through the form, where one of another is pending.
     fn edit(&self, at: i32, label: &str, text: &str) {
         self.choose(at);
         self.until(|me| me.get::<Detail>().get_title() == crate::stage::PATIENTS[usize::try_from(at).unwrap()]);
+        self.write(label, text);
+        self.until(|me| me.get::<Shell>().get_pending() == 2);
+        let listed = |me: &Person| me.get::<Browse>().get_rows().row_data(usize::try_from(at).unwrap()).unwrap().state;
+        self.until(|me| listed(me) == RowState::Pending && me.get::<Detail>().get_pending() == 1);
+    }
+
+    /// Changes a field of what is shown, through the form.
+    fn write(&self, label: &str, text: &str) {
         self.person.get::<Browse>().invoke_edit_record();
         let form = self.person.get::<tombolo_ui::window::Form>();
         let field = form.get_fields().iter().position(|field| field.label == label).unwrap();
         form.invoke_edit_text(i32::try_from(field).unwrap(), text.into());
         form.invoke_save();
-        self.until(|me| !me.get::<Shell>().get_form_open() && me.get::<Shell>().get_pending() == 2);
-        let listed = |me: &Person| me.get::<Browse>().get_rows().row_data(usize::try_from(at).unwrap()).unwrap().state;
-        self.until(|me| listed(me) == RowState::Pending && me.get::<Detail>().get_pending() == 1);
+        self.until(|me| !me.get::<Shell>().get_form_open());
     }
 
     fn conflict(&self, clinic: &Clinic) {
@@ -370,4 +377,72 @@ fn the_report_of_a_sync_that_left_something_in_light() {
     report.set_at("2026-11-27 09:30".into());
     picture.person.get::<Shell>().set_report_open(true);
     picture.compare("report-light");
+}
+
+#[test]
+fn a_file_with_something_to_correct_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    let file = clinic.folder.path().join("patients.csv");
+    std::fs::write(&file, "name,site,phone,birth_date\nAmina,Kilifi,+254711000111,1981-02-03\nBaraka,,557,yesterday\n")
+        .unwrap();
+    picture.person.get::<Shell>().invoke_open_import();
+    let import = picture.person.get::<Import>();
+    import.invoke_look(file.display().to_string().into());
+    picture.until(|me| me.get::<Import>().get_problems().row_count() > 0);
+    import.set_file("/home/amina/Documents/patients.csv".into());
+    picture.compare("import-light");
+}
+
+#[test]
+fn long_names_in_dark() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Dark);
+    let long = "Wilhelmina Nyambura Wanjiku-Otieno von Habsburg-Lothringen, called Mama Nyambura by everybody in the village";
+    picture.choose(0);
+    picture.write("Village", "The third house behind the market, on the road to Mtwapa, where the old baobab stands");
+    picture.until(|me| me.get::<Detail>().get_pending() == 1);
+    picture.write("Name", long);
+    let listed = |me: &Person| me.get::<Browse>().get_rows().iter().any(|row| row.title == long);
+    picture.until(|me| me.get::<Detail>().get_title() == long && listed(me) && me.get::<Shell>().get_pending() == 1);
+    picture.compare("long-names-dark");
+}
+
+#[test]
+fn a_list_without_anything_in_it_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    picture.person.get::<Browse>().invoke_select_table(2);
+    picture.until(|me| me.get::<Browse>().get_table_title() == "Visits" && me.get::<Browse>().get_total() == 0);
+    picture.compare("empty-light");
+}
+
+#[test]
+fn double_text_in_a_small_window_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    picture.person.get::<Settings>().set_text_size(3);
+    picture.person.get::<Settings>().invoke_changed();
+    picture.person.ui().window().set_size(PhysicalSize::new(1024, 700));
+    picture.choose(1);
+    picture.compare("double-text-light");
+}
+
+#[test]
+fn the_licences_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    picture.person.get::<Settings>().invoke_open_licences();
+    picture.compare("licences-light");
+}
+
+#[test]
+fn a_conflict_chosen_beforehand_in_dark() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Dark);
+    picture.person.get::<Settings>().set_conflict_default(2);
+    picture.person.get::<Settings>().invoke_changed();
+    picture.person.get::<Theme>().set_mode(ThemeMode::Dark);
+    picture.conflict(&clinic);
+    picture.compare("conflict-beforehand-dark");
 }

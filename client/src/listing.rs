@@ -494,13 +494,20 @@ impl Lister {
             return Ok(false);
         }
         let ids: Vec<RowId> = ids.into_iter().collect();
-        match self.read_again(client, &ids) {
-            Ok(fresh) => {
-                self.replace(fresh);
+        let before = self.listing.clone();
+        // What comes in a first sync is most of a table: it is not held twice. In the order of ids, a piece is made anew once.
+        let read = ids.chunks(PIECE_MAX).try_for_each(|ids| {
+            let fresh = self.read_again(client, ids)?;
+            self.replace(fresh);
+            Ok(())
+        });
+        match read {
+            Ok(()) => {
                 self.sort();
                 Ok(true)
             }
             Err(error) => {
+                self.listing = before;
                 self.titles.extend(old);
                 Err(error)
             }

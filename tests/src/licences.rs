@@ -21,7 +21,7 @@ const FILE: &str = "ui/licences.txt";
 /// Beginnings of the names of files that hold a licence or what it asks to be said, in small letters.
 const FILES: [&str; 5] = ["licen", "copying", "notice", "copyright", "unlicense"];
 /// Columns of a line, so that the largest text fits the smallest window.
-const COLUMNS: usize = 78;
+const COLUMNS: usize = 56;
 /// What is drawn with, and from.
 const DRAWN: [(&str, &str); 2] =
     [("Inter typeface · OFL-1.1", "ui/ui/fonts/LICENSE"), ("Lucide icons · ISC", "ui/ui/icons/LICENSE")];

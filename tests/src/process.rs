@@ -61,7 +61,7 @@ pub fn binaries() -> Result<&'static Binaries> {
 
 fn build() -> Result<Binaries> {
     let place = Place::of(&std::env::current_exe()?)?;
-    place.build(&["tombolo-server", "tombolo-client"])?;
+    place.build(&["tombolo-server", "tombolo"])?;
     Ok(Binaries { server: place.program("tombolo-server")?, client: place.program("tombolo")? })
 }
 
@@ -71,7 +71,7 @@ fn build() -> Result<Binaries> {
 /// When it does not build.
 pub fn desktop() -> Result<PathBuf> {
     let place = Place::of(&std::env::current_exe()?)?;
-    place.build(&["tombolo-ui"])?;
+    place.build(&["tombolo-desktop"])?;
     place.program("tombolo-desktop")
 }
 
@@ -86,12 +86,14 @@ struct Place {
 }
 
 impl Place {
-    fn build(&self, packages: &[&str]) -> Result<()> {
+    /// With the features of the whole workspace, as the caller was built: with those of one package alone, much would be compiled
+    /// once more.
+    fn build(&self, programs: &[&str]) -> Result<()> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
         let built = Command::new(cargo)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--quiet", "--bins", "--profile", &self.profile])
-            .args(packages.iter().flat_map(|package| ["-p", package]))
+            .args(["build", "--quiet", "--workspace", "--profile", &self.profile])
+            .args(programs.iter().flat_map(|program| ["--bin", program]))
             .arg("--target-dir")
             .arg(&self.target)
             .output()

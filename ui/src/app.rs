@@ -384,6 +384,11 @@ impl App {
             Trouble::Damaged(what) => (4, what.as_str()),
             Trouble::Io(what) => (5, what.as_str()),
             Trouble::TooLarge => (6, ""),
+            Trouble::Moved => (7, ""),
+            Trouble::MixedGroup(fields) => (8, fields.as_str()),
+            Trouble::Gone => (9, ""),
+            Trouble::Taken => (10, ""),
+            Trouble::File(problems) => (11, problems.as_str()),
             Trouble::Other(what) => (0, what.as_str()),
         };
         self.get::<window::Words>().invoke_trouble(kind, detail.into())

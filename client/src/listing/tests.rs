@@ -188,7 +188,9 @@ fn refreshed_again_and_again_a_list_is_what_a_new_one_would_be() {
         // New ones in bulk between two old ones, new ones at both ends, changed ones, and deleted ones.
         let place = 7 * round * 40 + 1;
         let mut writes: Vec<LocalWrite> = (0..5).map(|n| new(place + n, &format!("q{round} {n}"), &[])).collect();
-        writes.extend((0..300).map(|n| new(100_000 * (12 - round) + n, &format!("r{n}"), &[])));
+        // Once more than go in one step.
+        let at_an_end = if round == 0 { 3 * PIECE_MAX as u32 } else { 300 };
+        writes.extend((0..at_an_end).map(|n| new(100_000 * (12 - round) + n, &format!("r{n}"), &[])));
         writes.push(rename(patient(7 * round), "changed"));
         writes.extend((0..20).map(|n| write(patient(7 * (20 + 20 * round + n)), Write::Delete)));
         let changed: Vec<RowKey> = writes.iter().map(|write| write.key).collect();

@@ -139,6 +139,11 @@ impl Pending {
 
     /// Whether a delete swallowed a create of which no device saw that it was accepted: nothing in it has a base.
     fn swallowed_create(&self) -> bool {
+        self.row_base == Seq(0) && self.swallowed_new_row()
+    }
+
+    /// Whether a delete swallowed a create, also one that goes again: there was a row once, but its fields have no base.
+    fn swallowed_new_row(&self) -> bool {
         let without_base = |edit: &Edit| edit.base_value.is_none() && edit.base == Seq(0);
         !self.fields.is_empty() && self.fields.values().all(without_base)
     }

@@ -484,7 +484,7 @@ fn undelete(ground: &Ground<'_>, entry: &mut Entry) {
     // Of what a server that was put back lost, the last row is kept beside the entry: it does not have that either.
     let never_there = ground.mirror.is_none();
     entry.next = entry.next.take().and_then(|pending| {
-        let op = if never_there && pending.swallowed_create() {
+        let op = if never_there && pending.swallowed_new_row() {
             Op::Create
         } else if pending.sent_before == SentBefore::Never {
             Op::Update

@@ -20,7 +20,7 @@ use tombolo_client::{LocalWrite, Status, TableInfo};
 pub(super) struct Offered {
     field: FieldTag,
     values: Vec<Value>,
-    /// There are more than can be listed: the last choice searches for one.
+    /// There are more than can be listed: one is searched for.
     many: bool,
 }
 
@@ -43,6 +43,7 @@ impl App {
             app.find();
         }));
         browse.on_set_filter(handler2(self, |app, filter, choice| app.set_filter(at(filter), at(choice))));
+        browse.on_search_filter(handler1(self, |app, filter| app.search_filter(at(filter))));
         browse.on_clear_filters(handler(self, |app| {
             app.state.borrow_mut().wanted = Wanted::default();
             let browse = app.get::<Browse>();
@@ -178,9 +179,9 @@ impl App {
 
     /// Choice and yes-or-no fields, and references, are offered as filters. Where references point at many rows, the one to filter
     /// by is searched for.
-    pub(super) fn offer_filters(self: &Rc<Self>) {
+    fn offer_filters(self: &Rc<Self>) {
         let words = self.get::<Words>();
-        let (any, yes, no, choose) = (words.invoke_any(), words.invoke_yes(), words.invoke_no(), words.invoke_choose());
+        let (any, yes, no) = (words.invoke_any(), words.invoke_yes(), words.invoke_no());
         let mut filters = Vec::new();
         {
             let state = self.state.borrow();
@@ -203,11 +204,12 @@ impl App {
                 };
                 let choice = wanted.and_then(|value| choices.iter().position(|(_, choice)| choice == value));
                 let texts = choices.iter().map(|(text, _)| text.clone());
-                let texts = std::iter::once(any.clone()).chain(texts).chain(many.then(|| choose.clone()));
+                let texts = std::iter::once(any.clone()).chain(texts);
                 let shown = Filter {
                     label: field.label.as_str().into(),
                     choices: model(texts.collect()),
                     choice: choice.map_or(0, |choice| int(choice + 1)),
+                    many,
                 };
                 let values = choices.into_iter().map(|(_, value)| value).collect();
                 filters.push((field.reference.is_some(), shown, Offered { field: field.tag, values, many }));
@@ -229,26 +231,37 @@ impl App {
     }
 
     fn set_filter(self: &Rc<Self>, filter: usize, choice: usize) {
-        let (field, value, searches) = {
+        let (field, value, many) = {
             let state = self.state.borrow();
             let Some(Offered { field, values, many }) = state.filters.get(filter) else { return };
-            let value = choice.checked_sub(1).and_then(|choice| values.get(choice)).cloned();
-            (*field, value, *many && choice > values.len())
+            (*field, choice.checked_sub(1).and_then(|choice| values.get(choice)).cloned(), *many)
         };
-        if searches {
+        self.filter_by(field, value);
+        if many {
+            self.offer_filters();
+        }
+        self.find();
+    }
+
+    /// Somebody looks for the one row that the others are to point at.
+    fn search_filter(self: &Rc<Self>, filter: usize) {
+        let field = self.state.borrow().filters.get(filter).map(|offered| offered.field);
+        if let Some(field) = field {
             self.pick(Place::Filter(field));
-        } else {
-            self.filter_by(field, value);
         }
     }
 
-    /// Only rows with this value in a field are listed; with none, whatever they have there.
-    pub(super) fn filter_by(self: &Rc<Self>, field: FieldTag, value: Option<Value>) {
-        {
-            let mut state = self.state.borrow_mut();
-            state.wanted.equal.retain(|(tag, _)| *tag != field);
-            state.wanted.equal.extend(value.map(|value| (field, value)));
-        }
+    /// Only rows with this value in a field are wanted; with none, whatever they have there.
+    fn filter_by(&self, field: FieldTag, value: Option<Value>) {
+        let mut state = self.state.borrow_mut();
+        state.wanted.equal.retain(|(tag, _)| *tag != field);
+        state.wanted.equal.extend(value.map(|value| (field, value)));
+    }
+
+    /// The row that was searched for is what the list is filtered by.
+    pub(super) fn filter_found(self: &Rc<Self>, field: FieldTag, value: Value) {
+        self.filter_by(field, Some(value));
+        self.offer_filters();
         self.find();
     }
 
@@ -270,8 +283,8 @@ impl App {
             if state.table != Some(table) {
                 return;
             }
-            state.listing = Some(listing);
-            let others = state.referred != referred;
+            let first = state.listing.replace(listing).is_none();
+            let others = first || state.referred != referred;
             state.referred = referred;
             others
         };

@@ -11,9 +11,8 @@ use slint::{Model, SharedString, StyledText};
 use std::rc::Rc;
 use tombolo_client::protocol::ids::RowKey;
 use tombolo_client::protocol::outbox;
-use tombolo_client::protocol::schema::{Field, Kind, Schema};
+use tombolo_client::protocol::schema::{Field, Kind};
 use tombolo_client::protocol::value::Value;
-use tombolo_client::view::ConflictView;
 
 impl App {
     pub(super) fn bind_deciding(self: &Rc<Self>) {
@@ -65,7 +64,6 @@ impl App {
     pub(super) fn open_decision(self: &Rc<Self>, key: Option<RowKey>) {
         let opened = {
             let mut state = self.state.borrow_mut();
-            put_aside(&mut state);
             let found = match key {
                 Some(key) => state.conflicts.iter().find(|(view, _)| view.key == key),
                 None => state.conflicts.first(),
@@ -73,26 +71,25 @@ impl App {
             let (found, schema) = (found.cloned(), state.schema.clone());
             let default = [Side::None, Side::Mine, Side::Server][usize::from(state.settings.conflict_default.min(2))];
             found.zip(schema).and_then(|((view, title), schema)| {
-                let (decision, dropped) = match state.put_aside.remove(&view.key) {
-                    Some(mut earlier) => {
-                        let dropped = follow(&mut earlier, &schema, &view);
-                        (earlier, dropped)
-                    }
-                    None => (Decision::new(&schema, &view, default, state.locale())?, None),
-                };
+                let mut decision = Decision::new(&schema, &view, default, state.locale())?;
+                put_aside(&mut state);
+                let earlier = state.put_aside.remove(&view.key);
+                let dropped = earlier.as_ref().map_or(0, |earlier| decision.take_over(earlier));
                 state.decision = Some(decision);
                 Some((title, dropped))
             })
         };
         let Some((title, dropped)) = opened else {
-            // Something else than a conflict waits, or nothing any more.
-            return self.stop_looking();
+            // Something else than a conflict waits, or nothing any more. A dialog that is open stays.
+            return if self.state.borrow().decision.is_none() {
+                self.stop_looking()
+            };
         };
         self.close_choosers();
         let conflict = self.get::<Conflict>();
         conflict.set_title(named(&title));
-        conflict.set_moved(dropped.is_some());
-        conflict.set_dropped(int(dropped.unwrap_or(0)));
+        conflict.set_moved(dropped > 0);
+        conflict.set_dropped(int(dropped));
         conflict.set_trouble("".into());
         conflict.set_show_unchanged(false);
         self.show_decision(true);
@@ -140,9 +137,10 @@ impl App {
             let rival = decision.server.as_ref().filter(|row| row.key != decision.key);
             let rival = rival.and_then(|row| state.names.of_row(row.key)).unwrap_or_default().to_owned();
             let unchanged = decision.lines.iter().filter(|line| line.merge == Merge::Unchanged).count();
-            (lines, unchanged, when, who, left, int(decision.undecided()), kind_of(decision.kind), rival)
+            let open = (int(decision.undecided()), decision.has_beforehand());
+            (lines, unchanged, when, who, left, open, kind_of(decision.kind), rival)
         };
-        let (mut lines, unchanged, when, who, left, undecided, kind, rival) = shown;
+        let (mut lines, unchanged, when, who, left, (undecided, beforehand), kind, rival) = shown;
         // A model of choices is compared by identity; it stays the one that a list was opened with.
         for (line, before) in lines.iter_mut().zip(self.lines.iter()) {
             if before.choices.iter().eq(line.choices.iter()) {
@@ -156,6 +154,7 @@ impl App {
         conflict.set_when(when.into());
         conflict.set_unchanged(int(unchanged));
         conflict.set_undecided(undecided);
+        conflict.set_beforehand(beforehand);
         conflict.set_left(int(left));
         if anew {
             self.lines.set_vec(lines);
@@ -204,10 +203,8 @@ impl App {
             let view = state.conflicts.iter().find(|(view, _)| view.key == key).map(|(view, _)| view.clone());
             let schema = state.schema.clone();
             match (view, schema, state.decision.as_mut()) {
-                (Some(view), Some(schema), Some(decision)) => match follow(decision, &schema, &view) {
-                    None => Now::Same,
-                    Some(dropped) => Now::Moved(dropped),
-                },
+                (Some(view), Some(schema), Some(decision)) if decision.shows(&schema, &view) => Now::Same,
+                (Some(view), Some(schema), Some(decision)) => Now::Moved(decision.moved(&schema, &view)),
                 _ => Now::Gone,
             }
         };
@@ -229,18 +226,12 @@ impl App {
 
 /// What was chosen so far in the open dialog is there again when it is opened the next time.
 fn put_aside(state: &mut State) {
-    if let Some(decision) = state.decision.take() {
+    if let Some(decision) = state.decision.take().filter(Decision::is_begun) {
         state.put_aside.insert(decision.key, decision);
     }
     // One that was decided elsewhere is not asked about again.
     let State { put_aside, conflicts, .. } = state;
     put_aside.retain(|key, _| conflicts.iter().any(|(view, _)| view.key == *key));
-}
-
-/// A decision goes on with the conflict as it is now. Where the row moved, returns how many choices were dropped.
-fn follow(decision: &mut Decision, schema: &Schema, view: &ConflictView) -> Option<usize> {
-    let same = decision.server == view.server && decision.kind == view.conflict.kind;
-    (!same).then(|| decision.moved(schema, view))
 }
 
 /// What can be chosen for a field with few values. The first is nothing, where it may be empty.

@@ -9,6 +9,9 @@ use slint::{ModelRc, SharedString};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+/// The modes in the order in which they are offered, as the settings number them: manual, metered, automatic.
+pub(super) const MODES: [u8; 3] = [0, 2, 1];
+
 /// What the About dialog says of the parts that are not ours.
 const LICENCES: &str = "Tombolo: MIT OR Apache-2.0. Inter typeface: SIL Open Font License 1.1, \
     Copyright The Inter Project Authors. Lucide icons: ISC License, Copyright Lucide Icons and Contributors. \
@@ -86,7 +89,8 @@ impl App {
                 directories::UserDirs::new().map(|dirs| dirs.document_dir().unwrap_or(dirs.home_dir()).join("tombolo-export"));
             settings.set_export_to(home.unwrap_or_else(|| PathBuf::from("tombolo-export")).display().to_string().into());
         }
-        self.get::<Shell>().set_mode(i32::from(chosen.mode.min(2)));
+        let at = MODES.iter().position(|mode| *mode == chosen.mode).unwrap_or_default();
+        self.get::<Shell>().set_mode(int(at));
     }
 
     fn settings_changed(self: &Rc<Self>) {

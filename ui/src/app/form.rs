@@ -57,11 +57,7 @@ impl App {
         let picker = self.get::<Picker>();
         picker.on_search(handler1(self, |app, text: SharedString| app.search_candidates(&text)));
         picker.on_choose(handler1(self, |app, index| app.choose(at(index))));
-        picker.on_cancel(handler(self, |app| {
-            app.get::<Shell>().set_picker_open(false);
-            // A filter shows again what it filters by.
-            app.offer_filters();
-        }));
+        picker.on_cancel(handler(self, |app| app.get::<Shell>().set_picker_open(false)));
         let calendar = self.get::<window::Calendar>();
         calendar.on_move(handler1(self, |app, stride| app.change_calendar(|calendar| calendar.go(stride_of(stride)))));
         calendar.on_today(handler(self, |app| app.change_calendar(Calendar::go_to_today)));
@@ -313,10 +309,7 @@ impl App {
         match place {
             Place::Form(line) => self.change_form(line, |form| form.set_reference(line, Some((id, title)))),
             Place::Decision(line) => self.change_decision(|decision| decision.choose_value(line, &value)),
-            Place::Filter(field) => {
-                self.filter_by(field, Some(value));
-                self.offer_filters();
-            }
+            Place::Filter(field) => self.filter_found(field, value),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Signing in and out, how the link stands, syncing, history and activity.
 
+use super::files::MODES;
 use super::shown::{Showing, label, op};
 use super::{App, State, handler, handler1, model};
 use crate::desk::{Ask, Deed, Found, HistorySource, SignInFailed, Trouble, look};
@@ -110,8 +111,17 @@ impl App {
             sign_in.set_busy(false);
             sign_in.set_detail(why);
             sign_in.set_failure(if locked { 10 } else { 9 });
-            self.close_desk();
-            shell.set_conn(Conn::Offline);
+            self.leave();
+        }
+    }
+
+    /// Nobody signed in. Whoever was here before that was tried, and mistyped their name perhaps, has their data back.
+    fn leave(self: &Rc<Self>) {
+        let before = self.state.borrow_mut().before.take();
+        self.forget();
+        if let Some(folder) = before {
+            self.get::<SignIn>().set_again(true);
+            self.start_desk(&folder);
         }
     }
 
@@ -298,19 +308,17 @@ impl App {
             Err(SignInFailed::NotTombolo) => (4, String::new()),
             Err(SignInFailed::Trouble(why)) => (5, why),
             Err(SignInFailed::Address(why)) => (6, why),
+            Err(SignInFailed::Refused(why)) => (12, why),
+            Err(SignInFailed::Newer) => (13, String::new()),
+            Err(SignInFailed::Store(trouble)) => (9, self.in_words(&trouble).into()),
             Err(SignInFailed::Other(why)) => (7, why),
         };
         sign_in.set_detail(detail.into());
         sign_in.set_failure(failure);
         // A store that belongs to nobody yet, or to somebody who did not show that they are it, is closed: whoever signs in next
-        // gets that of their own name. Whoever was here before, and mistyped their name perhaps, has theirs back.
+        // gets that of their own name.
         if !sign_in.get_again() {
-            let before = self.state.borrow_mut().before.take();
-            self.forget();
-            if let Some(folder) = before {
-                sign_in.set_again(true);
-                self.start_desk(&folder);
-            }
+            self.leave();
         }
     }
 
@@ -357,9 +365,10 @@ impl App {
     }
 
     fn mode_chosen(self: &Rc<Self>) {
+        let mode = MODES.get(super::at(self.get::<Shell>().get_mode())).copied().unwrap_or_default();
         let client_mode = {
             let mut state = self.state.borrow_mut();
-            state.settings.mode = u8::try_from(self.get::<Shell>().get_mode()).unwrap_or_default();
+            state.settings.mode = mode;
             state.settings.client_mode()
         };
         self.keep_settings();
@@ -569,7 +578,7 @@ impl App {
                     Some(words.invoke_counted(table(*tag)?.label.as_str().into(), locale.language.count(*count).into()))
                 };
                 let what = deed.rows.iter().filter_map(counted).collect::<Vec<SharedString>>().join(" · ");
-                ActivityLine { who: deed.who.into(), when: when.into(), what: what.into(), syncs: super::int(deed.syncs) }
+                ActivityLine { who: deed.who.into(), when: when.into(), what: what.into() }
             });
             lines.collect()
         };

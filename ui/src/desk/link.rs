@@ -11,12 +11,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tombolo_client::engine::LoginError;
 use tombolo_client::login::{self, LoginFailure};
 use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
 use tombolo_client::protocol::value::Value;
 use tombolo_client::url::ServerUrl;
-use tombolo_client::{Activity, Connection, LoginFailed, SyncDone, SyncError, SyncOptions};
+use tombolo_client::{Activity, ClientError, Connection, LoginFailed, SyncDone, SyncError, SyncOptions};
 
 /// A sync that makes no end within this time is told to be too slow; what was done stays done.
 const SYNC_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -59,7 +60,10 @@ impl Worker {
                     LoginFailed::Server(LoginFailure::Unreachable { .. }) => SignInFailed::Unreachable,
                     LoginFailed::Server(LoginFailure::TooManyAttempts { after_s }) => SignInFailed::Wait(after_s),
                     LoginFailed::Server(LoginFailure::NotTombolo { .. }) => SignInFailed::NotTombolo,
+                    LoginFailed::Server(LoginFailure::Refused { message }) => SignInFailed::Refused(message),
                     LoginFailed::Server(other) => SignInFailed::Trouble(other.to_string()),
+                    LoginFailed::Client(ClientError::Login(LoginError::Schema)) => SignInFailed::Newer,
+                    LoginFailed::Client(error) if error.store_failure().is_some() => SignInFailed::Store((&error).into()),
                     other => SignInFailed::Other(other.to_string()),
                 });
                 let well = signed_in.is_ok();
@@ -237,8 +241,6 @@ pub struct Deed {
     pub from_ms: i64,
     /// The last one's.
     pub until_ms: i64,
-    /// How often they synced: commits.
-    pub syncs: usize,
     /// Rows that nobody has changed since, by table.
     pub rows: BTreeMap<TableTag, usize>,
 }
@@ -253,10 +255,9 @@ impl Worker {
                     match deeds.last_mut() {
                         Some(deed) if deed.who == who && deed.from_ms - at_ms < TOGETHER_MS => {
                             deed.from_ms = at_ms;
-                            deed.syncs += 1;
                             rows.into_iter().for_each(|(table, count)| *deed.rows.entry(table).or_default() += count);
                         }
-                        _ => deeds.push(Deed { who, from_ms: at_ms, until_ms: at_ms, syncs: 1, rows }),
+                        _ => deeds.push(Deed { who, from_ms: at_ms, until_ms: at_ms, rows }),
                     }
                 }
                 deeds

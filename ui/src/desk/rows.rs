@@ -391,7 +391,7 @@ fn trouble(error: ClientError) -> Trouble {
 fn csv_trouble(error: &ImportError) -> Trouble {
     match error {
         ImportError::Client(error) => error.into(),
-        other => Trouble::Other(other.to_string()),
+        problems => Trouble::File(problems.to_string()),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tombolo_client::listing::{Listing, Order};
 use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
-use tombolo_client::protocol::outbox::{Pending, Resolution};
+use tombolo_client::protocol::outbox::{Pending, Resolution, ResolveError, WriteError};
 use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::schema::{Role, Schema};
 use tombolo_client::store::{Account, StoreError};
@@ -174,6 +174,21 @@ pub enum Trouble {
     /// The row would be too large.
     #[error("this entry would be too large")]
     TooLarge,
+    /// The row was deleted, restored or changed meanwhile.
+    #[error("it was changed meanwhile")]
+    Moved,
+    /// These fields are decided together.
+    #[error("{0} belong together")]
+    MixedGroup(String),
+    /// The other row keeps the value that it must have.
+    #[error("the other row must have a value here, and keeps it")]
+    Taken,
+    /// The row is not there.
+    #[error("it is not there any more")]
+    Gone,
+    /// What is wrong with a file, line by line.
+    #[error("{0}")]
+    File(String),
     /// Anything else, in the words of the program.
     #[error("{0}")]
     Other(String),
@@ -197,6 +212,15 @@ impl From<&ClientError> for Trouble {
         match (error.store_failure(), error) {
             (Some(store), _) => store.into(),
             (None, ClientError::Local(LocalError::RowTooLarge)) => Self::TooLarge,
+            (None, ClientError::Local(LocalError::Resolve(error))) => match error {
+                ResolveError::Moved | ResolveError::NoConflict => Self::Moved,
+                ResolveError::MixedGroup { fields } => Self::MixedGroup(fields.clone()),
+                ResolveError::Taken => Self::Taken,
+                other => Self::Other(other.to_string()),
+            },
+            (None, ClientError::Local(LocalError::Write(WriteError::NoSuchRow | WriteError::Deleted | WriteError::Purged))) => {
+                Self::Gone
+            }
             (None, other) => Self::Other(other.to_string()),
         }
     }
@@ -267,6 +291,12 @@ pub enum SignInFailed {
     Other(String),
     /// The server has trouble, in its words.
     Trouble(String),
+    /// The server does not want it, in its words.
+    Refused(String),
+    /// The server is newer than this program.
+    Newer,
+    /// The store failed.
+    Store(Trouble),
 }
 
 /// What an import would do, or did.

@@ -79,8 +79,9 @@ pub struct Decision {
     /// Who changed the server's side, and when.
     pub author: Option<(String, i64)>,
     units: BTreeMap<FieldTag, Vec<FieldTag>>,
-    /// The side that is chosen for the row as such.
+    /// The side that is chosen for the row as such, and whether it was chosen beforehand.
     row: Side,
+    row_beforehand: bool,
     /// The change makes a new row.
     new: bool,
     dropped: Vec<FieldTag>,
@@ -109,12 +110,14 @@ impl Decision {
             author: view.author.as_ref().map(|author| (author.name.clone(), author.at_ms)),
             units: table.fields.iter().map(|field| (field.tag, table.unit(&field.tag).to_vec())).collect(),
             row: Side::None,
+            row_beforehand: false,
             new: view.mine.op == Op::Create,
             dropped: Vec::new(),
             locale,
         };
         if decision.about_row() {
             decision.row = beforehand;
+            decision.row_beforehand = beforehand != Side::None;
         }
         for line in decision.lines.iter_mut().filter(|line| line.merge == Merge::Conflict) {
             line.side = beforehand;
@@ -195,7 +198,7 @@ impl Decision {
 
     /// Answers the question about the row as such. In a duplicate, the server's side gives up the change, a new row with it.
     pub fn decide_row(&mut self, side: Side) {
-        self.row = side;
+        (self.row, self.row_beforehand) = (side, false);
     }
 
     /// What is wrong with a typed value, or with leaving a value that the row must have to the other row.
@@ -259,35 +262,88 @@ impl Decision {
         Some(Resolution::Fields(choices))
     }
 
-    /// The row moved while it was being decided. Choices of fields that are as they were are kept; returns how many others have
-    /// to be made again.
+    /// Whether the dialog still shows the conflict as it is: the server's side, what is pending, and the fields.
+    pub fn shows(&self, schema: &Schema, view: &ConflictView) -> bool {
+        let Some(now) = Self::new(schema, view, Side::None, self.locale.clone()) else { return false };
+        let same = |(one, other): (&Line, &Line)| {
+            (&one.field, &one.base, &one.mine, &one.server, one.merge)
+                == (&other.field, &other.base, &other.mine, &other.server, other.merge)
+        };
+        self.server == now.server
+            && self.kind == now.kind
+            && self.new == now.new
+            && self.lines.len() == now.lines.len()
+            && self.lines.iter().zip(&now.lines).all(same)
+    }
+
+    /// The row moved while the dialog was open: the choices that still hold are kept. Returns how many do not.
     pub fn moved(&mut self, schema: &Schema, view: &ConflictView) -> usize {
         let Some(mut fresh) = Self::new(schema, view, Side::None, self.locale.clone()) else { return 0 };
-        let same_question = self.kind == fresh.kind;
-        let mut all_same = same_question && self.lines.len() == fresh.lines.len();
+        // Another question is not answered beforehand while somebody looks at the one before.
+        (fresh.row, fresh.row_beforehand) = (Side::None, false);
+        for line in fresh.lines.iter_mut().filter(|line| line.beforehand) {
+            (line.side, line.beforehand) = (by_itself(line.merge), false);
+        }
+        let before = std::mem::replace(self, fresh);
+        self.take_over(&before)
+    }
+
+    /// Takes over what was chosen in an earlier dialog about the same row, as far as it holds; what the person did not choose is
+    /// chosen beforehand as ever. Returns how many of their choices do not hold any more.
+    pub fn take_over(&mut self, before: &Self) -> usize {
+        let same_kind = self.kind == before.kind;
         let mut dropped = Vec::new();
-        for line in &mut fresh.lines {
-            let Some(before) = self.lines.iter().find(|before| before.field.tag == line.field.tag) else {
-                all_same = false;
+        for at in 0..self.lines.len() {
+            let Some(earlier) = before.lines.iter().find(|earlier| earlier.field.tag == self.lines[at].field.tag) else {
                 continue;
             };
-            let same = (&before.mine, &before.server) == (&line.mine, &line.server);
-            all_same &= same;
-            line.other.clone_from(&before.other);
-            if same && same_question && before.merge == line.merge {
-                (line.side, line.beforehand) = (before.side, before.beforehand);
-            } else if before.side != by_itself(before.merge) {
+            let other = self.in_this_language(before, earlier);
+            let line = &mut self.lines[at];
+            line.other = other;
+            let chosen = earlier.side != by_itself(earlier.merge);
+            let holds = same_kind && (&earlier.mine, &earlier.server, earlier.merge) == (&line.mine, &line.server, line.merge);
+            if chosen && holds {
+                (line.side, line.beforehand) = (earlier.side, earlier.beforehand);
+            } else if chosen && !earlier.beforehand {
                 dropped.push(line.field.tag);
-                line.side = by_itself(line.merge);
+                (line.side, line.beforehand) = (by_itself(line.merge), false);
             }
         }
-        let row_dropped = self.row != Side::None && !all_same;
-        // Another question is not answered beforehand while somebody looks at the one before.
-        fresh.row = if all_same { self.row } else { Side::None };
-        let count = dropped.len() + usize::from(row_dropped);
-        fresh.dropped = dropped;
-        *self = fresh;
+        let mut count = dropped.len();
+        if before.row != Side::None && self.is_same_question(before) {
+            (self.row, self.row_beforehand) = (before.row, before.row_beforehand);
+        } else if before.row != Side::None && !before.row_beforehand {
+            (self.row, self.row_beforehand) = (Side::None, false);
+            count += 1;
+        }
+        self.dropped = dropped;
         count
+    }
+
+    /// What was typed, as it is written in the language of this dialog: 1,5 and 1.5 are one number.
+    fn in_this_language(&self, before: &Self, line: &Line) -> String {
+        if self.locale.language == before.locale.language || line.side != Side::Other {
+            return line.other.clone();
+        }
+        before.other_value(line).map_or_else(|_| line.other.clone(), |value| self.locale.show(&line.field, &value))
+    }
+
+    fn is_same_question(&self, before: &Self) -> bool {
+        let same = |(one, other): (&Line, &Line)| {
+            (one.field.tag, &one.mine, &one.server) == (other.field.tag, &other.mine, &other.server)
+        };
+        self.kind == before.kind && self.lines.len() == before.lines.len() && self.lines.iter().zip(&before.lines).all(same)
+    }
+
+    /// Whether the person chose anything, or typed something.
+    pub fn is_begun(&self) -> bool {
+        let chosen = |line: &Line| !line.other.is_empty() || (!line.beforehand && line.side != by_itself(line.merge));
+        self.lines.iter().any(chosen) || (self.row != Side::None && !self.row_beforehand)
+    }
+
+    /// Whether anything that was chosen beforehand stands as it was.
+    pub fn has_beforehand(&self) -> bool {
+        self.row_beforehand || self.lines.iter().any(|line| line.beforehand)
     }
 
     /// The fields whose choices were dropped when the row moved last.
@@ -513,6 +569,51 @@ mod tests {
         assert_eq!(decision.lines[phone].side, Side::None, "the server's value is another one");
         assert_eq!(decision.lines[village].side, Side::Server, "this one is as it was");
         assert_eq!(decision.server, moved.server, "the decision is based on the new row");
+    }
+
+    #[test]
+    fn what_was_chosen_in_an_earlier_dialog_holds_only_for_what_is_still_shown() {
+        let schema = schema();
+        let view = clash(&schema);
+        let mut earlier = Decision::new(&schema, &view, Side::Mine, locale()).unwrap();
+        assert!(!earlier.is_begun() && earlier.shows(&schema, &view), "what is chosen beforehand is no choice");
+        earlier.choose(at(&earlier, "phone"), Side::Server);
+        assert!(earlier.is_begun());
+        let open = |view: &ConflictView, earlier: &Decision| {
+            let mut decision = Decision::new(&schema, view, Side::Mine, locale()).unwrap();
+            let dropped = decision.take_over(earlier);
+            let phone = decision.lines[at(&decision, "phone")].clone();
+            (phone.side, phone.beforehand, phone.mine, dropped)
+        };
+        let mine = earlier.lines[at(&earlier, "phone")].mine.clone();
+        assert_eq!(open(&view, &earlier), (Side::Server, false, mine, 0));
+        // The person has changed their own side in a form since.
+        let mut edited = view.clone();
+        let phone = earlier.lines[at(&earlier, "phone")].field.tag;
+        edited.mine.fields.get_mut(&phone).unwrap().value = Value::text("333");
+        assert!(!earlier.shows(&schema, &edited));
+        assert_eq!(open(&edited, &earlier), (Side::None, false, Value::text("333"), 1));
+        // Or taken it back: there is nothing to choose any more.
+        let mut taken_back = view.clone();
+        taken_back.mine.fields.remove(&phone);
+        taken_back.conflict.fields.retain(|field| *field != phone);
+        let mut decision = Decision::new(&schema, &taken_back, Side::None, locale()).unwrap();
+        decision.take_over(&earlier);
+        let at_phone = at(&decision, "phone");
+        assert_eq!(decision.lines[at_phone].side, Side::None);
+    }
+
+    #[test]
+    fn what_was_typed_means_the_same_in_another_language() {
+        let schema = schema();
+        let view = clash(&schema);
+        let mut earlier = Decision::new(&schema, &view, Side::None, Locale { language: Language::French, ..locale() }).unwrap();
+        let weight = at(&earlier, "weight_kg");
+        earlier.lines[weight].merge = Merge::Conflict;
+        earlier.type_in(weight, "1,5");
+        let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        decision.take_over(&earlier);
+        assert_eq!(decision.lines[weight].other, "1.5");
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn a_screen_reader_hears_the_window_and_works_it() {
     let clinic = Clinic::open();
     clinic.signed_in("amina");
     let bus = Bus::start();
-    let window = Window::on_store(&clinic, "amina", &bus.address);
+    let window = Window::heard_on(&clinic, "amina", &bus.address);
     for patient in PATIENTS {
         bus.hears(&window, "list item", patient);
     }

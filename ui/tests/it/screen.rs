@@ -59,11 +59,17 @@ impl Window {
     }
 
     /// On the store of a device that is signed in, where a screen reader listens on this bus.
-    pub fn on_store(clinic: &Clinic, name: &str, bus: &str) -> Self {
-        let data = clinic.folder.path().join(format!("{name}-home"));
+    pub fn heard_on(clinic: &Clinic, name: &str, bus: &str) -> Self {
+        let (mut command, data) = Self::on_store(clinic, name, "home");
+        Self::start(command.env("DBUS_SESSION_BUS_ADDRESS", bus), data)
+    }
+
+    /// On the store of a device that is signed in, with settings of its own.
+    fn on_store(clinic: &Clinic, name: &str, settings: &str) -> (Command, PathBuf) {
+        let data = clinic.folder.path().join(format!("{name}-{settings}"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo-desktop"));
         command.arg("--store").arg(clinic.folder_of(name)).arg("--data").arg(&data);
-        Self::start(command.env("DBUS_SESSION_BUS_ADDRESS", bus), data)
+        (command, data)
     }
 
     fn start(command: &mut Command, data: PathBuf) -> Self {
@@ -195,4 +201,25 @@ fn two_people_in_real_windows_end_equal_by_keyboard_alone() {
     assert_eq!(notes(&amina), notes(&brian));
     assert!(amina.pending().unwrap().is_empty() && brian.pending().unwrap().is_empty());
     clinic.sound();
+}
+
+#[test]
+fn the_window_that_has_the_store_comes_to_the_front_when_it_is_opened_once_more() {
+    let Some(_screen) = screen() else { return };
+    let clinic = Clinic::open();
+    clinic.signed_in("amina");
+    let open = |settings| {
+        let (mut command, data) = Window::on_store(&clinic, "amina", settings);
+        Window::start(&mut command, data)
+    };
+    let first = open("home");
+    let mut second = open("again");
+    second.activate();
+    assert_eq!(xdotool(&["getactivewindow"]), second.id);
+    // The button that shows the other window has the focus.
+    second.keys(&["Return"]);
+    let ended = until("the second one has gone", || second.process.try_wait().unwrap());
+    assert!(ended.success(), "{ended}");
+    until("the first one is in front", || (xdotool(&["getactivewindow"]) == first.id).then_some(()));
+    assert!(first.title().contains("amina"));
 }

@@ -163,7 +163,7 @@ fn whoever_types_while_the_form_gets_another_field_goes_on_in_the_same_one() {
     let mut clinic = Clinic::open();
     let amina = clinic.person("amina");
     amina.ready().choose(0);
-    amina.get::<Shell>().set_mode(1);
+    amina.get::<Shell>().set_mode(2);
     amina.get::<Shell>().invoke_mode_chosen();
     amina.control("e");
     amina.until("the form is open", |me| me.get::<Shell>().get_form_open() && me.has("Phone"));

@@ -72,7 +72,14 @@ impl Step<'_, '_> {
         {
             return Err(ResolveError::Moved.into());
         }
-        // A clash shows the other row.
+        // A clash shows the other row; what was decided about one is not done to another.
+        let clash = entry.next.as_ref().and_then(|next| next.review.as_ref());
+        if let (Some(shown), Some(Review::Clash { with: Some(other), .. })) = (shown, clash)
+            && shown.key != key
+            && shown.key.id != *other
+        {
+            return Err(ResolveError::Moved.into());
+        }
         let server = shown.filter(|shown| shown.key == key).or(mirror.as_ref());
         let next = entry.next.as_mut().ok_or(ResolveError::NoConflict)?;
         let group = next.group;

@@ -75,6 +75,10 @@ pub fn settle(table: &Table, entry: &mut Entry, verdict: &Verdict, seq: Seq, sta
         Verdict::Conflict | Verdict::Clash { .. } | Verdict::Refused(_) | Verdict::Held { .. } => {
             let edited_meanwhile = entry.next.is_some();
             let mut older = Pending { sent_before: sent.pending.sent_before.max(SentBefore::Frozen), ..sent.pending };
+            // The server does not know the row (any more): what the delete swallowed would be new there.
+            if matches!(verdict, Verdict::Refused(Refusal::UnknownRow)) && older.op == Op::Delete && older.swallowed_new_row() {
+                older.row_base = Seq(0);
+            }
             if let (Some(next), Some(state)) = (&entry.next, state) {
                 under_newer(table, &mut older, next, state);
             }

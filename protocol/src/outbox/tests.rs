@@ -560,8 +560,16 @@ fn a_create_that_goes_again_is_one_when_it_was_deleted_and_brought_back() {
     story.entry.kept = Some(row("a", "n", 5));
     story.write(Write::Delete).unwrap();
     assert_eq!(story.next().op, Op::Delete);
+    let mut in_flight = story.entry.clone();
     story.write(Write::Restore).unwrap();
     assert_eq!((story.next().op, story.shown().unwrap()), (Op::Create, set(&[(NAME, "a")])));
+    // The same where the delete is in flight, and the server answers that it does not know the row.
+    std::mem::swap(&mut story.entry, &mut in_flight);
+    story.freeze(5);
+    story.write(Write::Restore).unwrap();
+    let nothing = row("a", "n", 5);
+    story.answer(Verdict::Refused(Refusal::UnknownRow), 9, &nothing);
+    assert_eq!((story.next().op, story.next().fields[&NAME].value.clone()), (Op::Create, text("a")));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Tables, the list and the details of a row.
 
 use super::shown::Showing;
-use super::{App, Place, at, fill, handler, handler1, handler2, int, model, named};
+use super::{App, Place, State, at, fill, handler, handler1, handler2, int, model, named};
 use crate::desk::{Ask, Done, Referred, RowNews};
+use crate::presenters::values::Names;
 use crate::window::{Browse, Detail, DetailLine, Filter, NavItem, Shell, Words};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -15,6 +16,16 @@ use tombolo_client::protocol::schema::{Kind, Role, Schema, Table};
 use tombolo_client::protocol::value::Value;
 use tombolo_client::view::RowStanding;
 use tombolo_client::{LocalWrite, Status, TableInfo};
+
+/// What the rows are called that the list is filtered by.
+fn filtered_by(state: &State, referred: &[Referred]) -> Names {
+    let name = |(tag, value): &(FieldTag, Value)| {
+        let key = target(shown_table(state)?.field(*tag)?, value)?;
+        let (_, rows) = referred.iter().find(|(field, _)| field == tag)?;
+        rows.iter().find(|(id, _)| *id == key.id).map(|(_, title)| (key, title.clone()))
+    };
+    state.wanted.equal.iter().filter_map(name).collect()
+}
 
 /// A filter with the values of its choices; the first choice is "all".
 pub(super) struct Offered {
@@ -285,7 +296,10 @@ impl App {
             }
             let first = state.listing.replace(listing).is_none();
             let others = first || state.referred != referred;
-            state.referred = referred;
+            let before = std::mem::replace(&mut state.referred, referred);
+            // What the list is filtered by has its name also where there are too many by now to choose from.
+            let names = filtered_by(&state, &before);
+            state.names.learn(names);
             others
         };
         if others {
@@ -460,7 +474,7 @@ fn capitalised(name: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-fn shown_table(state: &super::State) -> Option<&Table> {
+fn shown_table(state: &State) -> Option<&Table> {
     state.schema.as_ref()?.table(state.table?)
 }
 

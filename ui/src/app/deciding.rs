@@ -118,6 +118,8 @@ impl App {
             let Some(decision) = &mut state.decision else { return };
             change(decision);
         }
+        // What was said about the choice before is over.
+        self.get::<Conflict>().set_trouble("".into());
         self.show_decision(false);
     }
 

@@ -298,7 +298,7 @@ impl App {
                 self.account(Some(account));
                 // Where nothing comes by itself, the first rows are fetched now.
                 if self.state.borrow().settings.client_mode() == Mode::Metered {
-                    self.sync(None, false);
+                    self.sync(Some(BTreeSet::new()), false);
                 }
                 return;
             }

@@ -285,32 +285,49 @@ impl Decision {
             (line.side, line.beforehand) = (by_itself(line.merge), false);
         }
         let before = std::mem::replace(self, fresh);
-        self.take_over(&before)
+        self.adopt(&before, true)
     }
 
     /// Takes over what was chosen in an earlier dialog about the same row, as far as it holds; what the person did not choose is
     /// chosen beforehand as ever. Returns how many of their choices do not hold any more.
     pub fn take_over(&mut self, before: &Self) -> usize {
-        let same_kind = self.kind == before.kind;
+        self.adopt(before, false)
+    }
+
+    /// A choice holds while all is the same that it was made about: for the members of a group, that of each of them.
+    fn adopt(&mut self, before: &Self, with_beforehand: bool) -> usize {
+        let same_question = self.is_same_question(before);
+        let earlier_of = |line: &Line| before.lines.iter().find(|earlier| earlier.field.tag == line.field.tag);
+        let is_same = |line: &Line| {
+            let earlier = earlier_of(line);
+            earlier.is_some_and(|earlier| {
+                (&earlier.mine, &earlier.server, earlier.merge) == (&line.mine, &line.server, line.merge)
+            })
+        };
+        let moved: Vec<FieldTag> = self.lines.iter().filter(|line| !is_same(line)).map(|line| line.field.tag).collect();
+        let all_same = same_question && moved.is_empty() && self.lines.len() == before.lines.len();
+        let asks_for_row = self.about_row();
         let mut dropped = Vec::new();
         for at in 0..self.lines.len() {
-            let Some(earlier) = before.lines.iter().find(|earlier| earlier.field.tag == self.lines[at].field.tag) else {
-                continue;
-            };
-            let other = self.in_this_language(before, earlier);
+            let Some(earlier) = earlier_of(&self.lines[at]) else { continue };
+            self.lines[at].other = self.in_this_language(before, earlier);
             let line = &mut self.lines[at];
-            line.other = other;
+            let unit = self.units.get(&line.field.tag);
+            let holds =
+                same_question && !moved.iter().any(|tag| unit.is_some_and(|unit| unit.contains(tag)) || *tag == line.field.tag);
             let chosen = earlier.side != by_itself(earlier.merge);
-            let holds = same_kind && (&earlier.mine, &earlier.server, earlier.merge) == (&line.mine, &line.server, line.merge);
-            if chosen && holds {
+            // Nobody has chosen it again yet.
+            let is_open = !asks_for_row && line.merge == Merge::Conflict && !chosen;
+            let again = is_open && before.dropped.contains(&line.field.tag);
+            if chosen && holds && (with_beforehand || !earlier.beforehand) {
                 (line.side, line.beforehand) = (earlier.side, earlier.beforehand);
-            } else if chosen && !earlier.beforehand {
-                dropped.push(line.field.tag);
+            } else if again || (chosen && !earlier.beforehand) {
                 (line.side, line.beforehand) = (by_itself(line.merge), false);
+                dropped.push(line.field.tag);
             }
         }
         let mut count = dropped.len();
-        if before.row != Side::None && self.is_same_question(before) {
+        if before.row != Side::None && all_same && (with_beforehand || !before.row_beforehand) {
             (self.row, self.row_beforehand) = (before.row, before.row_beforehand);
         } else if before.row != Side::None && !before.row_beforehand {
             (self.row, self.row_beforehand) = (Side::None, false);
@@ -328,17 +345,16 @@ impl Decision {
         before.other_value(line).map_or_else(|_| line.other.clone(), |value| self.locale.show(&line.field, &value))
     }
 
+    /// Of the same kind, and in a duplicate with the same other row.
     fn is_same_question(&self, before: &Self) -> bool {
-        let same = |(one, other): (&Line, &Line)| {
-            (one.field.tag, &one.mine, &one.server) == (other.field.tag, &other.mine, &other.server)
-        };
-        self.kind == before.kind && self.lines.len() == before.lines.len() && self.lines.iter().zip(&before.lines).all(same)
+        let other = |decision: &Self| decision.server.as_ref().map(|row| row.key);
+        self.kind == before.kind && other(self) == other(before)
     }
 
     /// Whether the person chose anything, or typed something.
     pub fn is_begun(&self) -> bool {
         let chosen = |line: &Line| !line.other.is_empty() || (!line.beforehand && line.side != by_itself(line.merge));
-        self.lines.iter().any(chosen) || (self.row != Side::None && !self.row_beforehand)
+        self.lines.iter().any(chosen) || (self.row != Side::None && !self.row_beforehand) || !self.dropped.is_empty()
     }
 
     /// Whether anything that was chosen beforehand stands as it was.
@@ -601,6 +617,43 @@ mod tests {
         decision.take_over(&earlier);
         let at_phone = at(&decision, "phone");
         assert_eq!(decision.lines[at_phone].side, Side::None);
+    }
+
+    #[test]
+    fn a_choice_that_has_to_be_made_again_is_not_made_by_the_settings() {
+        let schema = schema();
+        let view = clash(&schema);
+        let mut earlier = Decision::new(&schema, &view, Side::Mine, locale()).unwrap();
+        let phone = at(&earlier, "phone");
+        earlier.choose(phone, Side::Server);
+        let mut moved = view.clone();
+        let tag = earlier.lines[phone].field.tag;
+        moved.server.as_mut().unwrap().fields.get_mut(&tag).unwrap().value = Value::text("777");
+        assert_eq!(earlier.moved(&schema, &moved), 1);
+        assert!(earlier.is_begun(), "it is kept that something has to be chosen again");
+        let mut later = Decision::new(&schema, &moved, Side::Mine, locale()).unwrap();
+        assert_eq!(later.take_over(&earlier), 1);
+        assert_eq!((later.lines[phone].side, later.lines[phone].beforehand), (Side::None, false));
+        // What nobody chose is as the settings are now, and not as they were.
+        let mut before = Decision::new(&schema, &view, Side::Mine, locale()).unwrap();
+        before.lines[phone].other = "begun".into();
+        let mut now = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        assert_eq!(now.take_over(&before), 0);
+        assert_eq!(now.lines[phone].side, Side::None);
+    }
+
+    #[test]
+    fn in_a_duplicate_a_choice_holds_only_against_the_same_other_row() {
+        let schema = schema();
+        let view = duplicate(&schema);
+        let mut earlier = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        earlier.choose(0, Side::Mine);
+        let mut same = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        assert_eq!((same.take_over(&earlier), same.lines[0].side), (0, Side::Mine));
+        let mut other = view.clone();
+        other.server.as_mut().unwrap().key.id = RowId::from_bytes([7; 16]);
+        let mut decision = Decision::new(&schema, &other, Side::None, locale()).unwrap();
+        assert_eq!((decision.take_over(&earlier), decision.lines[0].side), (1, Side::None));
     }
 
     #[test]

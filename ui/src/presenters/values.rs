@@ -312,6 +312,9 @@ mod tests {
         let noon = 1_764_417_600_000;
         assert_eq!(locale.recent(noon, noon + 3_600_000).unwrap(), "12:00");
         assert_eq!(locale.recent(noon, noon + 86_400_000).unwrap(), "2025-11-29 12:00");
+        // The clock was set back meanwhile, or shows what cannot be.
+        assert_eq!(locale.recent(noon, noon - 86_400_000).unwrap(), "2025-11-29 12:00");
+        assert_eq!(locale.recent(i64::MAX, noon), None);
     }
 
     #[test]

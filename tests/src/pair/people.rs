@@ -78,8 +78,22 @@ impl World {
 
     /// Decides a conflict.
     pub fn resolve(&mut self, at: usize, key: RowKey, resolution: &Resolution) -> Result<(), LocalError> {
+        self.resolve_shown(at, key, None, resolution)
+    }
+
+    /// Somebody decides what a dialog showed with this row of the server's.
+    ///
+    /// # Errors
+    /// [`LocalError`]; nothing was decided.
+    pub fn resolve_shown(
+        &mut self,
+        at: usize,
+        key: RowKey,
+        shown: Option<&Row>,
+        resolution: &Resolution,
+    ) -> Result<(), LocalError> {
         self.now_ms += 1;
-        let done = self.devices[at].engine.resolve(key, None, resolution, self.now_ms);
+        let done = self.devices[at].engine.resolve(key, shown, resolution, self.now_ms);
         self.drain_client(at);
         done
     }

@@ -260,6 +260,33 @@ fn a_unique_value_is_taken_over_and_the_other_row_lets_go_of_it() -> Result<()> 
 }
 
 #[test]
+fn what_was_decided_about_one_other_row_is_not_done_to_another_that_has_the_value_by_now() -> Result<()> {
+    use tombolo_client::LocalError;
+    use tombolo_client::protocol::outbox::ResolveError;
+    let mut c = clinic()?;
+    let (a, b) = (0, c.device()?);
+    let first = c.world.create(a, "sites", &[("name", "Lamu")])?;
+    c.world.sync(a)?;
+    let mine = c.world.create(b, "sites", &[("name", "Lamu")])?;
+    c.world.sync(b)?;
+    let shown = c.world.conflicts(b)?.remove(0).server;
+    assert_eq!(shown.as_ref().map(|row| row.key), Some(first));
+    // The dialog stays open, the first one gives the name up, and another site takes it.
+    c.world.update(a, first, &[("name", "Lamu town")])?;
+    c.world.sync(a)?;
+    let second = c.world.create(a, "sites", &[("name", "Lamu")])?;
+    c.world.sync(a)?;
+    c.world.update(b, mine, &[("name", "Shela")])?;
+    c.world.update(b, mine, &[("name", "Lamu")])?;
+    c.world.sync(b)?;
+    assert_eq!(c.world.conflicts(b)?[0].server.as_ref().map(|row| row.key), Some(second));
+    let decided = c.world.resolve_shown(b, mine, shown.as_ref(), &Resolution::AllMine);
+    assert!(matches!(decided, Err(LocalError::Resolve(ResolveError::Moved))), "{decided:?}");
+    assert_eq!(c.world.field(b, second, "name")?, "Lamu");
+    Ok(())
+}
+
+#[test]
 fn a_unique_value_is_not_taken_where_the_other_row_can_have_no_other() -> Result<()> {
     use tombolo_client::LocalError;
     use tombolo_client::protocol::outbox::ResolveError;

@@ -479,12 +479,12 @@ fn restore(ground: &Ground<'_>, entry: &mut Entry) -> Result<(), WriteError> {
 }
 
 /// Delete and restore: the swallowed fields as an update, or nothing (O3); a restore where the delete may have arrived; a create
-/// again where no server ever had the row.
+/// again where the server does not have the row.
 fn undelete(ground: &Ground<'_>, entry: &mut Entry) {
-    // Of what a server that was put back lost, the last row is kept beside the entry: it does not have that either.
-    let never_there = ground.mirror.is_none();
+    // What a server that was put back lost may still be kept beside the entry; the server does not have it either.
+    let unknown = ground.mirror.is_none();
     entry.next = entry.next.take().and_then(|pending| {
-        let op = if never_there && pending.swallowed_new_row() {
+        let op = if unknown && pending.swallowed_new_row() {
             Op::Create
         } else if pending.sent_before == SentBefore::Never {
             Op::Update

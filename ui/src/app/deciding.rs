@@ -81,9 +81,10 @@ impl App {
         };
         let Some((title, dropped)) = opened else {
             // Something else than a conflict waits, or nothing any more. A dialog that is open stays.
-            return if self.state.borrow().decision.is_none() {
-                self.stop_looking()
-            };
+            if self.state.borrow().decision.is_none() {
+                self.stop_looking();
+            }
+            return;
         };
         self.close_choosers();
         let conflict = self.get::<Conflict>();

@@ -430,6 +430,6 @@ pub enum Tell {
         /// Changes offered again.
         offered: u64,
     },
-    /// Something failed, in words.
+    /// Something failed.
     Trouble(Trouble),
 }

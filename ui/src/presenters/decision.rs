@@ -962,6 +962,29 @@ mod tests {
     }
 
     #[test]
+    fn of_a_group_that_was_overruled_no_half_is_taken_over() {
+        let schema = schema();
+        let table = schema.table_named("medications").unwrap();
+        let tag = |name| table.field_named(name).unwrap().tag;
+        let mut view = clash(&schema);
+        view.key.table = table.tag;
+        let edit = |value: Value, base: Value| Edit { value, base_value: Some(base), base: Seq(2) };
+        view.mine.fields = BTreeMap::from([
+            (tag("dose"), edit(Value::Decimal(10_000), Value::Decimal(5_000))),
+            (tag("unit"), edit(Value::text("mg"), Value::text("g"))),
+        ]);
+        view.conflict.fields.clear();
+        let mut earlier = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        let (dose, unit) = (at(&earlier, "dose"), at(&earlier, "unit"));
+        earlier.choose(dose, Side::Server);
+        assert_eq!((earlier.lines[dose].side, earlier.lines[unit].side), (Side::Server, Side::Server));
+        view.mine.fields.insert(tag("unit"), edit(Value::text("µg"), Value::text("g")));
+        let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        assert_eq!(decision.take_over(&earlier), 2);
+        assert_eq!((decision.lines[dose].side, decision.lines[unit].side), (Side::Mine, Side::Mine));
+    }
+
+    #[test]
     fn mine_is_empty_where_my_new_row_left_it_empty() {
         let mut schema = schema();
         let mut view = clash(&schema);

@@ -4,6 +4,11 @@
 //! The first line names the columns: fields, and `id` if wished. Cells are read by the kind of their field; an empty cell is
 //! no value. References are ids, or the text that names exactly one row.
 
+mod problems;
+
+pub use self::problems::{Mistake, PROBLEMS_TOLD_MAX, Problem, Problems, Spot};
+pub use crate::titles::TitleError;
+
 use crate::engine::Engine;
 use crate::error::ClientError;
 use crate::handle::{Client, new_row_id};
@@ -14,7 +19,6 @@ use crate::table::fill_defaults;
 use crate::titles::Titles;
 use crate::view::{self, Query, RowView};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::io::Write as IoWrite;
 use thiserror::Error;
 use tombolo_protocol::ids::{FieldTag, RowId, RowKey, TableTag};
@@ -24,8 +28,6 @@ use tombolo_protocol::value::Value;
 
 /// The column that holds a row's id; no field may be called so.
 const ID_COLUMN: &str = "id";
-/// Problems that are told; the others are counted.
-const PROBLEMS_TOLD_MAX: usize = 20;
 
 /// What an import did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -48,50 +50,6 @@ pub enum ImportError {
     /// The client could not.
     #[error(transparent)]
     Client(#[from] ClientError),
-}
-
-/// Everything that is wrong with a file, each with its line and column.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Error)]
-pub struct Problems(Vec<(u64, String)>);
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = self.0.iter().take(PROBLEMS_TOLD_MAX).map(|(_, problem)| problem.as_str()).collect::<Vec<_>>().join("\n");
-        f.write_str(&told)?;
-        match self.0.len().saturating_sub(PROBLEMS_TOLD_MAX) {
-            0 => Ok(()),
-            more => write!(f, "\nand {more} more"),
-        }
-    }
-}
-
-impl Problems {
-    fn in_line(&mut self, line: u64, message: impl fmt::Display) {
-        self.0.push((line, format!("line {line}: {message}")));
-    }
-
-    fn in_cell(&mut self, line: u64, column: &str, message: impl fmt::Display) {
-        self.0.push((line, format!("line {line}, column `{column}`: {message}")));
-    }
-
-    /// The same in several rows, which only together are wrong.
-    fn in_rows(&mut self, column: &str, message: impl fmt::Display) {
-        self.0.push((u64::MAX, format!("column `{column}`: {message}")));
-    }
-
-    /// In the order of the lines.
-    fn sorted(mut self) -> Self {
-        self.0.sort_by_key(|(line, _)| *line);
-        self
-    }
-
-    /// What is wrong with a value for all rows is told once.
-    fn in_set(&mut self, field: &str, message: impl fmt::Display) {
-        let problem = (0, format!("--set {field}: {message}"));
-        if !self.0.contains(&problem) {
-            self.0.push(problem);
-        }
-    }
 }
 
 /// Imports a file into the outbox: an id that is there becomes an update of what differs, everything else a new row. `set` gives
@@ -127,7 +85,7 @@ pub struct Preview {
     /// What an import would do.
     pub imported: Imported,
     /// Everything that has to be mended first.
-    pub problems: Vec<String>,
+    pub problems: Problems,
 }
 
 /// Rows that a preview shows.
@@ -155,8 +113,8 @@ pub fn preview(client: &Client, table: &str, text: &[u8]) -> Result<Preview, Cli
         let label = |name: &String| table.field_named(name.trim()).map(|field| field.label.clone());
         let columns = lines.next().unwrap_or_default().into_iter().map(|name| (name.clone(), label(&name))).collect();
         let (imported, problems) = match plan(engine, &schema, table.tag, &text, &[])? {
-            Ok((imported, _)) => (imported, Vec::new()),
-            Err(problems) => (Imported::default(), problems.0.into_iter().map(|(_, problem)| problem).collect()),
+            Ok((imported, _)) => (imported, Problems::default()),
+            Err(problems) => (Imported::default(), problems),
         };
         Ok(Preview { columns, sample: lines.collect(), imported, problems })
     })
@@ -220,7 +178,7 @@ fn plan(
     }
     planner.check_unique(&writes)?;
     let problems = planner.problems;
-    Ok(if problems.0.is_empty() { Ok((imported, writes)) } else { Err(problems.sorted()) })
+    Ok(if problems.is_empty() { Ok((imported, writes)) } else { Err(problems.sorted()) })
 }
 
 /// A line of the file, read.
@@ -253,16 +211,16 @@ impl<'a> Planner<'a> {
         let mut for_all = BTreeMap::new();
         for (name, text) in set {
             match names::field(self.table, name) {
-                Err(error) => self.problems.in_set(name, error),
+                Err(error) => self.problems.for_all(name, Mistake::UnknownColumn { error, semicolons: false }),
                 Ok(field) => match self.cell(field, text)? {
                     Ok(value) => {
                         if for_all.insert(field.tag, value).is_some() {
-                            self.problems.in_set(name, "is given twice; give it once");
+                            self.problems.for_all(name, Mistake::ForAllTwice);
                         }
                     }
-                    Err(message) => {
+                    Err(mistake) => {
                         self.told.insert(field.tag);
-                        self.problems.in_set(name, message);
+                        self.problems.for_all(name, mistake);
                     }
                 },
             }
@@ -281,18 +239,14 @@ impl<'a> Planner<'a> {
             match &columns {
                 None => columns = Some(self.header(&record, for_all)),
                 // Cells without their columns would only be told to be wrong in every line.
-                Some(_) if !self.problems.0.is_empty() && rows.is_empty() && self.header_is_wrong() => break,
+                Some(_) if rows.is_empty() && self.problems.in_header() => break,
                 Some(columns) => rows.extend(self.line(columns, line, &record, for_all)?),
             }
         }
         if columns.is_none() {
-            self.problems.in_line(1, "the file is empty; its first line names the fields");
+            self.problems.in_line(1, Mistake::Empty);
         }
         Ok(rows)
-    }
-
-    fn header_is_wrong(&self) -> bool {
-        self.problems.0.iter().any(|(line, _)| *line == 1)
     }
 
     fn header(&mut self, record: &csv::ByteRecord, for_all: &BTreeMap<FieldTag, Value>) -> Vec<Column<'a>> {
@@ -300,14 +254,15 @@ impl<'a> Planner<'a> {
         for cell in record {
             let name = String::from_utf8_lossy(cell).trim().to_owned();
             let field = self.table.field_named(&name);
-            if field.is_none() && name != ID_COLUMN {
-                let separator = if name.contains([';', '\t']) { "; columns are separated by commas" } else { "" };
-                let error = names::field(self.table, &name).err().map(|error| error.to_string()).unwrap_or_default();
-                self.problems.in_cell(1, &name, format!("{error}{separator}"));
+            if let Err(error) = names::field(self.table, &name)
+                && name != ID_COLUMN
+            {
+                let semicolons = name.contains([';', '\t']);
+                self.problems.in_cell(1, &name, Mistake::UnknownColumn { error, semicolons });
             } else if columns.iter().any(|column| column.name == name) {
-                self.problems.in_cell(1, &name, "the column is there twice; keep one of them");
+                self.problems.in_cell(1, &name, Mistake::ColumnTwice);
             } else if field.is_some_and(|field| for_all.contains_key(&field.tag)) {
-                self.problems.in_cell(1, &name, format!("is also given by --set {name}; leave out one of them"));
+                self.problems.in_cell(1, &name, Mistake::AlsoForAll(name.clone()));
             }
             columns.push(Column { name, field });
         }
@@ -322,39 +277,36 @@ impl<'a> Planner<'a> {
         for_all: &BTreeMap<FieldTag, Value>,
     ) -> Result<Option<ReadRow>, StoreError> {
         if record.len() != columns.len() {
-            let (cells, named) = (record.len(), columns.len());
-            let columns = if named == 1 { "column" } else { "columns" };
-            self.problems
-                .in_line(line, format!("has {cells} cells, but the first line names {named} {columns}; is a quote missing?"));
+            self.problems.in_line(line, Mistake::Cells { cells: record.len(), columns: columns.len() });
             return Ok(None);
         }
         let mut row = ReadRow { line, id: None, values: for_all.clone(), told: self.told.clone() };
         for (column, cell) in columns.iter().zip(record) {
             let Ok(text) = std::str::from_utf8(cell) else {
                 row.told.extend(column.field.map(|field| field.tag));
-                self.problems.in_cell(line, &column.name, "is not UTF-8; save the file with that encoding");
+                self.problems.in_cell(line, &column.name, Mistake::NotUtf8);
                 continue;
             };
             let wrong = match column.field {
                 None => id_of(text).map(|id| row.id = id).err(),
                 Some(field) => self.cell(field, text)?.map(|value| drop(row.values.insert(field.tag, value))).err(),
             };
-            if let Some(message) = wrong {
+            if let Some(mistake) = wrong {
                 row.told.extend(column.field.map(|field| field.tag));
-                self.problems.in_cell(line, &column.name, message);
+                self.problems.in_cell(line, &column.name, mistake);
             }
         }
         Ok(Some(row))
     }
 
     /// A value, and whether the field allows it. That a required one is missing is said where the row is known.
-    fn cell(&mut self, field: &Field, text: &str) -> Result<Result<Value, String>, StoreError> {
+    fn cell(&mut self, field: &Field, text: &str) -> Result<Result<Value, Mistake>, StoreError> {
         let value = match field.reference.and_then(|reference| self.schema.table(reference.table)) {
-            Some(target) => self.titles.value_in(self.tables, target, text)?,
-            None => field.parse_text(text).map_err(|error| error.to_string()),
+            Some(target) => self.titles.value_in(self.tables, target, text)?.map_err(Mistake::from),
+            None => field.parse_text(text).map_err(|error| Mistake::Unreadable { text: text.to_owned(), error }),
         };
         Ok(value.and_then(|value| match field.check(&value) {
-            Err(problem) if problem != FieldProblem::Required || !value.is_null() => Err(field.explain(problem)),
+            Err(problem) if problem != FieldProblem::Required || !value.is_null() => Err(Mistake::unfit(field, text, problem)),
             _ => Ok(value),
         }))
     }
@@ -364,7 +316,7 @@ impl<'a> Planner<'a> {
         let mut first: BTreeMap<RowId, u64> = BTreeMap::new();
         for (id, line) in rows.iter().filter_map(|row| Some((row.id?, row.line))) {
             if let Some(before) = first.insert(id, line) {
-                self.problems.in_cell(line, ID_COLUMN, format!("is the id of line {before} too; each row may be there once"));
+                self.problems.in_cell(line, ID_COLUMN, Mistake::IdTwice(before));
             }
         }
     }
@@ -375,8 +327,7 @@ impl<'a> Planner<'a> {
         match view::get(self.tables, self.schema, key)? {
             Some(shown) => Ok(self.update(&shown, row)),
             None if self.tables.mirror(key)?.is_some() => {
-                let message = "this row was deleted; restore it first, or leave the id empty for a new row";
-                self.problems.in_cell(row.line, ID_COLUMN, message);
+                self.problems.in_cell(row.line, ID_COLUMN, Mistake::Deleted);
                 Ok(None)
             }
             None => Ok(Some(self.create(key, row))),
@@ -389,8 +340,7 @@ impl<'a> Planner<'a> {
         values.retain(|_, value| !value.is_null());
         let missing = |field: &&Field| field.required && !values.contains_key(&field.tag) && !row.told.contains(&field.tag);
         for field in self.table.fields.iter().filter(missing) {
-            let missing = field.explain(FieldProblem::Required);
-            self.problems.in_cell(row.line, &field.name, format!("{missing}; fill in this column"));
+            self.problems.in_cell(row.line, &field.name, Mistake::unfit(field, "", FieldProblem::Required));
         }
         LocalWrite { key, write: Write::Create(values), seen: None }
     }
@@ -402,7 +352,7 @@ impl<'a> Planner<'a> {
         values.retain(|tag, value| shown.value(*tag) != value && !(is_empty(value) && is_empty(shown.value(*tag))));
         for (tag, value) in &values {
             if let Some(field) = self.table.field(*tag).filter(|field| field.required && value.is_null()) {
-                self.problems.in_cell(row.line, &field.name, field.explain(FieldProblem::Required));
+                self.problems.in_cell(row.line, &field.name, Mistake::unfit(field, "", FieldProblem::Required));
             }
         }
         let seen = Some(shown.seen.clone());
@@ -438,18 +388,18 @@ impl<'a> Planner<'a> {
                 value.canonical(&mut key);
                 counts.entry(key).or_insert_with(|| (0, field.show(value))).0 += 1;
             }
-            for (count, text) in counts.into_values().filter(|(count, _)| *count > 1) {
-                self.problems.in_rows(&field.name, format!("{count} rows would have `{text}`, and it must be unique"));
+            for (rows, value) in counts.into_values().filter(|(rows, _)| *rows > 1) {
+                self.problems.in_column(&field.name, Mistake::NotUnique { rows, value });
             }
         }
         Ok(())
     }
 }
 
-fn id_of(text: &str) -> Result<Option<RowId>, String> {
+fn id_of(text: &str) -> Result<Option<RowId>, Mistake> {
     match text.trim() {
         "" => Ok(None),
-        id => id.parse().map(Some).map_err(|_| format!("`{id}` is not an id; leave it empty for a new row")),
+        id => id.parse().map(Some).map_err(|_| Mistake::NotAnId(id.to_owned())),
     }
 }
 
@@ -457,6 +407,7 @@ fn id_of(text: &str) -> Result<Option<RowId>, String> {
 mod tests {
     use super::*;
     use crate::testing::{clinic, site};
+    use tombolo_protocol::schema::ValueError;
 
     fn set() -> Vec<(String, String)> {
         vec![("site".to_owned(), site().to_string())]
@@ -516,6 +467,26 @@ mod tests {
         let set = [("site".to_owned(), "Nowhere".to_owned())];
         let error = import(&client, "patients", b"name\nRose\nOtieno\n", &set).unwrap_err().to_string();
         assert_eq!(error, "--set site: no row in sites on this device is called `Nowhere`");
+    }
+
+    #[test]
+    fn a_preview_says_in_parts_what_is_wrong_and_writes_nothing() {
+        let client = clinic();
+        let text = b"name,weight_kg,site\n,x,Nowhere\nRose,900,Kisumu\n";
+        let preview = preview(&client, "patients", text).unwrap();
+        let (told, more) = preview.problems.told();
+        let spot = |line, column: &str| Spot::Cell { line, column: column.to_owned() };
+        let [unread, nobody, missing, unfit, ..] = told else { panic!("{told:?}") };
+        assert_eq!(unread.spot, spot(2, "weight_kg"));
+        assert!(matches!(&unread.mistake, Mistake::Unreadable { text, error: ValueError::NotAFloat(_) } if text == "x"));
+        assert_eq!(nobody.spot, spot(2, "site"));
+        assert!(
+            matches!(&nobody.mistake, Mistake::Reference(TitleError::Nobody { table, text }) if table == "sites" && text == "Nowhere")
+        );
+        assert_eq!((&missing.spot, &missing.mistake), (&spot(2, "name"), &Mistake::Missing { label: "Name".to_owned() }));
+        assert!(matches!(&unfit.mistake, Mistake::Unfit { text, problem: FieldProblem::TooLarge, .. } if text == "900"));
+        assert_eq!((more, preview.imported), (0, Imported::default()));
+        assert!(client.pending().unwrap().is_empty());
     }
 
     #[test]

@@ -8,12 +8,37 @@ use crate::store::{ReadTables, StoreError};
 use crate::view::{self, Query};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use thiserror::Error;
 use tombolo_protocol::ids::{RowId, TableTag};
 use tombolo_protocol::schema::Table;
 use tombolo_protocol::value::Value;
 
 /// Ids that an error names when a text names several rows.
 const NAMED_MAX: usize = 3;
+
+/// A text that does not name one row.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum TitleError {
+    /// No row is called so.
+    #[error("no row in {table} on this device is called `{text}`")]
+    Nobody {
+        /// The table's name.
+        table: String,
+        /// The text.
+        text: String,
+    },
+    /// Several are.
+    #[error("{} rows in {table} are called `{text}`; write the id of the one that is meant: {}", .ids.len(), first_ids(.ids))]
+    Several {
+        /// The table's name.
+        table: String,
+        /// The text.
+        text: String,
+        /// The rows.
+        ids: Vec<RowId>,
+    },
+}
 
 /// What rows are called, table by table; read when it is first asked for.
 #[derive(Default)]
@@ -24,7 +49,12 @@ pub(crate) struct Titles {
 impl Titles {
     /// The reference that a text means, or what is wrong with it. Empty text is no value.
     #[cfg(feature = "cli")]
-    pub(crate) fn value(&mut self, client: &Client, target: &Table, text: &str) -> Result<Result<Value, String>, ClientError> {
+    pub(crate) fn value(
+        &mut self,
+        client: &Client,
+        target: &Table,
+        text: &str,
+    ) -> Result<Result<Value, TitleError>, ClientError> {
         if let Some(value) = plain_reference(text) {
             return Ok(Ok(value));
         }
@@ -41,7 +71,7 @@ impl Titles {
         tables: &ReadTables,
         target: &Table,
         text: &str,
-    ) -> Result<Result<Value, String>, StoreError> {
+    ) -> Result<Result<Value, TitleError>, StoreError> {
         if let Some(value) = plain_reference(text) {
             return Ok(Ok(value));
         }
@@ -51,17 +81,12 @@ impl Titles {
         Ok(self.find(target, text))
     }
 
-    fn find(&self, target: &Table, text: &str) -> Result<Value, String> {
-        let text = text.trim();
-        match self.tables.get(&target.tag).and_then(|titles| titles.get(text)).map(Vec::as_slice) {
+    fn find(&self, target: &Table, text: &str) -> Result<Value, TitleError> {
+        let (table, text) = (target.name.clone(), text.trim().to_owned());
+        match self.tables.get(&target.tag).and_then(|titles| titles.get(&text)).map(Vec::as_slice) {
             Some([id]) => Ok(Value::Uuid(*id.bytes())),
-            Some(several) => Err(format!(
-                "{} rows in {} are called `{text}`; write the id of the one that is meant: {}",
-                several.len(),
-                target.name,
-                first_ids(several)
-            )),
-            None => Err(format!("no row in {} on this device is called `{text}`", target.name)),
+            Some(several) => Err(TitleError::Several { table, text, ids: several.to_vec() }),
+            None => Err(TitleError::Nobody { table, text }),
         }
     }
 }

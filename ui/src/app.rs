@@ -388,7 +388,6 @@ impl App {
             Trouble::MixedGroup(fields) => (8, fields.as_str()),
             Trouble::Gone => (9, ""),
             Trouble::Taken => (10, ""),
-            Trouble::File(problems) => (11, problems.as_str()),
             Trouble::Other(what) => (0, what.as_str()),
         };
         self.get::<window::Words>().invoke_trouble(kind, detail.into())

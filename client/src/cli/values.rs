@@ -8,6 +8,7 @@ use crate::names;
 use crate::titles::Titles;
 use crate::view::check;
 use std::collections::BTreeMap;
+use std::fmt;
 use tombolo_protocol::ids::FieldTag;
 use tombolo_protocol::schema::{Field, Schema, Table};
 use tombolo_protocol::value::Value;
@@ -39,10 +40,10 @@ pub(super) fn value(
     field: &Field,
     text: &str,
 ) -> Result<Value, Failure> {
-    let wrong = |error: String| Failure::usage(format!("{}: {error}", field.name));
+    let wrong = |error: &dyn fmt::Display| Failure::usage(format!("{}: {error}", field.name));
     match field.reference.and_then(|reference| schema.table(reference.table)) {
-        Some(target) => titles.value(client, target, text)?.map_err(wrong),
-        None => field.parse_text(text).map_err(|error| wrong(error.to_string())),
+        Some(target) => titles.value(client, target, text)?.map_err(|error| wrong(&error)),
+        None => field.parse_text(text).map_err(|error| wrong(&error)),
     }
 }
 

@@ -1,16 +1,23 @@
 //! Settings, export and import.
 
-use super::form::language;
+use super::form::{language, wrong};
 use super::{App, handler, handler1, int, model};
 use crate::desk::{Ask, Import, PathFor, Trouble};
-use crate::presenters::values::Language;
-use crate::window::{Import as ImportWindow, Settings as SettingsWindow, Shell, Theme, ThemeMode, Words};
+use crate::presenters::values::{Language, Locale, Wrong as Fault, unread};
+use crate::window::{FileProblem, Import as ImportWindow, Mistake, Settings as SettingsWindow, Shell, Theme, ThemeMode, Words};
 use slint::{ModelRc, SharedString};
 use std::path::PathBuf;
 use std::rc::Rc;
+use tombolo_client::csv::{self, Problem, Problems, Spot, TitleError};
+use tombolo_client::protocol::schema::{FieldProblem, Schema, Table, ValueError};
 
 /// The modes in the order in which they are offered, as the settings number them: manual, metered, automatic.
 pub(super) const MODES: [u8; 3] = [0, 2, 1];
+
+/// What a cell of yes or no may hold, in every language.
+const YES_AND_NO: &str = "yes, no, true, false, 1, 0";
+/// Characters of a cell that are shown where it is wrong.
+const CELL_CHARS_MAX: usize = 40;
 
 /// What the About dialog says of the parts that are not ours.
 const LICENCES: &str = "Tombolo: MIT OR Apache-2.0. Inter typeface: SIL Open Font License 1.1, \
@@ -140,6 +147,7 @@ impl App {
         let import = self.get::<ImportWindow>();
         import.set_columns(model(Vec::new()));
         import.set_problems(model(Vec::new()));
+        import.set_more_problems(0);
         import.set_sample(model(Vec::new()));
         import.set_trouble("".into());
         import.set_ready(false);
@@ -158,21 +166,96 @@ impl App {
                 let lines = |lines: Vec<String>| model(lines.into_iter().map(SharedString::from).collect());
                 import.set_columns(model(columns.collect()));
                 import.set_ready(preview.problems.is_empty() && preview.rows > 0);
-                import.set_problems(lines(preview.problems));
+                self.show_problems(&preview.problems);
                 import.set_sample(lines(preview.sample));
                 import.set_rows(int(preview.rows));
             }
         }
     }
 
-    pub(super) fn imported(self: &Rc<Self>, result: Result<usize, Trouble>) {
+    fn show_problems(&self, problems: &Problems) {
+        let (told, more) = problems.told();
+        let problems = {
+            let state = self.state.borrow();
+            let table = state.schema.as_deref().and_then(|schema| Some((schema, schema.table(state.table?)?)));
+            let locale = state.locale();
+            told.iter().filter_map(|problem| Some(file_problem(table?.0, table?.1, &locale, problem))).collect()
+        };
+        let import = self.get::<ImportWindow>();
+        import.set_problems(model(problems));
+        import.set_more_problems(int(more));
+    }
+
+    pub(super) fn imported(self: &Rc<Self>, result: Result<Result<usize, Problems>, Trouble>) {
         self.get::<ImportWindow>().set_busy(false);
         match result {
             Err(why) => self.get::<ImportWindow>().set_trouble(self.in_words(&why)),
-            Ok(rows) => {
+            // The file, or what is on the device, has changed since it was looked at.
+            Ok(Err(problems)) => {
+                self.get::<ImportWindow>().set_ready(false);
+                self.show_problems(&problems);
+            }
+            Ok(Ok(rows)) => {
                 self.get::<Shell>().set_import_open(false);
                 self.toast(self.get::<Words>().invoke_imported(int(rows)), None, false);
             }
         }
+    }
+}
+
+/// The beginning of what stands in a cell.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(CELL_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// What is wrong with a file, as the window puts it into words.
+fn file_problem(schema: &Schema, table: &Table, locale: &Locale, problem: &Problem) -> FileProblem {
+    let (line, column) = match &problem.spot {
+        Spot::Line(line) => (*line, ""),
+        Spot::Cell { line, column } => (*line, column.as_str()),
+        Spot::Column(column) | Spot::ForAll { field: column } => (0, column.as_str()),
+    };
+    let field = table.field_named(column);
+    let of = |mistake: Mistake, text: &dyn ToString, more: &dyn ToString| FileProblem {
+        line: int(line),
+        column: field.map_or(column, |field| field.label.as_str()).into(),
+        mistake,
+        text: short(&text.to_string()).into(),
+        more: more.to_string().into(),
+        wrong: wrong(None),
+    };
+    let plain = |mistake| of(mistake, &"", &"");
+    let unfit = |text: &str, fault| FileProblem { wrong: wrong(Some(fault)), ..of(Mistake::Value, &text, &"") };
+    let called = |name: &str| schema.table_named(name).map_or_else(|| name.to_owned(), |table| table.label.clone());
+    match &problem.mistake {
+        csv::Mistake::Empty => plain(Mistake::Empty),
+        csv::Mistake::UnknownColumn { semicolons: true, .. } => plain(Mistake::Semicolons),
+        csv::Mistake::UnknownColumn { .. } => {
+            let names: Vec<&str> = table.fields.iter().map(|field| field.name.as_str()).collect();
+            of(Mistake::UnknownColumn, &"", &names.join(", "))
+        }
+        csv::Mistake::ColumnTwice => plain(Mistake::ColumnTwice),
+        csv::Mistake::Cells { cells, columns } => of(Mistake::Cells, cells, columns),
+        csv::Mistake::NotUtf8 => plain(Mistake::NotText),
+        csv::Mistake::NotAnId(text) => of(Mistake::NotAnId, text, &""),
+        csv::Mistake::IdTwice(line) => of(Mistake::IdTwice, line, &""),
+        csv::Mistake::Deleted => plain(Mistake::Deleted),
+        csv::Mistake::Missing { .. } => unfit("", Fault::Required),
+        csv::Mistake::Unreadable { text, error: ValueError::NotABool(_) } => of(Mistake::NotOneOf, text, &YES_AND_NO),
+        csv::Mistake::Unreadable { text, error } => unfit(text, unread(error)),
+        csv::Mistake::Unfit { problem: FieldProblem::NotAChoice, text, .. } => {
+            of(Mistake::NotOneOf, text, &field.map(|field| field.choices.join(", ")).unwrap_or_default())
+        }
+        csv::Mistake::Unfit { problem, text, explained, .. } => match field {
+            Some(field) => unfit(text, locale.wrong(field, *problem)),
+            None => of(Mistake::Other, explained, &""),
+        },
+        csv::Mistake::Reference(TitleError::Nobody { table, text }) => of(Mistake::Nobody, text, &called(table)),
+        csv::Mistake::Reference(TitleError::Several { table, text, .. }) => of(Mistake::Several, text, &called(table)),
+        csv::Mistake::NotUnique { rows, value } => of(Mistake::NotUnique, value, rows),
+        other => of(Mistake::Other, other, &""),
     }
 }

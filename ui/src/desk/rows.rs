@@ -339,9 +339,14 @@ impl Worker {
         let Some(client) = &self.client else { return };
         let imported = read(file).and_then(|text| {
             let name = table_name(client, table)?;
-            csv::import(client, &name, &text, &[]).map_err(|error| csv_trouble(&error))
+            match csv::import(client, &name, &text, &[]) {
+                Ok(imported) => Ok(Ok(imported.created + imported.updated)),
+                Err(ImportError::Problems(problems)) => Ok(Err(problems)),
+                Err(ImportError::Client(error)) => Err(trouble(error)),
+                Err(error) => Err(Trouble::Other(error.to_string())),
+            }
         });
-        self.tell(Tell::Imported(imported.map(|imported| imported.created + imported.updated)));
+        self.tell(Tell::Imported(imported));
     }
 }
 
@@ -386,13 +391,6 @@ pub(super) fn names(client: &Client, values: impl IntoIterator<Item = FieldValue
 
 fn trouble(error: ClientError) -> Trouble {
     (&error).into()
-}
-
-fn csv_trouble(error: &ImportError) -> Trouble {
-    match error {
-        ImportError::Client(error) => error.into(),
-        problems => Trouble::File(problems.to_string()),
-    }
 }
 
 fn table_name(client: &Client, table: TableTag) -> Result<String, Trouble> {

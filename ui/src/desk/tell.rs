@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tombolo_client::csv::Problems;
 use tombolo_client::listing::{Listing, Order};
 use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
@@ -186,9 +187,6 @@ pub enum Trouble {
     /// The row is not there.
     #[error("it is not there any more")]
     Gone,
-    /// What is wrong with a file, line by line.
-    #[error("{0}")]
-    File(String),
     /// Anything else, in the words of the program.
     #[error("{0}")]
     Other(String),
@@ -304,8 +302,8 @@ pub enum SignInFailed {
 pub struct Import {
     /// Its columns: the header, and the field's label where there is one.
     pub columns: Vec<(String, Option<String>)>,
-    /// What has to be corrected, by line.
-    pub problems: Vec<String>,
+    /// What has to be corrected.
+    pub problems: Problems,
     /// The first rows.
     pub sample: Vec<String>,
     /// How many rows there are.
@@ -396,8 +394,8 @@ pub enum Tell {
     Exported(Result<(usize, String), Trouble>),
     /// What an import would do.
     Preview(Result<Import, Trouble>),
-    /// An import was done: rows that became pending.
-    Imported(Result<usize, Trouble>),
+    /// An import was done: rows that became pending; or nothing, where the file has problems by now.
+    Imported(Result<Result<usize, Problems>, Trouble>),
     /// What a look at an address found.
     Found(String, Found),
     /// The sign-in's end.

@@ -258,8 +258,13 @@ impl Locale {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self, field: &Field, value: &Value) -> Result<(), Wrong> {
+        field.check(value).map_err(|problem| self.wrong(field, problem))
+    }
+
+    /// What a field does not allow.
+    pub fn wrong(&self, field: &Field, problem: FieldProblem) -> Wrong {
         let bound = |bound: &Option<Value>| bound.as_ref().map(|bound| self.show(field, bound)).unwrap_or_default();
-        field.check(value).map_err(|problem| match problem {
+        match problem {
             FieldProblem::Required => Wrong::Required,
             FieldProblem::NotAChoice => Wrong::NotAChoice,
             FieldProblem::TooSmall => Wrong::TooSmall(bound(&field.min)),
@@ -267,7 +272,7 @@ impl Locale {
             FieldProblem::TooShort => Wrong::TooShort(field.min_length.unwrap_or_default()),
             FieldProblem::TooLong => Wrong::TooLong(field.max_length.unwrap_or_default()),
             FieldProblem::WrongKind => Wrong::Unfit,
-        })
+        }
     }
 }
 
@@ -280,16 +285,21 @@ fn grouped(text: &str, sign: char) -> bool {
 }
 
 fn parse(field: &Field, text: &str) -> Result<Value, Wrong> {
-    field.parse_text(text).map_err(|error| match error {
+    field.parse_text(text).map_err(|error| unread(&error))
+}
+
+/// Why a text is no value.
+pub fn unread(error: &ValueError) -> Wrong {
+    match error {
         ValueError::NotAnInt(_) => Wrong::NotWhole,
         ValueError::NotAFloat(_) | ValueError::NotADecimal(_) | ValueError::DecimalTooLarge(_) => Wrong::NotANumber,
-        ValueError::FinerThanScale { scale, .. } => Wrong::TooManyDecimals(scale),
+        ValueError::FinerThanScale { scale, .. } => Wrong::TooManyDecimals(*scale),
         ValueError::NotADate(_) => Wrong::NotADate("2024-05-31".to_owned()),
         ValueError::NotATimestamp(_) | ValueError::FinerThanUnit { .. } => Wrong::NotATime(TIME_EXAMPLE.to_owned()),
         ValueError::NotABool(_) => Wrong::NotAChoice,
         ValueError::NotAUuid(_) => Wrong::UnknownReference,
         _ => Wrong::Unfit,
-    })
+    }
 }
 
 #[cfg(test)]

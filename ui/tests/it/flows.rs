@@ -6,6 +6,7 @@ use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, Model, StyledText};
 use std::fs;
 use std::time::Duration;
+use tombolo_client::csv::PROBLEMS_TOLD_MAX;
 use tombolo_client::protocol::schema::Plain;
 use tombolo_client::table::Fields;
 use tombolo_ui::window::{
@@ -432,6 +433,61 @@ fn a_file_is_looked_at_before_it_is_imported_and_everything_can_be_exported() {
     });
     assert!(fs::read_to_string(newer().unwrap().join("patients.csv")).unwrap().contains("New Two"));
     assert_eq!(fs::read_to_string(out.join("stock.csv")).unwrap(), "mine");
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_line_by_line_in_the_language_of_the_window() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    let file = clinic.folder.path().join("new.csv");
+    let look_at = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let import = amina.get::<Import>();
+        import.set_file(file.display().to_string().into());
+        import.invoke_look(import.get_file());
+        amina.until("it was looked at", |me| {
+            let import = me.get::<Import>();
+            import.get_ready() || import.get_problems().row_count() > 0
+        });
+    };
+    amina.click("Import a CSV file");
+    look_at("name,sex,birth_date,weight_kg,site\n,F,1990-01-01,60,Kilifi\nRose,Q,soon,900,Nowhere\na,b\n");
+    let told = [
+        "Line 2, Name: Please fill in Name.",
+        "Line 3, Sex: “Q” is none of these: F, M, X.",
+        "Line 3, Date of birth: “soon” cannot be taken over. Please write a date, for example 2024-05-31.",
+        "Line 3, Weight (kg): “900” cannot be taken over. This is too high: at most 500.",
+        "Line 3, Site: “Nowhere” was not found in Sites.",
+        "Line 4: There are 2 cells in this line, and 5 in the first one. Perhaps a quotation mark is missing.",
+    ];
+    let said = || -> Vec<String> {
+        let words = amina.get::<Words>();
+        amina.get::<Import>().get_problems().iter().map(|problem| words.invoke_file_problem(problem).into()).collect()
+    };
+    assert_eq!(said(), told);
+    assert!(amina.has(told[0]) && amina.has(told[5]));
+    amina.get::<Settings>().set_language(1);
+    amina.get::<Settings>().invoke_changed();
+    assert_eq!(
+        said()[3],
+        "Ligne 3, Weight (kg)\u{a0}: «\u{a0}900\u{a0}» ne peut pas être repris. C’est trop élevé\u{a0}: au plus 500."
+    );
+    amina.get::<Settings>().set_language(0);
+    amina.get::<Settings>().invoke_changed();
+    look_at("nam;age\nRose;3\n");
+    assert!(amina.has("Line 1, nam;age: The columns have to be divided by commas. Save the file anew as CSV with commas."));
+    look_at(&format!("name,site\n{}", ",Kilifi\n".repeat(30)));
+    assert_eq!(amina.get::<Import>().get_problems().row_count(), PROBLEMS_TOLD_MAX);
+    assert_eq!(amina.get::<Import>().get_more_problems(), 10);
+    // What was looked at and has changed since is not imported, and said again.
+    look_at("name,site\nRose,Kilifi\n");
+    assert!(amina.get::<Import>().get_ready());
+    fs::write(&file, "name,site\nRose,Nowhere\n").unwrap();
+    amina.click("Import");
+    amina.until("it is said", |me| me.get::<Import>().get_problems().row_count() == 1);
+    assert!(amina.get::<Shell>().get_import_open() && !amina.get::<Import>().get_ready());
+    assert_eq!(amina.pending(), 0);
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub mod calendar;
 pub mod decision;
 pub mod form;
 pub mod values;
+pub mod words;
 
 use tombolo_client::protocol::schema::{Field, Table};
 

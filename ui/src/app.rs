@@ -377,18 +377,19 @@ impl App {
     }
 
     fn in_words(&self, trouble: &Trouble) -> SharedString {
+        use window::Trouble as Kind;
         let (kind, detail) = match trouble {
-            Trouble::DiskFull => (1, ""),
-            Trouble::Newer => (2, ""),
-            Trouble::Older => (3, ""),
-            Trouble::Damaged(what) => (4, what.as_str()),
-            Trouble::Io(what) => (5, what.as_str()),
-            Trouble::TooLarge => (6, ""),
-            Trouble::Moved => (7, ""),
-            Trouble::MixedGroup(fields) => (8, fields.as_str()),
-            Trouble::Gone => (9, ""),
-            Trouble::Taken => (10, ""),
-            Trouble::Other(what) => (0, what.as_str()),
+            Trouble::DiskFull => (Kind::DiskFull, ""),
+            Trouble::Newer => (Kind::Newer, ""),
+            Trouble::Older => (Kind::Older, ""),
+            Trouble::Damaged(what) => (Kind::Damaged, what.as_str()),
+            Trouble::Io(what) => (Kind::File, what.as_str()),
+            Trouble::TooLarge => (Kind::TooLarge, ""),
+            Trouble::Moved => (Kind::Moved, ""),
+            Trouble::MixedGroup(fields) => (Kind::MixedGroup, fields.as_str()),
+            Trouble::Gone => (Kind::Gone, ""),
+            Trouble::Taken => (Kind::Taken, ""),
+            Trouble::Other(what) => (Kind::Other, what.as_str()),
         };
         self.get::<window::Words>().invoke_trouble(kind, detail.into())
     }

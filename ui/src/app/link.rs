@@ -8,7 +8,7 @@ use crate::presenters::values::Names;
 use crate::settings::Settings;
 use crate::window::{
     ActivityLine, Browse, ChangeLine, Conn, Detail, History as HistoryWindow, HistoryLine, Import as ImportWindow, Report,
-    Settings as SettingsWindow, Shell, SignIn, Words,
+    Settings as SettingsWindow, Shell, SignIn, SignInFault, SyncFault, Words,
 };
 use slint::{ComponentHandle, SharedString};
 use std::collections::BTreeSet;
@@ -110,7 +110,7 @@ impl App {
             // There is nothing to sign in to; the next attempt begins anew.
             sign_in.set_busy(false);
             sign_in.set_detail(why);
-            sign_in.set_failure(if locked { 10 } else { 9 });
+            sign_in.set_fault(if locked { SignInFault::Locked } else { SignInFault::NoStore });
             self.leave();
         }
     }
@@ -157,7 +157,7 @@ impl App {
         let sign_in = self.get::<SignIn>();
         sign_in.set_again(again);
         sign_in.set_busy(false);
-        sign_in.set_failure(0);
+        sign_in.set_fault(SignInFault::None);
         sign_in.set_password("".into());
         sign_in.set_address(address.as_str().into());
         sign_in.set_name(name.into());
@@ -190,21 +190,21 @@ impl App {
         let (address, name, password) = (sign_in.get_address(), sign_in.get_name(), sign_in.get_password());
         let (address, name) = (address.trim().to_owned(), name.trim().to_owned());
         if address.is_empty() || name.is_empty() || password.is_empty() {
-            return sign_in.set_failure(8);
+            return sign_in.set_fault(SignInFault::Incomplete);
         }
         let url: ServerUrl = match address.parse() {
             Ok(url) => url,
             Err(error) => {
                 sign_in.set_detail(format!("{error}").into());
-                return sign_in.set_failure(6);
+                return sign_in.set_fault(SignInFault::Address);
             }
         };
         let is_other = |account: &Account| account.user_name != name || account.url.parse().ok() != Some(url.clone());
         let other = self.state.borrow().account.as_ref().is_some_and(is_other);
         if other && self.would_lose_typed() {
-            return sign_in.set_failure(11);
+            return sign_in.set_fault(SignInFault::Unsaved);
         }
-        sign_in.set_failure(0);
+        sign_in.set_fault(SignInFault::None);
         sign_in.set_busy(true);
         if other {
             let before = {
@@ -283,7 +283,7 @@ impl App {
     pub(super) fn signed_in(self: &Rc<Self>, result: Result<Account, SignInFailed>) {
         let sign_in = self.get::<SignIn>();
         sign_in.set_busy(false);
-        let (failure, detail) = match result {
+        let (fault, detail) = match result {
             Ok(account) => {
                 sign_in.set_password("".into());
                 sign_in.set_shown(false);
@@ -302,19 +302,19 @@ impl App {
                 }
                 return;
             }
-            Err(SignInFailed::Wrong) => (1, String::new()),
-            Err(SignInFailed::Unreachable) => (2, String::new()),
-            Err(SignInFailed::Wait(seconds)) => (3, seconds.to_string()),
-            Err(SignInFailed::NotTombolo) => (4, String::new()),
-            Err(SignInFailed::Trouble(why)) => (5, why),
-            Err(SignInFailed::Address(why)) => (6, why),
-            Err(SignInFailed::Refused(why)) => (12, why),
-            Err(SignInFailed::Newer) => (13, String::new()),
-            Err(SignInFailed::Store(trouble)) => (9, self.in_words(&trouble).into()),
-            Err(SignInFailed::Other(why)) => (7, why),
+            Err(SignInFailed::Wrong) => (SignInFault::WrongPassword, String::new()),
+            Err(SignInFailed::Unreachable) => (SignInFault::NotFound, String::new()),
+            Err(SignInFailed::Wait(seconds)) => (SignInFault::Wait, seconds.to_string()),
+            Err(SignInFailed::NotTombolo) => (SignInFault::NotTombolo, String::new()),
+            Err(SignInFailed::Trouble(why)) => (SignInFault::ServerTrouble, why),
+            Err(SignInFailed::Address(why)) => (SignInFault::Address, why),
+            Err(SignInFailed::Refused(why)) => (SignInFault::Refused, why),
+            Err(SignInFailed::Newer) => (SignInFault::Newer, String::new()),
+            Err(SignInFailed::Store(trouble)) => (SignInFault::NoStore, self.in_words(&trouble).into()),
+            Err(SignInFailed::Other(why)) => (SignInFault::OtherOwner, why),
         };
         sign_in.set_detail(detail.into());
-        sign_in.set_failure(failure);
+        sign_in.set_fault(fault);
         // A store that belongs to nobody yet, or to somebody who did not show that they are it, is closed: whoever signs in next
         // gets that of their own name.
         if !sign_in.get_again() {
@@ -421,20 +421,20 @@ impl App {
         shell.set_progress(percent.filter(|percent| *percent < 100).unwrap_or(-1));
     }
 
-    /// The number that `Words.sync-failure` puts into words.
-    fn failure(&self, error: &SyncError) -> (i32, SharedString) {
+    /// Why a sync did not come to its end, for `Words.sync-fault`.
+    fn sync_fault(&self, error: &SyncError) -> (SyncFault, SharedString) {
         let nothing = SharedString::new();
         match error {
-            SyncError::Unreachable { why } => (1, why.into()),
-            SyncError::CaptivePortal { what } => (2, what.into()),
-            SyncError::NeedsLogin => (3, nothing),
-            SyncError::OtherServer => (4, nothing),
-            SyncError::UpdateNeeded => (5, nothing),
-            SyncError::Cancelled => (6, nothing),
-            SyncError::TimedOut => (7, nothing),
-            SyncError::Busy => (8, nothing),
-            SyncError::Store(error) => (9, self.in_words(&error.into())),
-            other => (0, other.to_string().into()),
+            SyncError::Unreachable { why } => (SyncFault::Unreachable, why.into()),
+            SyncError::CaptivePortal { what } => (SyncFault::Portal, what.into()),
+            SyncError::NeedsLogin => (SyncFault::NeedsSignIn, nothing),
+            SyncError::OtherServer => (SyncFault::OtherServer, nothing),
+            SyncError::UpdateNeeded => (SyncFault::UpdateNeeded, nothing),
+            SyncError::Cancelled => (SyncFault::Stopped, nothing),
+            SyncError::TimedOut => (SyncFault::TimedOut, nothing),
+            SyncError::Busy => (SyncFault::Busy, nothing),
+            SyncError::Store(error) => (SyncFault::Store, self.in_words(&error.into())),
+            other => (SyncFault::Other, other.to_string().into()),
         }
     }
 
@@ -473,9 +473,9 @@ impl App {
                 self.keep_settings();
             }
             Err(error) => {
-                let (failure, why) = self.failure(&error);
+                let (fault, why) = self.sync_fault(&error);
                 report.set_failed(true);
-                report.set_failure(failure);
+                report.set_fault(fault);
                 report.set_why(why);
             }
         }

@@ -10,7 +10,7 @@ use tombolo_client::csv::PROBLEMS_TOLD_MAX;
 use tombolo_client::protocol::schema::Plain;
 use tombolo_client::table::Fields;
 use tombolo_ui::window::{
-    Browse, Calendar, Detail, Fault, History, Import, Picker, Piece, Report, RowVm, Settings, Shell, SignIn, Words,
+    Browse, Calendar, Detail, Fault, History, Import, Picker, Piece, Report, RowVm, Settings, Shell, SignIn, SignInFault, Words,
 };
 
 #[test]
@@ -25,7 +25,7 @@ fn signing_in_for_the_first_time_brings_everything() {
     amina.key(Key::Return);
     amina.write("wrong");
     amina.key(Key::Return);
-    amina.until("a wrong password is said to be wrong", |me| me.get::<SignIn>().get_failure() == 1);
+    amina.until("a wrong password is said to be wrong", |me| me.get::<SignIn>().get_fault() == SignInFault::WrongPassword);
     assert!(amina.has("The name or the password is wrong."));
     amina.find(AccessibleRole::TextInput, "Password").mock_single_click(PointerEventButton::Left);
     amina.rewrite(PASSWORD);
@@ -669,7 +669,7 @@ fn two_people_at_one_computer_have_a_store_each_and_see_nothing_of_each_other() 
     window.get::<Shell>().invoke_open_activity();
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(signs_in("brian", "wrong"), 0);
-    assert_eq!(window.get::<SignIn>().get_failure(), 1);
+    assert_eq!(window.get::<SignIn>().get_fault(), SignInFault::WrongPassword);
     assert_eq!((window.get::<Browse>().get_total(), window.pending()), (0, 0));
     signs_in("brian", PASSWORD);
     window.ready();
@@ -801,7 +801,7 @@ fn whoever_mistypes_their_name_has_their_data_back_behind_the_sign_in() {
     sign_in.set_name("anima".into());
     sign_in.set_password(PASSWORD.into());
     sign_in.invoke_sign_in();
-    amina.until("it is refused", |me| me.get::<SignIn>().get_failure() == 1);
+    amina.until("it is refused", |me| me.get::<SignIn>().get_fault() == SignInFault::WrongPassword);
     amina.until("her data are there", |me| me.get::<Browse>().get_total() == 4 && me.pending() == 1);
     assert!(sign_in.get_shown() && sign_in.get_name() == "anima", "and the sign-in still says what was wrong");
     amina.click("Later");

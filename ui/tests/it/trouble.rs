@@ -7,7 +7,7 @@ use slint::{ComponentHandle, Model};
 use std::fmt::Write;
 use std::fs;
 use tombolo_client::protocol::schema::CLINIC;
-use tombolo_ui::window::{Browse, Conn, Form, Import, Pending, Report, Settings, Shell, SignIn};
+use tombolo_ui::window::{Browse, Conn, Form, Import, Pending, Report, Settings, Shell, SignIn, SignInFault, SyncFault};
 
 #[test]
 fn a_failed_sync_never_looks_like_success_and_keeps_everything() {
@@ -19,7 +19,7 @@ fn a_failed_sync_never_looks_like_success_and_keeps_everything() {
     amina.control("r");
     amina.until("the sync is over", |me| me.get::<Shell>().get_report_open());
     let report = amina.get::<Report>();
-    assert_eq!((report.get_failed(), report.get_failure(), report.get_waiting()), (true, 1, 1));
+    assert_eq!((report.get_failed(), report.get_fault(), report.get_waiting()), (true, SyncFault::Unreachable, 1));
     assert!(amina.has("The sync did not finish"));
     amina.key(Key::Escape);
     assert_eq!(amina.pending(), 1);
@@ -108,10 +108,11 @@ fn a_sign_in_without_a_place_for_data_ends_and_says_why() {
     sign_in.set_password(PASSWORD.into());
     amina.click("Sign in");
     amina.until("it is over", |me| !me.get::<SignIn>().get_busy());
-    assert_eq!(sign_in.get_failure(), 9);
+    assert_eq!(sign_in.get_fault(), SignInFault::NoStore);
     assert!(sign_in.get_shown());
     amina.click("Sign in");
-    amina.until("so it is again", |me| !me.get::<SignIn>().get_busy() && me.get::<SignIn>().get_failure() == 9);
+    amina
+        .until("so it is again", |me| !me.get::<SignIn>().get_busy() && me.get::<SignIn>().get_fault() == SignInFault::NoStore);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::driver::{
 use crate::engine::Engine;
 use crate::error::ClientError;
 use crate::freeze::Standing;
-use crate::local::{LocalError, LocalWrite};
+use crate::local::{Before, LocalError, LocalWrite};
 use crate::login::{self, LoginAnswer, LoginFailure};
 use crate::paths;
 use crate::store::{Account, AuthorRecord, ReadTables, RecoveryCopy, Store, StoreError, guarded};
@@ -29,8 +29,8 @@ use thiserror::Error;
 use tokio::sync::mpsc::UnboundedSender;
 use tombolo_protocol::ids::{FieldTag, GroupId, RowId, RowKey, Seq, TableTag};
 use tombolo_protocol::message::History;
-use tombolo_protocol::outbox::{Pending, Resolution};
-use tombolo_protocol::row::Row;
+use tombolo_protocol::outbox::{Pending, Resolution, Seen};
+use tombolo_protocol::row::{Life, Row};
 use tombolo_protocol::schema::{Role, Schema, Table};
 use uuid::Uuid;
 
@@ -379,6 +379,14 @@ impl Client {
         Ok(newest.into_iter().map(told).collect())
     }
 
+    /// Whether this device has a row, and whether it lives; `None` where it never came, or has left.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the store fails.
+    pub fn life(&self, key: RowKey) -> Result<Option<Life>, ClientError> {
+        self.read(move |tables, _| Ok(tables.mirror(key)?.map(|held| held.row.life)))
+    }
+
     /// What rows are called, also those that are not shown any more; empty where nothing is known of one.
     ///
     /// # Errors
@@ -439,12 +447,29 @@ impl Client {
         self.act(move |engine, now_ms| Ok(engine.write(writes, group, now_ms)?))
     }
 
-    /// Discards what is pending of a row (and its group) and is not being sent; with `field`, only that field.
+    /// Discards what is pending of a row (and its group) and is not being sent; with `field`, only that field. What was there
+    /// can be put back.
     ///
     /// # Errors
     /// [`ClientError`]; nothing was discarded.
-    pub fn discard(&self, key: RowKey, field: Option<FieldTag>) -> Result<(), ClientError> {
+    pub fn discard(&self, key: RowKey, field: Option<FieldTag>) -> Result<Before, ClientError> {
         self.act(move |engine, now_ms| Ok(engine.discard(key, field, now_ms)?))
+    }
+
+    /// Deletes a row that was seen so, in a way that can be taken back.
+    ///
+    /// # Errors
+    /// [`ClientError`]; nothing was deleted.
+    pub fn delete(&self, key: RowKey, seen: Option<Seen>) -> Result<Before, ClientError> {
+        self.act(move |engine, now_ms| Ok(engine.delete(key, seen, now_ms)?))
+    }
+
+    /// Puts back what was pending before something was discarded or deleted.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`LocalError::TooLate`] when something else was done to it meanwhile. Nothing was put back.
+    pub fn put_back(&self, before: Before) -> Result<(), ClientError> {
+        self.act(move |engine, now_ms| Ok(engine.put_back(&before, now_ms)?))
     }
 
     /// Takes a row out of its group, so that it is sent and decided by itself.

@@ -66,7 +66,7 @@ pub use estimate::Estimate;
 pub use freeze::Standing;
 #[cfg(feature = "driver")]
 pub use handle::{Activity, Canceller, Client, LoginFailed, Status, TableInfo, new_row_id};
-pub use local::{LocalError, LocalWrite};
+pub use local::{Before, LocalError, LocalWrite};
 pub use pushes::PushLimits;
 pub use session::{Hangup, Phase};
 pub use step::StepError;

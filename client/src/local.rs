@@ -1,6 +1,9 @@
 //! Local writes: one durable transaction that touches no network (O1, O7, O9), decisions and discards.
 
 mod decide;
+mod undo;
+
+pub use self::undo::Before;
 
 use crate::engine::Engine;
 use crate::step::{Step, StepError};
@@ -71,6 +74,9 @@ pub enum LocalError {
     /// There is nothing pending to discard.
     #[error("this row has no change that can be discarded")]
     NothingPending,
+    /// Something else happened to it since.
+    #[error("this was changed again meanwhile, so that it cannot be taken back")]
+    TooLate,
     /// The change is being sent.
     #[error("this change is being sent; wait for the answer")]
     InFlight,
@@ -109,19 +115,6 @@ impl Engine {
                 step.write_row(local, group)?;
             }
             group.map_or(Ok(()), |group| step.check_group(group))
-        })?;
-        Ok(self.go_on(now_ms)?)
-    }
-
-    /// Discards what is pending of a row and is not being sent (O9); of its group, if it has one. With `field`, only that field
-    /// (and its field group) of this row.
-    ///
-    /// # Errors
-    /// [`LocalError`]; nothing was discarded.
-    pub fn discard(&mut self, key: RowKey, field: Option<FieldTag>, now_ms: i64) -> Result<(), LocalError> {
-        self.local(now_ms, |step| match field {
-            Some(field) => step.discard_field(key, field),
-            None => step.discard_row(key),
         })?;
         Ok(self.go_on(now_ms)?)
     }

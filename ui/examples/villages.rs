@@ -124,8 +124,10 @@ impl Villages {
                 Tell::NotOpened { locked: true, .. } => self.say("Another window has this data open"),
                 Tell::Connection(Connection::Online) => self.say("Up to date"),
                 Tell::Connection(Connection::ServerUnreachable { .. }) => self.say("No connection; your work is kept here"),
-                Tell::Synced(Ok(done)) => self.say(&format!("{} sent, {} received", done.report.pushed, done.report.pulled)),
-                Tell::Synced(Err(error)) => self.say(&error.to_string()),
+                Tell::Synced { result: Ok(done), .. } => {
+                    self.say(&format!("{} sent, {} received", done.report.pushed, done.report.pulled))
+                }
+                Tell::Synced { result: Err(error), .. } => self.say(&error.to_string()),
                 _ => {}
             }
         }
@@ -192,7 +194,7 @@ impl Villages {
         let write =
             LocalWrite { key: view.key, write: Write::Update([(village, value)].into()), seen: Some(view.seen.clone()) };
         drop(state);
-        self.desk.ask(Ask::Write { writes: vec![write], done: Done::Saved });
+        self.desk.ask(Ask::Save(vec![write]));
     }
 }
 

@@ -35,6 +35,7 @@ use std::time::Duration;
 use tombolo_client::listing::{Listing, Wanted};
 use tombolo_client::paths::{STORE_FILE, data_folder};
 use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
+use tombolo_client::protocol::outbox::Seen;
 use tombolo_client::protocol::schema::{Role, Schema};
 use tombolo_client::view::{ConflictView, PendingView};
 use tombolo_client::{Connection, TableInfo};
@@ -83,6 +84,7 @@ pub struct App {
     fields: Rc<VecModel<window::FieldVm>>,
     days: Rc<VecModel<window::DayVm>>,
     lines: Rc<VecModel<window::ConflictLine>>,
+    filters: Rc<VecModel<window::Filter>>,
     review: Rc<VecModel<window::PendingVm>>,
     ready: Rc<VecModel<window::PendingVm>>,
     toasts: Rc<VecModel<window::ToastVm>>,
@@ -115,17 +117,27 @@ struct State {
     wanted: Wanted,
     /// The filters that are offered: a field, and the values of its choices.
     filters: Vec<browse::Offered>,
+    /// The column that the list is sorted by; without one, the title.
+    sorted_by: Option<FieldTag>,
     selected: Option<RowKey>,
     row: Option<crate::desk::RowNews>,
     /// What the rows are called that pending values and conflicts point at.
     names: Names,
     back: Vec<RowKey>,
     form: Option<Form>,
+    /// The row that is to be deleted, if the person says so, as they saw it.
+    deleting: Option<(RowKey, Seen)>,
+    /// The form that is being saved.
+    saving: Option<RowKey>,
     /// A form waits for the row to be read.
     edit_wanted: bool,
     /// The field that a row is being chosen for, and the table that it is chosen from.
     picking: Option<(Place, TableTag)>,
     candidates: Option<Listing>,
+    /// What candidates are searched for.
+    candidate_text: String,
+    /// What the preview of an import is of.
+    looked_at: Option<(TableTag, PathBuf)>,
     /// A window for choosing a file is open.
     choosing: bool,
     /// The field that a day is being chosen for.
@@ -151,6 +163,10 @@ struct State {
     leaving: bool,
     /// The sync that is under way is the last one before signing out.
     signing_out: bool,
+    /// Behind the sync that is under way comes such a one.
+    sign_out_wanted: bool,
+    /// The report of a sync waits until nobody is typing or deciding.
+    report_due: bool,
     next_toast: i32,
     account: Option<tombolo_client::store::Account>,
     /// The store of whoever was here when somebody else began to sign in, and had not signed out.
@@ -202,6 +218,7 @@ impl App {
             fields: Rc::default(),
             days: Rc::default(),
             lines: Rc::default(),
+            filters: Rc::default(),
             review: Rc::default(),
             ready: Rc::default(),
             toasts: Rc::default(),
@@ -234,6 +251,7 @@ impl App {
         self.get::<window::Form>().set_fields(ModelRc::from(self.fields.clone()));
         self.get::<window::Calendar>().set_days(ModelRc::from(self.days.clone()));
         self.get::<window::Conflict>().set_lines(ModelRc::from(self.lines.clone()));
+        self.get::<window::Browse>().set_filters(ModelRc::from(self.filters.clone()));
         self.get::<window::Pending>().set_review(ModelRc::from(self.review.clone()));
         self.get::<window::Pending>().set_ready(ModelRc::from(self.ready.clone()));
         self.get::<window::Shell>().set_toasts(ModelRc::from(self.toasts.clone()));
@@ -356,13 +374,13 @@ impl App {
             Tell::NotDecided(why) => self.not_decided(&why),
             Tell::PathChosen(choice, chosen) => self.path_chosen(choice, chosen),
             Tell::Exported(result) => self.exported(result),
-            Tell::Preview(result) => self.previewed(result),
+            Tell::Preview { table, file, result } => self.previewed(table, &file, result),
             Tell::Imported(result) => self.imported(result),
             Tell::Found(address, found) => self.found(&address, found),
             Tell::SignedIn(result) => self.signed_in(result),
             Tell::SignedOut => self.signed_out(),
             Tell::Progress(progress) => self.progress(&progress),
-            Tell::Synced(result) => self.synced(result),
+            Tell::Synced { result, pending, review } => self.synced(result, pending, review),
             Tell::History { key, history, names, source } => self.history(key, history, &names, source),
             Tell::Activity(deeds) => self.activity(deeds),
             Tell::Network(on) => self.get::<window::Shell>().set_network_on(on),
@@ -407,11 +425,16 @@ impl App {
             self.toasts.remove(0);
         }
         self.toasts.push(window::ToastVm { id, text, undo: undo.is_some(), error });
+        self.let_fade(id);
+    }
+
+    /// The message goes after a while, but not while its button has the focus.
+    fn let_fade(self: &Rc<Self>, id: i32) {
         let weak = Rc::downgrade(self);
-        slint::Timer::single_shot(TOAST, move || {
-            if let Some(app) = weak.upgrade() {
-                app.dismiss(id);
-            }
+        slint::Timer::single_shot(TOAST, move || match weak.upgrade() {
+            Some(app) if app.get::<window::Shell>().get_toast_focus() == id => app.let_fade(id),
+            Some(app) => app.dismiss(id),
+            None => {}
         });
     }
 

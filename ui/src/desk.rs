@@ -284,7 +284,8 @@ impl Worker {
                 self.shown.pending = shown;
                 self.tell_pending();
             }
-            Ask::Write { writes, done } => self.write(writes, done),
+            Ask::Save(writes) => self.save(writes),
+            Ask::Delete { key, seen } => self.delete(key, seen),
             Ask::Discard { key, field } => self.discard(key, field),
             Ask::SendAgain(key) => self.send_again(key),
             Ask::Undo(id) => self.undo(id),

@@ -15,7 +15,7 @@ use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::schema::{Role, Schema, Table};
 use tombolo_client::protocol::value::Value;
 use tombolo_client::view::{self, ConflictView, PendingView, RowView};
-use tombolo_client::{LocalError, LocalWrite};
+use tombolo_client::{Before, LocalError, LocalWrite};
 use tombolo_server::store::Store as ServerStore;
 use tombolo_server::workspace::{Job, Reply};
 impl World {
@@ -247,8 +247,18 @@ impl World {
     }
 
     /// Discards what is pending of a row.
-    pub fn discard(&mut self, at: usize, key: RowKey) -> Result<(), LocalError> {
+    pub fn discard(&mut self, at: usize, key: RowKey) -> Result<Before, LocalError> {
         self.devices[at].engine.discard(key, None, self.now_ms)
+    }
+
+    /// Deletes a row, so that it can be taken back.
+    pub fn delete_undoably(&mut self, at: usize, key: RowKey) -> Result<Before, LocalError> {
+        self.devices[at].engine.delete(key, None, self.now_ms)
+    }
+
+    /// Puts back what was discarded or deleted.
+    pub fn undo(&mut self, at: usize, before: &Before) -> Result<(), LocalError> {
+        self.devices[at].engine.put_back(before, self.now_ms)
     }
 
     /// Writes many rows in one local transaction that is no group.

@@ -121,7 +121,7 @@ impl World {
             Act::DiscardField(row, field) => {
                 let Some((key, table)) = self.row_in(schema, *row) else { return Ok(()) };
                 let Some(field) = free_field(&table, *field).map(|field| field.tag) else { return Ok(()) };
-                if self.local(at, &[key].into(), |engine, now_ms| engine.discard(key, Some(field), now_ms))? {
+                if self.local(at, &[key].into(), |engine, now_ms| engine.discard(key, Some(field), now_ms).map(drop))? {
                     self.given_up(at, &[key].into())?;
                 }
                 Ok(())
@@ -460,7 +460,7 @@ impl World {
     /// [`super::oracles::Broken`].
     pub fn discard(&mut self, at: usize, key: RowKey) -> Result<()> {
         let keys = self.with_group(at, key)?;
-        if self.local(at, &keys, |engine, now_ms| engine.discard(key, None, now_ms))? {
+        if self.local(at, &keys, |engine, now_ms| engine.discard(key, None, now_ms).map(drop))? {
             self.given_up(at, &keys)?;
         }
         Ok(())

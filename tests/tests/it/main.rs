@@ -13,4 +13,5 @@ mod stage;
 mod traps_history;
 mod traps_pull;
 mod traps_push;
+mod undo;
 mod worlds;

@@ -2,20 +2,20 @@
 
 use super::shown::Showing;
 use super::{App, Place, State, at, fill, handler, handler1, handler2, int, model, named};
-use crate::desk::{Ask, Done, Referred, RowNews};
+use crate::desk::{Ask, Referred, RowNews};
 use crate::presenters::values::Names;
 use crate::window::{Browse, Detail, DetailLine, Filter, NavItem, Shell, Words};
+use slint::Model;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use tombolo_client::listing::{Listing, Order, Standings, Wanted, target};
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
-use tombolo_client::protocol::outbox::Write;
 use tombolo_client::protocol::schema::{Kind, Role, Schema, Table};
 use tombolo_client::protocol::value::Value;
 use tombolo_client::view::RowStanding;
-use tombolo_client::{LocalWrite, Status, TableInfo};
+use tombolo_client::{Status, TableInfo};
 
 /// What the rows are called that the list is filtered by.
 fn filtered_by(state: &State, referred: &[Referred]) -> Names {
@@ -65,8 +65,8 @@ impl App {
         }));
         browse.on_sort(handler2(self, |app, column, descending| app.sort(at(column), descending)));
         browse.on_delete_record(handler(self, |app| {
-            if app.get::<Detail>().get_shown() && !app.get::<Detail>().get_gone() && app.get::<Browse>().get_can_write() {
-                app.get::<Shell>().set_delete_open(true);
+            if app.get::<Detail>().get_shown() && app.get::<Browse>().get_can_write() {
+                app.ask_whether_to_delete();
             }
         }));
         self.get::<Shell>().on_delete_row(handler(self, |app| app.delete_row()));
@@ -80,17 +80,17 @@ impl App {
         }));
         detail.on_discard_field(handler1(self, |app, line| {
             let field = app.line_field(at(line));
-            if let (Some(key), Some(field)) = (app.state.borrow().selected, field) {
+            if let (Some(key), Some(field)) = (app.state.borrow().row_shown(), field) {
                 app.ask(Ask::Discard { key, field: Some(field) });
             }
         }));
         detail.on_discard_all(handler(self, |app| {
-            if let Some(key) = app.state.borrow().selected {
+            if let Some(key) = app.state.borrow().row_shown() {
                 app.ask(Ask::Discard { key, field: None });
             }
         }));
         detail.on_decide(handler(self, |app| {
-            let key = app.state.borrow().selected;
+            let key = app.state.borrow().row_shown();
             app.decide(key);
         }));
     }
@@ -149,6 +149,7 @@ impl App {
             state.listing = None;
             state.referred.clear();
             state.wanted = Wanted::default();
+            state.sorted_by = None;
             state.selected = None;
             state.row = None;
             state.back.clear();
@@ -173,14 +174,17 @@ impl App {
     pub(super) fn show_table_head(self: &Rc<Self>) {
         let words = self.get::<Words>();
         let by_title = words.invoke_by_title();
-        let (title, columns, may_write) = {
+        let (title, columns, sorted, may_write) = {
             let state = self.state.borrow();
             let Some(table) = shown_table(&state) else { return };
             let columns = sortable(table).map(|(_, label)| label.as_str().into());
             let columns: Vec<slint::SharedString> = std::iter::once(by_title).chain(columns).collect();
-            (table.label.clone(), columns, state.may_write())
+            // The column has another place where the table has others by now.
+            let sorted = state.sorted_by.and_then(|by| sortable(table).position(|(tag, _)| tag == by));
+            (table.label.clone(), columns, sorted.map_or(0, |at| at + 1), state.may_write())
         };
         let browse = self.get::<Browse>();
+        browse.set_column(int(sorted));
         browse.set_table_title(title.into());
         browse.set_columns(model(columns));
         browse.set_can_write(may_write);
@@ -238,7 +242,15 @@ impl App {
         state.wanted.equal.retain(stays);
         state.filters = offered;
         drop(state);
-        self.get::<Browse>().set_filters(model(shown));
+        // A list of choices is compared by identity; the one that has the focus stays.
+        let kept = |(mut filter, before): (Filter, Option<Filter>)| {
+            if let Some(before) = before.filter(|before| before.choices.iter().eq(filter.choices.iter())) {
+                filter.choices = before.choices;
+            }
+            filter
+        };
+        let before: Vec<Option<Filter>> = (0..shown.len()).map(|at| self.filters.row_data(at)).collect();
+        fill(&self.filters, shown.into_iter().zip(before).map(kept).collect());
     }
 
     fn set_filter(self: &Rc<Self>, filter: usize, choice: usize) {
@@ -281,7 +293,9 @@ impl App {
             let mut state = self.state.borrow_mut();
             state.wanted.descending = descending;
             let Some(table) = shown_table(&state) else { return };
-            column.checked_sub(1).and_then(|column| sortable(table).nth(column)).map(|(tag, _)| tag)
+            let by = column.checked_sub(1).and_then(|column| sortable(table).nth(column)).map(|(tag, _)| tag);
+            state.sorted_by = by;
+            by
         };
         self.get::<Browse>().set_descending(descending);
         self.ask(Ask::Order(Order { by }));
@@ -391,6 +405,7 @@ impl App {
     }
 
     pub(super) fn row(self: &Rc<Self>, news: RowNews) {
+        let mut left = false;
         let edit = {
             let mut state = self.state.borrow_mut();
             if state.selected != Some(news.key) {
@@ -398,10 +413,12 @@ impl App {
             }
             if let Some(form) = state.form.as_mut().filter(|form| form.key == news.key) {
                 form.refresh(news.view.as_ref(), &news.names);
+                left = news.left;
             }
             state.row = Some(news);
             std::mem::take(&mut state.edit_wanted)
         };
+        self.get::<crate::window::Form>().set_left(left);
         self.show_row();
         self.show_form_fields(false);
         if edit {
@@ -441,12 +458,13 @@ impl App {
             .collect();
         let standing = row.view.as_ref().map_or(RowStanding::Clean, |view| view.standing);
         let version = row.view.as_ref().map(|view| view.version.0.to_string()).unwrap_or_default();
-        let values = (row.title.clone(), row.view.is_none(), lines, state.back.is_empty());
+        let values = (row.title.clone(), row.view.is_none(), row.left, lines, state.back.is_empty());
         drop(state);
-        let (title, gone, lines, no_back) = values;
+        let (title, gone, left, lines, no_back) = values;
         detail.set_title(named(&title));
         detail.set_version(version.into());
         detail.set_gone(gone);
+        detail.set_left(left);
         detail.set_pending(int(lines.iter().filter(|line| line.pending).count()));
         fill(&self.details, lines);
         detail.set_is_new(is_new);
@@ -456,15 +474,31 @@ impl App {
         detail.set_shown(true);
     }
 
-    fn delete_row(self: &Rc<Self>) {
-        let write = {
-            let state = self.state.borrow();
-            let view = state.row.as_ref().and_then(|row| row.view.as_ref());
-            view.map(|view| LocalWrite { key: view.key, write: Write::Delete, seen: Some(view.seen.clone()) })
+    /// Asks about the row whose details are shown; another one may be shown by the time of the answer.
+    fn ask_whether_to_delete(self: &Rc<Self>) {
+        let title = {
+            let mut state = self.state.borrow_mut();
+            let row = state.row.as_ref();
+            let Some((view, title)) = row.and_then(|row| Some((row.view.as_ref()?, row.title.clone()))) else { return };
+            state.deleting = Some((view.key, view.seen.clone()));
+            title
         };
-        if let Some(write) = write {
-            self.ask(Ask::Write { writes: vec![write], done: Done::Deleted });
+        let shell = self.get::<Shell>();
+        shell.set_delete_title(named(&title));
+        shell.set_delete_open(true);
+    }
+
+    fn delete_row(self: &Rc<Self>) {
+        if let Some((key, seen)) = self.state.borrow_mut().deleting.take() {
+            self.ask(Ask::Delete { key, seen });
         }
+    }
+}
+
+impl State {
+    /// The row whose details are shown. The one that is selected may still have to be read.
+    fn row_shown(&self) -> Option<RowKey> {
+        self.row.as_ref().map(|row| row.key)
     }
 }
 

@@ -50,7 +50,8 @@ impl App {
         }));
         conflict.on_looks_changed(handler(self, |app| app.show_decision(false)));
         conflict.on_next(handler(self, |app| {
-            let next = app.next_conflict();
+            // Without a dialog, what an earlier reading said may be decided already.
+            let next = if app.state.borrow().decision.is_some() { app.next_conflict() } else { None };
             app.decide(next);
         }));
     }
@@ -152,6 +153,7 @@ impl App {
             }
         }
         let conflict = self.get::<Conflict>();
+        let other_question = conflict.get_kind() != kind;
         conflict.set_kind(kind);
         conflict.set_rival(rival.into());
         conflict.set_who(who.into());
@@ -164,6 +166,11 @@ impl App {
             self.lines.set_vec(lines);
         } else {
             fill(&self.lines, lines);
+        }
+        if anew || other_question {
+            // What had the focus may have gone with its line.
+            let layers = self.get::<window::Layers>();
+            layers.set_refocus(layers.get_refocus() + 1);
         }
     }
 
@@ -222,8 +229,12 @@ impl App {
                 conflict.set_trouble("".into());
                 self.show_decision(false);
             }
-            // It was decided, or settled by itself.
-            Now::Gone => self.close_decision(),
+            // It was decided elsewhere, or settled by itself.
+            Now::Gone => {
+                let title = self.get::<Conflict>().get_title();
+                self.close_decision();
+                self.toast(self.get::<Words>().invoke_settled(title), None, false);
+            }
         }
     }
 }
@@ -254,12 +265,16 @@ fn line_vm(decision: &Decision, at: usize, showing: &Showing<'_>, words: &Words<
     let (chosen, options, unknown) = (decision.other(at), options(field), base.is_none() && !decision.is_new());
     let (base, mine, server) = (base.as_ref().map(show).unwrap_or_default(), show(mine), show(server));
     let long = *merge != Merge::Unchanged && [&base, &mine, &server].iter().any(|text| is_long(text));
-    let marked = long && !base.is_empty();
-    let mark = |text: &SharedString| if marked { marked_words(words, &base, text) } else { StyledText::default() };
+    // Without a base the sides are held against each other.
+    let against = |other: &SharedString| if base.is_empty() { other.clone() } else { base.clone() };
+    let marked = long && !(base.is_empty() && (mine.is_empty() || server.is_empty()));
+    let mark = |text: &SharedString, other: &SharedString| {
+        if marked { marked_words(words, &against(other), text) } else { StyledText::default() }
+    };
     ConflictLine {
         label: field.label.as_str().into(),
-        mine_words: mark(&mine),
-        server_words: mark(&server),
+        mine_words: mark(&mine, &server),
+        server_words: mark(&server, &mine),
         marked,
         base,
         mine,

@@ -6,9 +6,10 @@ use crate::desk::{Ask, Import, PathFor, Trouble};
 use crate::presenters::values::{Language, Locale, Wrong as Fault, unread};
 use crate::window::{FileProblem, Import as ImportWindow, Mistake, Settings as SettingsWindow, Shell, Theme, ThemeMode, Words};
 use slint::{ModelRc, SharedString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tombolo_client::csv::{self, Problem, Problems, Spot, TitleError};
+use tombolo_client::protocol::ids::TableTag;
 use tombolo_client::protocol::schema::{FieldProblem, Schema, Table, ValueError};
 
 /// The modes in the order in which they are offered, as the settings number them: manual, metered, automatic.
@@ -44,6 +45,9 @@ impl App {
         settings.on_choose_folder(handler1(self, |app, title: SharedString| app.choose_path(PathFor::Export, &title)));
         settings.on_export(handler(self, |app| {
             let folder = app.get::<SettingsWindow>().get_export_to();
+            if folder.trim().is_empty() {
+                return app.toast(app.get::<Words>().invoke_nothing_chosen(), None, true);
+            }
             app.ask(Ask::Export(PathBuf::from(folder.trim())));
         }));
         self.get::<Shell>().on_open_import(handler(self, |app| {
@@ -59,16 +63,21 @@ impl App {
         import.on_choose(handler1(self, |app, title: SharedString| app.choose_path(PathFor::Import, &title)));
         import.on_look(handler1(self, |app, file: SharedString| {
             app.clear_import();
-            if let Some(table) = app.state.borrow().table {
-                app.ask(Ask::Preview { table, file: PathBuf::from(file.trim()) });
+            let table = app.state.borrow().table;
+            if let Some(table) = table {
+                let file = PathBuf::from(file.trim());
+                app.state.borrow_mut().looked_at = Some((table, file.clone()));
+                app.ask(Ask::Preview { table, file });
             }
         }));
+        import.on_changed(handler(self, |app| app.clear_import()));
         import.on_run(handler(self, |app| {
             let import = app.get::<ImportWindow>();
-            let table = app.state.borrow().table;
-            if let Some(table) = table.filter(|_| !import.get_busy()) {
+            // Only what was looked at.
+            let looked_at = app.state.borrow().looked_at.clone();
+            if let Some((table, file)) = looked_at.filter(|_| !import.get_busy()) {
                 import.set_busy(true);
-                app.ask(Ask::Import { table, file: PathBuf::from(import.get_file().trim()) });
+                app.ask(Ask::Import { table, file });
             }
         }));
         import.on_cancel(handler(self, |app| app.get::<Shell>().set_import_open(false)));
@@ -144,6 +153,7 @@ impl App {
     }
 
     pub(super) fn clear_import(&self) {
+        self.state.borrow_mut().looked_at = None;
         let import = self.get::<ImportWindow>();
         import.set_columns(model(Vec::new()));
         import.set_problems(model(Vec::new()));
@@ -154,7 +164,11 @@ impl App {
         import.set_rows(0);
     }
 
-    pub(super) fn previewed(self: &Rc<Self>, result: Result<Import, Trouble>) {
+    pub(super) fn previewed(self: &Rc<Self>, table: TableTag, file: &Path, result: Result<Import, Trouble>) {
+        let is_of = |looked_at: &(TableTag, PathBuf)| looked_at.0 == table && looked_at.1 == file;
+        if !self.state.borrow().looked_at.as_ref().is_some_and(is_of) {
+            return;
+        }
         let import = self.get::<ImportWindow>();
         match result {
             Err(why) => import.set_trouble(self.in_words(&why)),

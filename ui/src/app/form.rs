@@ -1,7 +1,7 @@
 //! The form, and choosing what a reference points at.
 
 use super::{App, Place, State, at, fill, handler, handler1, handler2, int, model};
-use crate::desk::{Ask, Done};
+use crate::desk::Ask;
 use crate::presenters::calendar::{Calendar, Stride};
 use crate::presenters::form::{Editor, Form, FormField, editor_of};
 use crate::presenters::values::{Language, Locale, Names, Wrong as Fault};
@@ -35,7 +35,14 @@ impl App {
                 form.set_choice(at(line), if empty { choice.and_then(|choice| choice.checked_sub(1)) } else { choice });
             });
         }));
-        form.on_leave(handler1(self, |app, line| app.change_form(at(line), |form| form.leave(at(line)))));
+        form.on_leave(handler1(self, |app, line| {
+            // What comes over the form gives the focus back to where somebody typed; a chooser, to what was chosen for.
+            let chooses = app.state.borrow().picking.is_some() || app.state.borrow().calendar.is_some();
+            if !chooses {
+                app.get::<window::Form>().set_left_field(line);
+            }
+            app.change_form(at(line), |form| form.leave(at(line)));
+        }));
         form.on_clear(handler1(self, |app, line| app.change_form(at(line), |form| form.set_reference(at(line), None))));
         form.on_pick(handler1(self, |app, line| app.pick(Place::Form(at(line)))));
         form.on_pick_day(handler1(self, |app, line| app.pick_day(Place::Form(at(line)))));
@@ -55,7 +62,10 @@ impl App {
         }));
         self.get::<Shell>().on_leave_form(handler(self, |app| app.close_form()));
         let picker = self.get::<Picker>();
-        picker.on_search(handler1(self, |app, text: SharedString| app.search_candidates(&text)));
+        picker.on_search(handler1(self, |app, text: SharedString| {
+            app.state.borrow_mut().candidate_text = text.into();
+            app.find_candidates();
+        }));
         picker.on_choose(handler1(self, |app, index| app.choose(at(index))));
         picker.on_cancel(handler(self, |app| app.get::<Shell>().set_picker_open(false)));
         let calendar = self.get::<window::Calendar>();
@@ -114,6 +124,7 @@ impl App {
         form.set_table(table.into());
         form.set_title(title.into());
         form.set_gone(false);
+        form.set_left(false);
         form.set_faults(0);
         form.set_trouble("".into());
         form.set_left_field(-1);
@@ -243,10 +254,18 @@ impl App {
         }
         if writes.is_empty() {
             // Nothing was changed.
-            self.close_form();
-        } else {
-            self.ask(Ask::Write { writes, done: Done::Saved });
+            return self.close_form();
         }
+        {
+            let mut state = self.state.borrow_mut();
+            let key = state.form.as_ref().map(|form| form.key);
+            if state.saving.is_some() && state.saving == key {
+                // It is under way.
+                return;
+            }
+            state.saving = key;
+        }
+        self.ask(Ask::Save(writes));
     }
 
     pub(super) fn close_form(self: &Rc<Self>) {
@@ -265,6 +284,7 @@ impl App {
             let label = field.label.clone();
             state.picking = Some((place, table));
             state.candidates = None;
+            state.candidate_text.clear();
             (table, label)
         };
         self.hits.clear();
@@ -272,6 +292,7 @@ impl App {
         picker.set_title(label.into());
         picker.set_total(0);
         picker.set_selected(0);
+        picker.set_reading(true);
         self.leave_for(place);
         self.get::<Shell>().set_picker_open(true);
         self.ask(Ask::Candidates(table));
@@ -285,12 +306,18 @@ impl App {
             }
             state.candidates = Some(listing);
         }
-        self.search_candidates("");
+        self.get::<Picker>().set_reading(false);
+        self.find_candidates();
     }
 
-    fn search_candidates(self: &Rc<Self>, text: &str) {
-        let Some(listing) = self.state.borrow().candidates.clone() else { return };
-        let places = listing.find(&Wanted { text: text.to_owned(), ..Wanted::default() });
+    /// Finds what was typed so far, which may be before there is anything to find.
+    fn find_candidates(self: &Rc<Self>) {
+        let (listing, text) = {
+            let state = self.state.borrow();
+            let Some(listing) = state.candidates.clone() else { return };
+            (listing, state.candidate_text.clone())
+        };
+        let places = listing.find(&Wanted { text, ..Wanted::default() });
         let picker = self.get::<Picker>();
         picker.set_total(int(places.len()));
         picker.set_selected(0);

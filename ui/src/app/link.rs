@@ -7,8 +7,8 @@ use crate::desk::{Ask, Deed, Found, HistorySource, SignInFailed, Trouble, look};
 use crate::presenters::values::Names;
 use crate::settings::Settings;
 use crate::window::{
-    ActivityLine, Browse, ChangeLine, Conn, Detail, History as HistoryWindow, HistoryLine, Import as ImportWindow, Report,
-    Settings as SettingsWindow, Shell, SignIn, SignInFault, SyncFault, Words,
+    ActivityLine, Browse, ChangeLine, Conn, Detail, History as HistoryWindow, HistoryLine, Import as ImportWindow, Layers,
+    Report, Settings as SettingsWindow, Shell, SignIn, SignInFault, SyncFault, Words,
 };
 use slint::{ComponentHandle, SharedString};
 use std::collections::BTreeSet;
@@ -55,6 +55,11 @@ impl App {
         self.get::<HistoryWindow>().on_close(handler(self, |app| {
             app.state.borrow_mut().history = None;
             app.get::<Shell>().set_history_open(false);
+        }));
+        shell.on_free(handler(self, |app| {
+            if std::mem::take(&mut app.state.borrow_mut().report_due) {
+                app.get::<Shell>().set_report_open(true);
+            }
         }));
         self.get::<Report>().on_close(handler(self, |app| app.get::<Shell>().set_report_open(false)));
         let settings = self.get::<SettingsWindow>();
@@ -385,10 +390,14 @@ impl App {
 
     pub(super) fn sync(self: &Rc<Self>, only: Option<BTreeSet<RowKey>>, sign_out: bool) {
         let needs = self.state.borrow().account.as_ref().is_none_or(|account| account.token.is_none());
+        if matches!(self.get::<Shell>().get_conn(), Conn::StoreFailed | Conn::StoreLocked) {
+            return;
+        }
         if needs {
             return self.show_sign_in(self.state.borrow().account.is_some());
         }
         if self.state.borrow().syncing {
+            self.state.borrow_mut().sign_out_wanted |= sign_out;
             return;
         }
         {
@@ -438,11 +447,13 @@ impl App {
         }
     }
 
-    pub(super) fn synced(self: &Rc<Self>, result: Result<SyncDone, SyncError>) {
-        let (connection, language, at, signing_out) = {
+    /// A sync has ended, and this many changes wait, some of them for the person.
+    pub(super) fn synced(self: &Rc<Self>, result: Result<SyncDone, SyncError>, pending: usize, review: usize) {
+        let (connection, language, at, signing_out, again) = {
             let mut state = self.state.borrow_mut();
             state.syncing = false;
             let signing_out = std::mem::take(&mut state.signing_out);
+            let again = std::mem::take(&mut state.sign_out_wanted);
             if let Ok(done) = &result {
                 let bytes = done.bytes_up + done.bytes_down;
                 // Short syncs say more about round trips than about the link.
@@ -450,15 +461,21 @@ impl App {
                     state.settings.rate = rate;
                 }
             }
-            (state.connection.clone(), state.settings.language, state.locale().moment(state.last_sync_ms), signing_out)
+            (state.connection.clone(), state.settings.language, state.locale().moment(state.last_sync_ms), signing_out, again)
         };
         self.connection(connection);
         let shell = self.get::<Shell>();
-        if signing_out && result.is_ok() && shell.get_pending() == 0 {
+        shell.set_pending(super::int(pending));
+        shell.set_review(super::int(review));
+        if again {
+            return self.sync(None, true);
+        }
+        if signing_out && result.is_ok() && pending == 0 {
             return;
         }
         let report = self.get::<Report>();
-        report.set_waiting(shell.get_pending());
+        report.set_waiting(super::int(pending));
+        report.set_to_decide(super::int(review));
         report.set_at(at.unwrap_or_default().into());
         match result {
             Ok(SyncDone { report: done, bytes_up, bytes_down, duration_ms }) => {
@@ -466,7 +483,6 @@ impl App {
                 report.set_pushed(super::int(done.pushed));
                 report.set_pulled(super::int(done.pulled));
                 report.set_merged(super::int(done.merged));
-                report.set_to_decide(shell.get_review());
                 report.set_up(language.bytes(bytes_up).into());
                 report.set_down(language.bytes(bytes_down).into());
                 report.set_seconds(language.seconds(duration_ms).into());
@@ -479,7 +495,12 @@ impl App {
                 report.set_why(why);
             }
         }
-        shell.set_report_open(true);
+        if self.get::<Layers>().get_at_work() {
+            // It takes no key from whoever is typing.
+            self.state.borrow_mut().report_due = true;
+        } else {
+            shell.set_report_open(true);
+        }
     }
 
     // ---- history and activity ----

@@ -134,7 +134,7 @@ impl App {
                 let card = self.card(&state, id, view, title, &showing);
                 if view.standing.waits_for_person() { review.push(card) } else { ready.push(card) }
             }
-            (review, ready, state.ready.len(), state.ready.len() - state.left_out.len())
+            (review, ready, state.ready.len(), state.ready.difference(&state.left_out).count())
         };
         fill(&self.review, review);
         fill(&self.ready, ready);
@@ -218,8 +218,18 @@ impl App {
         };
         match done {
             Done::Saved => {
-                self.close_form();
-                self.go_to(key, false);
+                let form = {
+                    let mut state = self.state.borrow_mut();
+                    state.saving.take_if(|saving| *saving == key);
+                    state.form.as_ref().map(|form| form.key)
+                };
+                // The form may have been left meanwhile, and another one opened.
+                if form == Some(key) {
+                    self.close_form();
+                }
+                if form.is_none_or(|form| form == key) {
+                    self.go_to(key, false);
+                }
             }
             Done::Decided => self.decided(),
             Done::Deleted | Done::Discarded | Done::SentAgain | Done::Undone => {}
@@ -228,6 +238,7 @@ impl App {
     }
 
     pub(super) fn not_done(self: &Rc<Self>, failed: Failed) {
+        self.state.borrow_mut().saving = None;
         let words = self.get::<Words>();
         let text = match failed {
             Failed::InFlight => words.invoke_in_flight(),

@@ -17,7 +17,7 @@ use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
 use tombolo_client::protocol::value::Value;
 use tombolo_client::url::ServerUrl;
-use tombolo_client::{Activity, ClientError, Connection, LoginFailed, SyncDone, SyncError, SyncOptions};
+use tombolo_client::{Activity, ClientError, Connection, LoginFailed, Mode, SyncDone, SyncError, SyncOptions};
 
 /// A sync that makes no end within this time is told to be too slow; what was done stays done.
 const SYNC_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -90,7 +90,7 @@ impl Worker {
 
     pub(super) fn sync(&mut self, only: Option<BTreeSet<RowKey>>, sign_out: bool) {
         if self.syncing {
-            return self.tell(Tell::Synced(Err(SyncError::Busy)));
+            return self.tell_synced(Err(SyncError::Busy));
         }
         self.syncing = true;
         self.tell(Tell::Progress(tombolo_client::SyncProgress { connection: Connection::Connecting, ..Default::default() }));
@@ -106,7 +106,7 @@ impl Worker {
                 worker.syncing = false;
                 let well = result.is_ok();
                 worker.tell_status();
-                worker.tell(Tell::Synced(result));
+                worker.tell_synced(result);
                 worker.stale.status = true;
                 let nothing_left =
                     worker.client.as_ref().and_then(|client| client.pending().ok()).is_some_and(|left| left.is_empty());
@@ -115,6 +115,13 @@ impl Worker {
                 }
             },
         );
+    }
+
+    /// A sync has ended; what waits then is told with it, since news of the status may come before it or behind it.
+    fn tell_synced(&self, result: Result<SyncDone, SyncError>) {
+        let status = self.client.as_ref().and_then(|client| client.status().ok());
+        let (pending, review) = status.map_or((0, 0), |status| (status.pending, status.conflicts + status.refused));
+        self.tell(Tell::Synced { result, pending, review });
     }
 
     /// The network itself is cut, by whoever holds the other end of the demo's switch.
@@ -141,7 +148,9 @@ impl Worker {
         let online = self
             .client
             .as_ref()
-            .is_some_and(|client| matches!(client.connection(), Connection::Online | Connection::CatchingUp));
+            .is_some_and(|client| matches!(client.connection(), Connection::Online | Connection::CatchingUp))
+            // There a link is opened for what is asked.
+            || self.mode == Mode::Metered;
         self.beside(
             move |job| {
                 let asked = if online { job.client.history(key, HISTORY_LIMIT).ok() } else { None };

@@ -10,11 +10,11 @@ use tombolo_client::csv::{self, ImportError};
 use tombolo_client::listing::{Lister, Order, target};
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
-use tombolo_client::protocol::outbox::{Edit, Pending, Resolution, Write};
+use tombolo_client::protocol::outbox::{Edit, Pending, Resolution, Seen, Write};
 use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::value::Value;
 use tombolo_client::view::{PendingView, Query, RowView};
-use tombolo_client::{Client, ClientError, LocalError, LocalWrite, Standing, TableInfo};
+use tombolo_client::{Before, Client, ClientError, LocalError, LocalWrite, Standing, TableInfo};
 
 /// Changes of each kind that are shown at once; the others are counted.
 pub const PENDING_SHOWN_MAX: usize = 200;
@@ -45,10 +45,10 @@ struct Undo {
 }
 
 enum Undoing {
-    /// Write again what was discarded.
-    Write(Vec<LocalWrite>, bool),
-    /// Discard the deletion; what it swallowed comes back by these writes.
-    Deletion(Vec<LocalWrite>),
+    /// What was discarded, or deleted with what was pending of it, is put back as it was.
+    PutBack(Before),
+    /// The deletion that was taken back is made again.
+    DeleteAgain,
 }
 
 impl Worker {
@@ -203,65 +203,53 @@ impl Worker {
 
     // ---- writing ----
 
-    pub(super) fn write(&mut self, writes: Vec<LocalWrite>, done: Done) {
+    pub(super) fn save(&mut self, writes: Vec<LocalWrite>) {
         let Some(key) = writes.first().map(|write| write.key) else { return };
-        let title = self.title(key);
-        // A deletion swallows what was pending; undone, that comes back.
-        let before = if done == Done::Deleted { self.again(key) } else { None };
         let Some(client) = &self.client else { return };
         match client.transaction(writes, false) {
             Ok(()) => {
-                let title = if title.is_empty() { self.title(key) } else { title };
-                let undo = (done == Done::Deleted).then(|| {
-                    let again = before.map(|(writes, _)| writes).unwrap_or_default();
-                    self.keep_undo(key, &title, Undoing::Deletion(again))
-                });
-                self.tell(Tell::Done { done, title, undo, key });
+                let title = self.title(key);
+                self.tell(Tell::Done { done: Done::Saved, title, undo: None, key });
             }
             Err(error) => self.not_done(&error),
         }
     }
 
+    pub(super) fn delete(&mut self, key: RowKey, seen: Seen) {
+        let title = self.title(key);
+        let Some(client) = &self.client else { return };
+        match client.delete(key, Some(seen)) {
+            Ok(before) => self.done(Done::Deleted, key, title, Undoing::PutBack(before)),
+            Err(error) => self.not_done(&error),
+        }
+    }
+
+    /// Discards what is pending of a row. A deletion is taken back, so that edits which it swallowed are there again.
     pub(super) fn discard(&mut self, key: RowKey, field: Option<FieldTag>) {
         let title = self.title(key);
-        let before = self.again(key);
         let Some(client) = &self.client else { return };
-        match client.discard(key, field) {
-            Ok(()) => {
-                let undo = before.map(|(writes, grouped)| self.keep_undo(key, &title, Undoing::Write(writes, grouped)));
-                self.tell(Tell::Done { done: Done::Discarded, title, undo, key });
-            }
+        let deleted = field.is_none()
+            && client.pending().unwrap_or_default().iter().any(|view| {
+                view.key == key
+                    && view.change.op == Op::Delete
+                    && view.change.group.is_none()
+                    && view.standing != Standing::InFlight
+            });
+        let discarded = if deleted {
+            let restore = LocalWrite { key, write: Write::Restore, seen: None };
+            client.transaction(vec![restore], false).map(|()| Undoing::DeleteAgain)
+        } else {
+            client.discard(key, field).map(Undoing::PutBack)
+        };
+        match discarded {
+            Ok(undoing) => self.done(Done::Discarded, key, title, undoing),
             Err(error) => self.not_done(&error),
         }
     }
 
-    /// The writes that make what is pending of a row (and of its group) once more, as the person saw the rows then: what others
-    /// changed since is asked about and not overwritten.
-    fn again(&self, key: RowKey) -> Option<(Vec<LocalWrite>, bool)> {
-        self.with(|client| {
-            let pending = client.pending()?;
-            let mine = pending.iter().find(|view| view.key == key && view.standing != Standing::InFlight);
-            let Some(mine) = mine else { return Ok(None) };
-            let group = mine.change.group;
-            let members = pending.iter().filter(|view| {
-                view.standing != Standing::InFlight && (view.key == key || (group.is_some() && view.change.group == group))
-            });
-            let mut writes = Vec::new();
-            for member in members {
-                let fields: BTreeMap<_, _> =
-                    member.change.fields.iter().map(|(field, edit)| (*field, edit.value.clone())).collect();
-                let seen = client.get(member.key)?.map(|view| view.seen);
-                let write = match member.change.op {
-                    Op::Create => Write::Create(fields),
-                    Op::Update | Op::Decide => Write::Update(fields),
-                    Op::Delete => Write::Delete,
-                    Op::Restore => Write::Restore,
-                };
-                writes.push(LocalWrite { key: member.key, write, seen });
-            }
-            Ok(Some((writes, group.is_some())))
-        })
-        .flatten()
+    fn done(&mut self, done: Done, key: RowKey, title: String, undoing: Undoing) {
+        let undo = Some(self.keep_undo(key, &title, undoing));
+        self.tell(Tell::Done { done, title, undo, key });
     }
 
     fn keep_undo(&mut self, key: RowKey, title: &str, what: Undoing) -> u64 {
@@ -281,14 +269,15 @@ impl Worker {
         let Some(Undo { key, title, what, .. }) = self.shown.undo.remove(at) else { return };
         let Some(client) = &self.client else { return };
         let undone = match what {
-            Undoing::Write(writes, grouped) => client.transaction(writes, grouped),
-            Undoing::Deletion(again) => undo_deletion(client, key, again),
+            Undoing::PutBack(before) => client.put_back(before),
+            Undoing::DeleteAgain => client.get(key).and_then(|view| {
+                let view = view.ok_or(LocalError::TooLate)?;
+                client.transaction(vec![LocalWrite { key, write: Write::Delete, seen: Some(view.seen) }], false)
+            }),
         };
         match undone {
             Ok(()) => self.tell(Tell::Done { done: Done::Undone, title, undo: None, key }),
-            Err(ClientError::Local(LocalError::Write(_) | LocalError::NothingPending)) => {
-                self.tell(Tell::NotDone(Failed::TooLate));
-            }
+            Err(ClientError::Local(LocalError::TooLate)) => self.tell(Tell::NotDone(Failed::TooLate)),
             Err(error) => self.not_done(&error),
         }
     }
@@ -332,7 +321,7 @@ impl Worker {
 
     pub(super) fn preview(&self, table: TableTag, file: &Path) {
         let Some(client) = &self.client else { return };
-        self.tell(Tell::Preview(preview(client, table, file)));
+        self.tell(Tell::Preview { table, file: file.to_owned(), result: preview(client, table, file) });
     }
 
     pub(super) fn import(&self, table: TableTag, file: &Path) {
@@ -350,23 +339,15 @@ impl Worker {
     }
 }
 
-fn undo_deletion(client: &Client, key: RowKey, again: Vec<LocalWrite>) -> Result<(), ClientError> {
-    let deleted = client.pending()?.into_iter().any(|view| view.key == key && view.change.op == Op::Delete);
-    if deleted {
-        client.discard(key, None)?;
-    }
-    // A row that was never pushed is gone without a trace, and is made again.
-    if again.is_empty() { Ok(()) } else { client.transaction(again, false) }
-}
-
 fn row_news(client: &Client, key: RowKey) -> Result<RowNews, ClientError> {
     let view: Option<RowView> = client.get(key)?;
     let pending = client.pending_of(key)?;
     let title = client.title_of(key)?;
+    let left = view.is_none() && client.life(key)?.is_none();
     let shown = view.iter().flat_map(|view| &view.values).map(|(field, value)| (key.table, *field, value.clone()));
     let values = shown.chain(pending.iter().flat_map(|change| edited(key.table, change)));
     let names = names(client, values)?;
-    Ok(RowNews { key, view, pending, title, names })
+    Ok(RowNews { key, view, left, pending, title, names })
 }
 
 /// A value in a field of a table.

@@ -11,7 +11,7 @@ use tombolo_client::csv::Problems;
 use tombolo_client::listing::{Listing, Order};
 use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
-use tombolo_client::protocol::outbox::{Pending, Resolution, ResolveError, WriteError};
+use tombolo_client::protocol::outbox::{Pending, Resolution, ResolveError, Seen, WriteError};
 use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::schema::{Role, Schema};
 use tombolo_client::store::{Account, StoreError};
@@ -57,12 +57,14 @@ pub enum Ask {
     Estimate(BTreeSet<RowKey>),
     /// Whether what is pending is looked at.
     PendingShown(bool),
-    /// Write rows in one transaction.
-    Write {
-        /// The rows.
-        writes: Vec<LocalWrite>,
-        /// What the person did, for the answer.
-        done: Done,
+    /// Save rows in one transaction.
+    Save(Vec<LocalWrite>),
+    /// Delete a row.
+    Delete {
+        /// The row.
+        key: RowKey,
+        /// What the person saw of it.
+        seen: Seen,
     },
     /// Discard what is pending of a row, or of one field of it.
     Discard {
@@ -252,6 +254,8 @@ pub struct RowNews {
     pub key: RowKey,
     /// As it is shown; `None` where it is not there any more.
     pub view: Option<RowView>,
+    /// It is not shown, and not because it was deleted: it left what this device may have.
+    pub left: bool,
     /// What is pending of it.
     pub pending: Option<Pending>,
     /// Its title.
@@ -393,7 +397,14 @@ pub enum Tell {
     /// Files were written.
     Exported(Result<(usize, String), Trouble>),
     /// What an import would do.
-    Preview(Result<Import, Trouble>),
+    Preview {
+        /// Into this table.
+        table: TableTag,
+        /// Of this file.
+        file: PathBuf,
+        /// What, or why nobody knows.
+        result: Result<Import, Trouble>,
+    },
     /// An import was done: rows that became pending; or nothing, where the file has problems by now.
     Imported(Result<Result<usize, Problems>, Trouble>),
     /// What a look at an address found.
@@ -404,8 +415,15 @@ pub enum Tell {
     SignedOut,
     /// A sync has begun or goes on.
     Progress(SyncProgress),
-    /// A sync's end.
-    Synced(Result<SyncDone, SyncError>),
+    /// A sync ended.
+    Synced {
+        /// How.
+        result: Result<SyncDone, SyncError>,
+        /// Changes that are still here.
+        pending: usize,
+        /// Those of them that wait for the person.
+        review: usize,
+    },
     /// The history of a row.
     History {
         /// The row.

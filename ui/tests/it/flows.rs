@@ -15,7 +15,7 @@ use tombolo_ui::window::{
 
 #[test]
 fn signing_in_for_the_first_time_brings_everything() {
-    let clinic = Clinic::open();
+    let mut clinic = Clinic::open();
     let amina = clinic.person_at(None, "amina");
     assert!(amina.get::<SignIn>().get_shown());
     amina.find(AccessibleRole::TextInput, "Server address").mock_single_click(PointerEventButton::Left);
@@ -35,9 +35,13 @@ fn signing_in_for_the_first_time_brings_everything() {
     assert_eq!(amina.get::<Shell>().get_user(), "amina");
     // The next time it opens without asking anything, and without the server.
     drop(amina);
+    clinic.close();
     let amina = clinic.person_at(None, "amina");
     amina.ready();
     assert!(!amina.get::<SignIn>().get_shown());
+    amina.until("it says when it was in step", |me| !me.get::<Shell>().get_last_sync().is_empty());
+    let said = format!("amina · last synced {}", amina.get::<Shell>().get_last_sync());
+    assert!(amina.has(&said));
 }
 
 #[test]
@@ -500,6 +504,8 @@ fn a_button_pressed_twice_imports_once() {
     amina.get::<Shell>().invoke_open_import();
     let import = amina.get::<Import>();
     import.set_file(file.display().to_string().into());
+    import.invoke_look(import.get_file());
+    amina.until("it was looked at", |me| me.get::<Import>().get_ready());
     import.invoke_run();
     assert!(import.get_busy());
     import.invoke_run();
@@ -527,7 +533,8 @@ fn a_deletion_is_undone_by_key_also_when_its_message_is_gone() {
     let clinic = Clinic::open();
     let amina = clinic.person("amina");
     amina.ready().choose(1);
-    amina.get::<Shell>().invoke_delete_row();
+    amina.click("Delete this entry");
+    amina.click("Delete");
     amina.until("it is gone", |me| me.get::<Browse>().get_total() == 3);
     mock_elapsed_time(Duration::from_secs(9));
     amina.until("so is the message", |me| me.get::<Shell>().get_toasts().row_count() == 0);

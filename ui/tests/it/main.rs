@@ -4,6 +4,7 @@
 
 mod accessibility;
 mod flows;
+mod focus;
 mod golden;
 mod languages;
 mod no_display;

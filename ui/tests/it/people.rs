@@ -25,6 +25,8 @@ fn clash(clinic: &Clinic) -> (Person, Person) {
     brian.edit("Notes", "Moved in with her sister");
     assert!(amina.sync());
     assert!(brian.sync());
+    let report = brian.get::<tombolo_ui::window::Report>();
+    assert_eq!((report.get_to_decide(), report.get_waiting()), (1, 1), "the report says what waits");
     brian.until("Brian is asked", |me| me.get::<Shell>().get_review() == 1);
     (amina, brian)
 }
@@ -145,6 +147,109 @@ fn a_deletion_against_an_edit_is_asked_in_plain_words() {
     brian.until("it is back in the list", |me| me.get::<Browse>().get_total() == 4);
     agree(&amina, &brian, 2);
     assert_eq!(value(&brian, "Phone"), "333");
+}
+
+/// Brian has an edit of the third patient, which Amina has deleted.
+fn they_deleted(clinic: &Clinic) -> (Person, Person) {
+    let (amina, brian) = (clinic.person("amina"), clinic.person("brian"));
+    amina.ready().choose(2);
+    brian.ready().choose(2);
+    brian.edit("Phone", "333");
+    amina.click("Delete this entry");
+    amina.click("Delete");
+    assert!(amina.sync());
+    assert!(brian.sync());
+    brian.until("Brian is asked", |me| me.get::<Shell>().get_review() == 1);
+    (amina, brian)
+}
+
+#[test]
+fn an_edit_of_what_others_deleted_brings_it_back_or_leaves_it_deleted() {
+    for brings_back in [true, false] {
+        let clinic = Clinic::open();
+        let (amina, brian) = they_deleted(&clinic);
+        brian.control("d");
+        brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+        assert_eq!(brian.get::<Conflict>().get_kind(), tombolo_ui::window::ConflictKind::TheyDeleted);
+        assert!(brian.has("Mine: 333"), "what is at stake is shown");
+        brian.click(if brings_back { "Bring it back" } else { "Leave it deleted" });
+        brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+        for person in [&brian, &amina] {
+            assert!(person.sync());
+            person.until("nothing waits", |me| me.pending() == 0);
+            let rows = if brings_back { 4 } else { 3 };
+            person.until("both see the same", |me| me.get::<Browse>().get_total() == rows);
+        }
+    }
+}
+
+#[test]
+fn a_discarded_edit_of_what_others_deleted_can_be_brought_back() {
+    let clinic = Clinic::open();
+    let (_amina, brian) = they_deleted(&clinic);
+    brian.control("p");
+    let discard = format!("Discard the change of {}", PATIENTS[2]);
+    brian.until("it is told", |me| me.has(&discard));
+    brian.click(&discard);
+    brian.until("nothing is pending", |me| me.pending() == 0);
+    brian.control("z");
+    brian.until("it is there again, with its question", |me| me.get::<Shell>().get_review() == 1);
+}
+
+#[test]
+fn a_discarded_deletion_gives_back_what_it_swallowed() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(2);
+    amina.edit("Phone", "333");
+    amina.click("Delete this entry");
+    amina.click("Delete");
+    amina.until("it is gone", |me| me.get::<Browse>().get_total() == 3);
+    amina.control("p");
+    let discard = format!("Discard the change of {}", PATIENTS[2]);
+    amina.until("it is told", |me| me.has(&discard));
+    amina.click(&discard);
+    amina.until("it is back", |me| me.get::<Browse>().get_total() == 4);
+    amina.key(Key::Escape);
+    amina.choose(2);
+    assert_eq!((value(&amina, "Phone").as_str(), amina.pending()), ("333", 1));
+    amina.control("z");
+    amina.until("it is deleted again", |me| me.get::<Browse>().get_total() == 3);
+}
+
+#[test]
+fn the_next_conflict_by_key_has_the_keys() {
+    let clinic = Clinic::open();
+    let (amina, brian) = (clinic.person("amina"), clinic.person("brian"));
+    for (person, text) in [(&amina, "Allergic to penicillin"), (&brian, "Moved in with her sister")] {
+        person.ready();
+        for at in [1, 2] {
+            person.choose(at);
+            person.edit("Notes", text);
+        }
+    }
+    assert!(amina.sync());
+    assert!(brian.sync());
+    brian.until("Brian is asked twice", |me| me.get::<Shell>().get_review() == 2);
+    brian.control("d");
+    brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    let conflict = brian.get::<Conflict>();
+    let first = conflict.get_title();
+    brian.find(AccessibleRole::RadioButton, "Notes: mine").mock_single_click(slint::platform::PointerEventButton::Left);
+    brian.settle();
+    brian.ui().window().dispatch_event(WindowEvent::KeyPressed { text: Key::Alt.into() });
+    brian.key("n");
+    brian.ui().window().dispatch_event(WindowEvent::KeyReleased { text: Key::Alt.into() });
+    brian.until("the next one is shown", |me| me.get::<Conflict>().get_title() != first);
+    brian.click("All mine");
+    assert_eq!(conflict.get_undecided(), 0);
+    brian.control(Key::Return);
+    brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    brian.control("d");
+    brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    assert_eq!(conflict.get_title(), first);
+    brian.key(Key::Escape);
+    assert!(!brian.get::<Shell>().get_conflict_open(), "Escape comes to the dialog");
 }
 
 #[test]

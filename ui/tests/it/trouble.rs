@@ -51,8 +51,11 @@ fn many(clinic: &Clinic, person: &Person, count: usize) {
     (0..count).for_each(|at| writeln!(csv, "Patient {at:05},Kilifi").unwrap());
     fs::write(&file, csv).unwrap();
     person.get::<Shell>().invoke_open_import();
-    person.get::<Import>().set_file(file.display().to_string().into());
-    person.get::<Import>().invoke_run();
+    let import = person.get::<Import>();
+    import.set_file(file.display().to_string().into());
+    import.invoke_look(import.get_file());
+    person.until("it was looked at", |me| me.get::<Import>().get_ready());
+    import.invoke_run();
     person.until("they are pending", |me| me.pending() == i32::try_from(count).unwrap());
 }
 

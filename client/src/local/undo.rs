@@ -1,0 +1,107 @@
+//! Taking back what a person just did: what was pending is put back as it was, and not written anew, since of a row that others
+//! deleted, or that left this device, nothing can be written.
+
+use super::LocalError;
+use crate::engine::Engine;
+use crate::step::Step;
+use crate::store::StoreError;
+use tombolo_protocol::ids::{FieldTag, RowKey, Seq};
+use tombolo_protocol::outbox::{Entry, Seen, Write};
+use tombolo_protocol::row::Life;
+
+/// What was pending of a row, and of its group, before something was done to it; for [`Engine::put_back`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct Before {
+    history: u32,
+    schema: Seq,
+    rows: Vec<RowBefore>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct RowBefore {
+    before: Entry,
+    after: Entry,
+    there: Option<bool>,
+}
+
+impl Engine {
+    /// Discards what is pending of a row and is not being sent (O9); of its group, if it has one. With `field`, only that field
+    /// (and its field group) of this row.
+    ///
+    /// # Errors
+    /// [`LocalError`]; nothing was discarded.
+    pub fn discard(&mut self, key: RowKey, field: Option<FieldTag>, now_ms: i64) -> Result<Before, LocalError> {
+        self.undoable(key, now_ms, |step| match field {
+            Some(field) => step.discard_field(key, field),
+            None => step.discard_row(key),
+        })
+    }
+
+    /// Deletes a row, so that it can be taken back.
+    ///
+    /// # Errors
+    /// [`LocalError`]; nothing was deleted.
+    pub fn delete(&mut self, key: RowKey, seen: Option<Seen>, now_ms: i64) -> Result<Before, LocalError> {
+        self.undoable(key, now_ms, |step| step.write_row(super::LocalWrite { key, write: Write::Delete, seen }, None))
+    }
+
+    /// Puts back what was pending before, as it was, bases included: what others changed since is asked about as if it had been
+    /// pending all the time.
+    ///
+    /// # Errors
+    /// [`LocalError::TooLate`] when something else was done to it meanwhile, it is being sent, or the row came to this device or
+    /// left it; nothing was put back.
+    pub fn put_back(&mut self, before: &Before, now_ms: i64) -> Result<(), LocalError> {
+        self.local(now_ms, |step| step.put_back(before))?;
+        Ok(self.go_on(now_ms)?)
+    }
+
+    fn undoable(
+        &mut self,
+        key: RowKey,
+        now_ms: i64,
+        act: impl FnOnce(&mut Step<'_, '_>) -> Result<(), LocalError>,
+    ) -> Result<Before, LocalError> {
+        let before = self.local(now_ms, |step| {
+            let group = step.tables.entry(key)?.and_then(|entry| entry.next?.group);
+            let entries = match group {
+                Some(group) => step.members(group)?,
+                None => vec![step.entry_or_new(key)?],
+            };
+            act(step)?;
+            let rows = entries.into_iter().map(|before| {
+                let after = step.entry_or_new(before.key)?;
+                Ok(RowBefore { there: step.there(before.key)?, before, after })
+            });
+            let rows = rows.collect::<Result<_, StoreError>>()?;
+            Ok(Before { history: step.state.recovery_copies, schema: step.state.schema, rows })
+        })?;
+        self.go_on(now_ms)?;
+        Ok(before)
+    }
+}
+
+impl Step<'_, '_> {
+    fn put_back(&mut self, before: &Before) -> Result<(), LocalError> {
+        if (before.history, before.schema) != (self.state.recovery_copies, self.state.schema) {
+            return Err(LocalError::TooLate);
+        }
+        for RowBefore { before, after, there } in &before.rows {
+            let now = self.entry_or_new(before.key)?;
+            if (&now.sent, &now.next) != (&after.sent, &after.next) || self.there(before.key)? != *there {
+                return Err(LocalError::TooLate);
+            }
+            let entry = Entry { generation: self.next_generation(), ..before.clone() };
+            self.touched.insert(before.key);
+            self.put_entry(&entry)?;
+        }
+        // Whoever waited for what was discarded waits again, and the other way round.
+        self.others_may_go();
+        Ok(())
+    }
+
+    /// Whether the mirror has the row, and still knows its values.
+    fn there(&self, key: RowKey) -> Result<Option<bool>, StoreError> {
+        Ok(self.tables.mirror(key)?.map(|held| held.row.life != Life::Purged))
+    }
+}

@@ -286,9 +286,8 @@ impl Form {
 
     /// The person left a field: what is wrong may be said from now on.
     pub fn leave(&mut self, at: usize) {
-        let dirty = self.fields.get(at).is_some_and(|field| field.dirty(&self.locale));
-        if let Some(field) = self.fields.get_mut(at).filter(|_| dirty) {
-            field.left = true;
+        if let Some(field) = self.fields.get_mut(at) {
+            field.left = field.left || field.dirty(&self.locale) || field.field.required;
         }
     }
 

@@ -1,10 +1,11 @@
 //! Everything can be reached and is named.
 
+use crate::people::clash;
 use crate::stage::{Clinic, Person};
 use i_slint_backend_testing::{AccessibleRole, ElementHandle, ElementQuery};
 use slint::Model;
 use slint::platform::Key;
-use tombolo_ui::window::{Browse, Detail, FieldKind, Form, Settings, Shell, SignIn};
+use tombolo_ui::window::{Browse, Detail, FieldKind, Form, History, Pending, Picker, Settings, Shell, SignIn};
 
 /// Elements that a person acts on and that have no name.
 fn nameless(person: &Person) -> Vec<String> {
@@ -93,6 +94,34 @@ fn every_control_has_a_name() {
     amina.get::<SignIn>().set_shown(true);
     amina.settle();
     assert_eq!(nameless(&amina), [""; 0], "in the sign-in");
+}
+
+#[test]
+fn every_control_has_a_name_also_where_there_is_something_in_it() {
+    let clinic = Clinic::open();
+    let (_amina, brian) = clash(&clinic);
+    brian.control("p");
+    brian.until("the change is there", |me| me.get::<Pending>().get_review().row_count() == 1);
+    assert_eq!(nameless(&brian), [""; 0], "of what is pending");
+    brian.key(Key::Escape);
+    brian.control("h");
+    brian.until("the history is there", |me| me.get::<History>().get_lines().row_count() > 0);
+    assert_eq!(nameless(&brian), [""; 0], "of a history");
+    brian.key(Key::Escape);
+    brian.control("d");
+    brian.until("the conflict is there", |me| me.get::<Shell>().get_conflict_open());
+    brian.click("Another value for Notes");
+    assert_eq!(nameless(&brian), [""; 0], "of a conflict");
+    brian.key(Key::Escape);
+    brian.get::<Browse>().invoke_select_table(2);
+    brian.until("visits are shown", |me| me.get::<Browse>().get_table_title() == "Visits");
+    brian.control("n");
+    let form = brian.get::<Form>();
+    let patient = form.get_fields().iter().position(|field| field.label == "Patient").unwrap();
+    form.invoke_pick(i32::try_from(patient).unwrap());
+    brian.until("patients are offered", |me| me.get::<Picker>().get_total() == 4);
+    assert!(brian.has("Baraka Mwangi"));
+    assert_eq!(nameless(&brian), [""; 0], "of a choice among rows");
 }
 
 #[test]

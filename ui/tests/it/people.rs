@@ -16,7 +16,7 @@ fn value(person: &Person, label: &str) -> SharedString {
 }
 
 /// Both write another note about the second patient; Amina syncs first, so that Brian is asked.
-fn clash(clinic: &Clinic) -> (Person, Person) {
+pub fn clash(clinic: &Clinic) -> (Person, Person) {
     let (amina, brian) = (clinic.person("amina"), clinic.person("brian"));
     amina.ready().choose(1);
     brian.ready().choose(1);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tombolo_client::Client;
 use tombolo_client::paths::STORE_FILE;
+use tombolo_client::protocol::ids::DeviceId;
 use tombolo_client::protocol::schema::{CLINIC, Plain, Role};
 use tombolo_client::table::{Fields, Find};
 use tombolo_client::url::ServerUrl;
@@ -82,6 +83,11 @@ impl Clinic {
 
     pub fn address(&self) -> String {
         format!("http://{}", self.server.as_ref().unwrap().addr())
+    }
+
+    /// The operator ends the sign-in of a device.
+    pub fn revoke(&self, device: DeviceId) {
+        self.runtime.block_on(self.server.as_ref().unwrap().operator().revoke_device(device)).unwrap();
     }
 
     /// The operator puts away all that happened.

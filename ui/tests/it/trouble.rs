@@ -26,6 +26,33 @@ fn a_failed_sync_never_looks_like_success_and_keeps_everything() {
 }
 
 #[test]
+fn a_sign_in_that_the_server_has_ended_blocks_no_work_and_is_asked_for_when_syncing() {
+    let clinic = Clinic::open();
+    let device = clinic.client("amina").account().unwrap().unwrap().device;
+    let amina = clinic.person_at(Some(clinic.folder_of("amina")), "amina");
+    amina.ready().choose(0);
+    clinic.revoke(device);
+    amina.until("it is said", |me| me.get::<Shell>().get_conn() == Conn::NeedsSignIn);
+    assert!(!amina.get::<SignIn>().get_shown(), "nobody is interrupted");
+    amina.edit("Phone", "555");
+    amina.until("the edit is kept", |me| me.pending() == 1);
+    amina.control("r");
+    amina.until("it is said", |me| me.get::<Shell>().get_report_open());
+    assert_eq!(amina.get::<Report>().get_fault(), SyncFault::NeedsSignIn);
+    let said = "The sync did not finish. You need to sign in again before syncing. \
+        Your change is kept on this device and goes out with the next sync.";
+    assert!(amina.has(said));
+    amina.key(Key::Escape);
+    amina.click("Sign in");
+    amina.find(AccessibleRole::TextInput, "Password").mock_single_click(PointerEventButton::Left);
+    amina.write(PASSWORD);
+    amina.key(Key::Return);
+    amina.until("signed in", |me| !me.get::<SignIn>().get_shown());
+    assert!(amina.sync());
+    amina.until("the edit has gone", |me| me.pending() == 0);
+}
+
+#[test]
 fn a_store_that_is_open_elsewhere_is_said_to_be_and_opens_when_it_is_free() {
     let clinic = Clinic::open();
     let first = clinic.person("amina");

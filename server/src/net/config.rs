@@ -46,6 +46,8 @@ pub struct Limits {
     pub sessions_max: usize,
     /// Of these, sessions of one device.
     pub device_sessions_max: usize,
+    /// Store reads of sessions at the same time: they take a core each while they last.
+    pub reads_max: usize,
     /// A write fails when nothing was accepted for so long; it restarts with each byte.
     pub write_deadline: Duration,
     /// The sessions of a revoked device that take no last word are cut after this; it is to be below 5 s (section 9).
@@ -66,6 +68,7 @@ impl Default for Limits {
             stranger_time: Duration::from_millis(UNAUTHENTICATED_MS_MAX),
             sessions_max: 10_000,
             device_sessions_max: DEVICE_SESSIONS_MAX,
+            reads_max: 2 * std::thread::available_parallelism().map_or(2, usize::from),
             write_deadline: Duration::from_secs(15),
             shut_out_after: Duration::from_secs(4),
             restart_after_ms: 1_000,

@@ -119,17 +119,12 @@ impl Server {
             hub: hub.clone(),
             desk: Arc::new(Desk::default()),
             limits: limits.clone(),
-            reads: Arc::new(Semaphore::new(reads_max())),
+            reads: Arc::new(Semaphore::new(limits.reads_max)),
             busy: busy.clone(),
         };
         let accepting = tokio::spawn(listener::accept(listener, http::router(app), limits.clone(), busy, stopped));
         Ok(RunningServer { addr, prepared, folder, hub, writer: Some(writer), limits, stop, accepting, control, idle })
     }
-}
-
-/// Store reads at the same time: they take a core each while they last.
-fn reads_max() -> usize {
-    2 * std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 impl RunningServer {

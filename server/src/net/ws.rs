@@ -362,11 +362,13 @@ impl Driver {
             let served = Served::of(&hub, self.session(), now_ms);
             return self.put_out_all(served).await;
         }
-        let _permit = self.reads.clone().acquire_owned().await.map_err(|_| Over)?;
+        let permit = self.reads.clone().acquire_owned().await.map_err(|_| Over)?;
         let mut session = self.session.take().expect("it is away only here");
         let hub = self.hub.clone();
         let served = tokio::task::spawn_blocking(move || {
             let served = Served::of(&hub, &mut session, now_ms);
+            // Others read while this peer takes its frames, or takes none.
+            drop(permit);
             (session, served)
         });
         let Ok((session, served)) = served.await else {

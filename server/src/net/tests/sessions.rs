@@ -154,22 +154,51 @@ async fn a_device_has_only_so_many_places() {
     soon(async { while Client::open(addr, &login.token, &[]).await.is_err() {} }).await;
 }
 
+/// Patients whose notes are a megabyte that does not compress.
+async fn import_a_megabyte(world: &World) {
+    let operator = world.server.operator();
+    operator.import_csv("sites", &[], b"name\nKisumu\n".to_vec()).await.unwrap();
+    let notes = || (0..125).map(|_| format!("{:032x}", u128::from_le_bytes(clock::random()))).collect::<String>();
+    let rows: String = (1..=250).map(|n| format!("{},A,{}\n", RowId::from_bytes([n as u8; 16]), notes())).collect();
+    operator.import_csv("patients", &[("site", "Kisumu")], format!("id,name,notes\n{rows}").into_bytes()).await.unwrap();
+}
+
+fn patient(n: u8) -> WantedRow {
+    WantedRow { table: TableTag(2), name: RowName::Id(RowId::from_bytes([n; 16]), RowNo(0)) }
+}
+
+/// A device that asks for far more than it ever takes.
+async fn who_takes_no_bytes(world: &World, login: &client::Login) -> Client {
+    let mut client = Client::fresh(world.server.addr(), login, 1).await;
+    for _ in 0..30 {
+        client.say(&Up::WantRow { rows: (1..=250).map(patient).collect() }).await;
+    }
+    client
+}
+
+#[tokio::test]
+async fn a_device_that_takes_no_bytes_keeps_no_other_from_reading() {
+    let world = World::with(Limits { reads_max: 1, write_deadline: 2 * PATIENCE, ..Limits::default() }).await;
+    import_a_megabyte(&world).await;
+    let (one, two) = (world.login().await, world.login().await);
+    let _stuck = who_takes_no_bytes(&world, &one).await;
+    let mut client = Client::fresh(world.server.addr(), &two, 1).await;
+    client.hear_until(|down| matches!(down, Down::Welcome(_))).await;
+    // Reads take turns, so that the other one has come to its end meanwhile.
+    for _ in 0..200 {
+        client.say(&Up::WantRow { rows: vec![patient(1)] }).await;
+        client.hear_until(|down| matches!(down, Down::Rows { .. })).await;
+    }
+}
+
 #[tokio::test]
 async fn a_revoked_device_that_takes_no_bytes_is_cut() {
     let limits = Limits { shut_out_after: Duration::from_millis(100), drain: 2 * PATIENCE, ..Limits::default() };
     let world = World::with(limits).await;
+    import_a_megabyte(&world).await;
     let operator = world.server.operator();
-    operator.import_csv("sites", &[], b"name\nKisumu\n".to_vec()).await.unwrap();
-    // A megabyte that does not compress.
-    let notes = || (0..125).map(|_| format!("{:032x}", u128::from_le_bytes(clock::random()))).collect::<String>();
-    let rows: String = (1..=250).map(|n| format!("{},A,{}\n", RowId::from_bytes([n as u8; 16]), notes())).collect();
-    operator.import_csv("patients", &[("site", "Kisumu")], format!("id,name,notes\n{rows}").into_bytes()).await.unwrap();
     let login = world.login().await;
-    let mut client = Client::fresh(world.server.addr(), &login, 1).await;
-    let name = |n: u8| WantedRow { table: TableTag(2), name: RowName::Id(RowId::from_bytes([n; 16]), RowNo(0)) };
-    for _ in 0..30 {
-        client.say(&Up::WantRow { rows: (1..=250).map(name).collect() }).await;
-    }
+    let _client = who_takes_no_bytes(&world, &login).await;
     operator.revoke_device(login.device).await.unwrap();
     // A server that stops waits for its sessions; without the cut, until the client has taken everything.
     let begun = Instant::now();

@@ -26,14 +26,14 @@ const MENDED_LOOK: Duration = Duration::from_millis(200);
 /// Between two looks of who waits for the writer: little at first, since most jobs are done at once.
 const WAITING_LOOK: Duration = Duration::from_millis(1);
 const WAITING_LOOK_MAX: Duration = Duration::from_millis(50);
-const BEING_OPENED: &str = "the store is being opened again after a failed write, and nothing was begun: try again in a while";
+const BEING_OPENED: &str = "the store is being opened again after it failed, and nothing was begun: try again in a while";
 
 /// How the store is doing; sessions end when it changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Health {
     /// All is well. Counts the times that the store was opened again.
     Serving(u64),
-    /// A durable write failed; the store is being opened again (P9).
+    /// A durable write or a read failed; the store is being opened again (P9).
     Trouble,
     /// The server stops.
     Stopping,
@@ -134,16 +134,31 @@ impl Hub {
         if let Some(view) = &*view {
             return Ok(view.clone());
         }
-        let made = Arc::new(store.snapshot().map_err(|error| Unavailable::Closed(error.to_string()))?);
+        let made = Arc::new(store.snapshot().map_err(|error| self.read_failed(&store, &error))?);
         *view = Some(made.clone());
         Ok(made)
     }
 
     /// Reads from the view of the newest durable state. What was read is not to be told where a durable write failed meanwhile (P9).
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Snapshot) -> Result<T, StoreError>) -> Result<T, Unavailable> {
+        let store = self.trusted()?;
         let view = self.snapshot()?;
-        let read = read(&view).map_err(|error| Unavailable::Closed(error.to_string()))?;
+        let read = read(&view).map_err(|error| self.read_failed(&store, &error))?;
         self.trusted().map(|_| read)
+    }
+
+    /// A read that failed is followed by no other: the writer opens the store again, as after a failed write.
+    fn read_failed(&self, store: &Store, error: &StoreError) -> Unavailable {
+        if error.ends_reading() {
+            store.poison();
+            self.ask_to_reopen();
+        }
+        Unavailable::Closed(error.to_string())
+    }
+
+    pub(super) fn ask_to_reopen(&self) {
+        // Where the queue is full, what is in it meets the failed store.
+        let _ = self.jobs.try_send(Work::Reopen);
     }
 
     /// The store, unless a durable write of it failed.

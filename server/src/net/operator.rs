@@ -129,7 +129,7 @@ impl Operator {
         read: impl FnOnce(&Snapshot) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, OperatorError> {
         let hub = self.hub.clone();
-        blocking(move || Ok(read(&*hub.snapshot()?)?)).await
+        blocking(move || Ok(hub.read(read)?)).await
     }
 
     async fn command(&self, request: Request, content: Vec<u8>) -> Result<(Answer, Vec<u8>), OperatorError> {

@@ -1,8 +1,8 @@
 //! The one writer: a thread that owns the workspace, takes jobs from a bounded queue, and makes many of them durable at once.
 //!
 //! Replies reach the sessions before the new head is announced, so that a session never serves a commit of its own device
-//! before its result (S6). After a failed write nothing is answered from memory: jobs fail, sessions end, and the store is
-//! opened again (P9).
+//! before its result (S6). After a failed write or read nothing is answered from memory: jobs fail, sessions end, and the store
+//! is opened again (P9).
 
 use super::clock;
 use super::hub::{Health, Hub, Unavailable, being_opened};
@@ -22,13 +22,15 @@ use tombolo_protocol::limits::GROUP_COMMIT_CHANGES_MAX;
 /// Between two attempts to open the store again.
 const REOPEN_AFTER: Duration = Duration::from_millis(200);
 
-/// Opens the store: at the start, and again after a failed write.
+/// Opens the store: at the start, and again after it failed.
 pub(crate) type Opener = Box<dyn Fn() -> Result<Store, StoreError> + Send>;
 
 /// What the writer is given.
 pub(crate) enum Work {
     /// Something to do.
     Job(Asked),
+    /// A read failed: open the store again, unless that was done since.
+    Reopen,
     /// End behind the jobs before this.
     Stop,
 }
@@ -125,12 +127,13 @@ impl Writer {
         }
     }
 
-    /// The jobs of the next durable write, and whether it is the last; `None` when there is nothing more to do.
+    /// The jobs of the next durable write, none where the store is to be opened again, and whether it is the last; `None` when there is nothing more to do.
     fn next_batch(&mut self) -> Option<(Vec<Asked>, bool)> {
         let first = match self.carried.take() {
             Some(carried) => carried,
             None => match self.queue.blocking_recv()? {
                 Work::Job(first) => first,
+                Work::Reopen => return Some((Vec::new(), false)),
                 Work::Stop => return None,
             },
         };
@@ -146,6 +149,8 @@ impl Writer {
                     weight += next.job.weight();
                     batch.push(next);
                 }
+                // What is in the batch meets the failed store.
+                Ok(Work::Reopen) => {}
                 Ok(Work::Stop) => return Some((batch, true)),
                 Err(_) => break,
             }
@@ -185,7 +190,7 @@ impl Writer {
         self.recover(why, waiting)
     }
 
-    /// After a failed write: nobody is answered, the store is closed and opened again.
+    /// After a failed write or read: nobody is answered, the store is closed and opened again.
     fn recover(&mut self, why: String, waiting: Vec<ReplyTo>) -> Option<Workspace> {
         (self.log)(&format_args!(
             "{why}. Until the store was opened again nothing is answered; clients keep their edits and send them again"
@@ -205,6 +210,7 @@ impl Writer {
             loop {
                 match self.queue.try_recv() {
                     Ok(Work::Job(asked)) => asked.reply_to.fail(&being_opened()),
+                    Ok(Work::Reopen) => {}
                     Ok(Work::Stop) | Err(mpsc::error::TryRecvError::Disconnected) => return None,
                     Err(mpsc::error::TryRecvError::Empty) => break,
                 }

@@ -33,8 +33,8 @@ pub enum StoreError {
     /// There is a store, but no workspace in it.
     #[error("there is no workspace in this data folder yet: make one with `tombolo-server init`")]
     NotInitialised,
-    /// An earlier durable write failed, so that nothing may be answered from memory (P9).
-    #[error("an earlier write failed; the store must be opened again before anything is answered from it")]
+    /// An earlier read or durable write failed, so that nothing may be answered from memory (P9).
+    #[error("an earlier read or write failed; the store must be opened again before anything is answered from it")]
     Poisoned,
     /// The operating system reported an error.
     #[error("the data file cannot be read or written: {0}. Check the disk and the rights of the data folder")]
@@ -45,6 +45,12 @@ impl StoreError {
     /// A record that is missing or contradicts another one.
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged(what.into())
+    }
+
+    /// Whether nothing can be read from the file any more before it is opened again: redb gives it up at the first failure of
+    /// the operating system, also of a read. A record that contradicts another one is no such failure.
+    pub(crate) fn ends_reading(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::DiskFull | Self::Poisoned)
     }
 }
 

@@ -106,7 +106,7 @@ impl Store {
     /// A consistent view of the newest durable state. Keep it only for a short while: the file grows as long as it lives.
     ///
     /// # Errors
-    /// [`StoreError::NotInitialised`] before there is a workspace, [`StoreError::Poisoned`] after a failed write.
+    /// [`StoreError::NotInitialised`] before there is a workspace, [`StoreError::Poisoned`] after a failed write or read.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Snapshot::new(self.clone(), self.read()?)
     }
@@ -133,7 +133,7 @@ impl Store {
     /// Whoever reads for long asks this again and again, and lets go: the store is opened again only when nobody holds it (P9).
     ///
     /// # Errors
-    /// [`StoreError::Poisoned`] after a failed write.
+    /// [`StoreError::Poisoned`] after a failed write or read.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         if self.0.poisoned.load(Ordering::SeqCst) { Err(StoreError::Poisoned) } else { Ok(()) }
     }

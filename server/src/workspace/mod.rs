@@ -146,6 +146,7 @@ impl Workspace {
     }
 
     fn apply_all(&mut self, jobs: Vec<Job>, now_ms: i64) -> Result<Vec<Reply>, StoreError> {
+        self.store.check()?;
         let mut replies = Vec::with_capacity(jobs.len());
         let mut batch = Vec::new();
         for job in jobs {

@@ -1,4 +1,4 @@
-//! A store whose writes fail (P9).
+//! A store whose writes or reads fail (P9).
 
 use super::client::{Client, send};
 use super::sessions::site;
@@ -124,6 +124,23 @@ async fn after_a_failed_write_nobody_is_answered_until_the_store_was_opened_agai
     let stopping = hub.clone();
     blocking(move || stopping.stop(writer)).await;
     assert!(hub.ask(add("cem")).await.is_err());
+}
+
+#[tokio::test]
+async fn after_a_failed_read_the_store_is_opened_again_without_any_write() {
+    let world = World::new().await;
+    let hub = world.server.hub();
+    let mut health = hub.health();
+    // A record that contradicts another one would do so again.
+    assert!(hub.read(|_| Err::<(), _>(StoreError::damaged("a record"))).is_err());
+    assert!(hub.snapshot().is_ok());
+    assert!(hub.read(|_| Err::<(), _>(StoreError::Io(io::Error::other("a bad sector")))).is_err());
+    assert!(hub.snapshot().is_err(), "nothing is answered from a store that cannot be read");
+    soon(health.wait_for(|health| *health == Health::Serving(1))).await.unwrap();
+    assert!(hub.snapshot().is_ok());
+    // What failed in the store before does not close the new one.
+    hub.ask_to_reopen();
+    assert!(matches!(hub.ask(add("ben")).await, Ok(Reply::Access(Ok(_)))));
 }
 
 #[tokio::test]

@@ -50,6 +50,9 @@ pub struct Limits {
     pub reads_max: usize,
     /// A write fails when nothing was accepted for so long; it restarts with each byte.
     pub write_deadline: Duration,
+    /// While a frame is coming in, its peer hears from the server this often: a client gives a link up after 45 s of silence, and
+    /// a large push takes longer on a bad one.
+    pub alive_every: Duration,
     /// The sessions of a revoked device that take no last word are cut after this; it is to be below 5 s (section 9).
     pub shut_out_after: Duration,
     /// A server that stops tells clients to come back after this.
@@ -70,6 +73,7 @@ impl Default for Limits {
             device_sessions_max: DEVICE_SESSIONS_MAX,
             reads_max: 2 * std::thread::available_parallelism().map_or(2, usize::from),
             write_deadline: Duration::from_secs(15),
+            alive_every: Duration::from_secs(15),
             shut_out_after: Duration::from_secs(4),
             restart_after_ms: 1_000,
             restart_window_ms: 5_000,

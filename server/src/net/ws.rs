@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tombolo_protocol::error::DecodeError;
 use tombolo_protocol::frame;
 use tombolo_protocol::ids::DeviceId;
@@ -74,6 +75,8 @@ pub(crate) async fn run(socket: WebSocket, connection: Box<Connection>) {
     let driver = Box::new(Driver {
         session: Some(Session::new(SessionConfig::default(), place.id, identity, clock.now_ms())),
         clock,
+        known_read: peer.last_read(),
+        look_at: Instant::now() + limits.alive_every,
         frames,
         replies,
         under_way: 0,
@@ -161,6 +164,10 @@ struct Driver {
     /// Away only while a blocking thread serves it.
     session: Option<Session>,
     clock: SteadyClock,
+    /// When the last byte came, as of the last message or the last look: what came behind it is of a message that is coming in.
+    known_read: Instant,
+    /// When to look for that.
+    look_at: Instant,
     frames: mpsc::Sender<Box<Message>>,
     replies: mpsc::Sender<Answer>,
     /// Jobs whose replies are awaited; no more than `replies` holds.
@@ -198,7 +205,7 @@ impl Driver {
         let mut goes_on = Ok(());
         while goes_on.is_ok() {
             let deadline_ms = self.session().deadline_ms();
-            let deadline = self.clock.instant_of(deadline_ms);
+            let deadline = self.clock.instant_of(deadline_ms).min(self.look_at);
             goes_on = tokio::select! {
                 biased;
                 // Answers before the head that they belong to (S6).
@@ -228,6 +235,7 @@ impl Driver {
     }
 
     async fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), Over> {
+        self.reads_on();
         match message {
             Some(Ok(Message::Binary(frame))) => match frame::decode_up(&frame) {
                 Ok(up) => self.hear(up).await,
@@ -297,7 +305,18 @@ impl Driver {
         self.pump().await
     }
 
+    /// Whether bytes came since this was asked last.
+    fn reads_on(&mut self) -> bool {
+        self.look_at = Instant::now() + self.limits.alive_every;
+        let last_read = self.peer.last_read();
+        std::mem::replace(&mut self.known_read, last_read) < last_read
+    }
+
     async fn time_out(&mut self) -> Result<(), Over> {
+        if self.look_at <= Instant::now() && self.reads_on() {
+            // A peer whose large frame takes long hears nothing else meanwhile. Where the queue is full there are other bytes.
+            let _ = self.frames.try_send(Box::new(Message::Ping(Bytes::new())));
+        }
         let now_ms = self.clock.now_ms();
         // Bytes of a frame that is still coming are signs of life too.
         let last_ms = self.clock.ms_of(self.peer.last_read());

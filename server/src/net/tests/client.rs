@@ -99,6 +99,16 @@ impl Client {
         self.0.send(message).await
     }
 
+    /// Bytes below the WebSocket.
+    pub(super) async fn send_raw(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).await.unwrap();
+    }
+
+    /// The next message of any kind.
+    pub(super) async fn hear_message(&mut self) -> Message {
+        soon(self.0.next()).await.unwrap().unwrap()
+    }
+
     /// The next message; `None` where the server has closed.
     pub(super) async fn hear(&mut self) -> Option<Down> {
         loop {

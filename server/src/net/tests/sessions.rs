@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use tombolo_protocol::batch::{ChangeBatch, WireChange};
 use tombolo_protocol::change::{Change, FieldChange, Op, Push, Verdict};
+use tombolo_protocol::frame;
 use tombolo_protocol::ids::{FieldTag, Hash16, PushNo, RowId, RowKey, RowNo, Seq, TableTag};
 use tombolo_protocol::limits::PUSH_WINDOW_MAX;
 use tombolo_protocol::message::{CloseReason, Down, PushMessage, Up, WantedRow};
@@ -204,6 +205,22 @@ async fn a_revoked_device_that_takes_no_bytes_is_cut() {
     let begun = Instant::now();
     soon(world.server.shutdown()).await;
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_frame_that_takes_long_to_come_in_is_answered_by_signs_of_life() {
+    let world = World::with(Limits { alive_every: Duration::from_millis(50), ..Limits::default() }).await;
+    let login = world.login().await;
+    let mut client = Client::open(world.server.addr(), &login.token, &[]).await.unwrap();
+    let frame = frame::encode_up(&Up::Ping { nonce: 5 });
+    // Of a binary message with a mask of zeros.
+    let head = [0x82, 0x80 | u8::try_from(frame.len()).unwrap(), 0, 0, 0, 0];
+    client.send_raw(&head).await;
+    assert_eq!(client.hear_message().await, Message::Ping(Vec::new().into()));
+    client.send_raw(&frame).await;
+    client.hear_until(|down| *down == Down::Pong { nonce: 5 }).await;
+    // Where nothing comes in, nothing is said.
+    tokio::time::timeout(Duration::from_millis(200), client.hear_message()).await.unwrap_err();
 }
 
 #[tokio::test]

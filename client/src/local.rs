@@ -90,10 +90,7 @@ pub enum LocalError {
 
 impl From<StepError> for LocalError {
     fn from(error: StepError) -> Self {
-        match error {
-            StepError::Store(store) => Self::Store(store),
-            StepError::Violation(what) => Self::Store(StoreError::Damaged(what.into())),
-        }
+        Self::Store(error.into())
     }
 }
 
@@ -116,7 +113,8 @@ impl Engine {
             }
             group.map_or(Ok(()), |group| step.check_group(group))
         })?;
-        Ok(self.go_on(now_ms)?)
+        self.go_on_behind(now_ms);
+        Ok(())
     }
 
     /// Takes a row out of its group, so that it is sent and decided by itself (O7).
@@ -132,7 +130,8 @@ impl Engine {
             step.others_may_go();
             Ok(())
         })?;
-        Ok(self.go_on(now_ms)?)
+        self.go_on_behind(now_ms);
+        Ok(())
     }
 
     /// Applies a person's decision. `shown` is the server's row as the dialog showed it (for a unique clash, the other row);
@@ -148,7 +147,8 @@ impl Engine {
         now_ms: i64,
     ) -> Result<(), LocalError> {
         self.local(now_ms, |step| step.resolve_row(key, shown, resolution))?;
-        Ok(self.go_on(now_ms)?)
+        self.go_on_behind(now_ms);
+        Ok(())
     }
 
     fn local<R>(&mut self, now_ms: i64, act: impl FnOnce(&mut Step<'_, '_>) -> Result<R, LocalError>) -> Result<R, LocalError> {

@@ -27,6 +27,16 @@ pub enum StepError {
     Violation(&'static str),
 }
 
+impl From<StepError> for StoreError {
+    /// Where no server has a part in it, a breach is a store that holds what it cannot hold.
+    fn from(error: StepError) -> Self {
+        match error {
+            StepError::Store(store) => store,
+            StepError::Violation(what) => Self::Damaged(what.into()),
+        }
+    }
+}
+
 /// A step under way.
 pub(crate) struct Step<'a, 'txn> {
     pub tables: &'a mut WriteTables<'txn>,

@@ -14,6 +14,9 @@ use tombolo_protocol::message::CloseReason;
 
 impl Driver {
     pub(super) fn drain(&mut self) {
+        if let Some(error) = self.host.healthy().and_then(Engine::poll_failure) {
+            return self.store_failed(Some(error));
+        }
         self.drain_frames();
         while let Some(event) = self.host.healthy().and_then(Engine::poll_event) {
             self.tell(event);

@@ -13,7 +13,7 @@ use redb::backends::InMemoryBackend;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
@@ -360,6 +360,10 @@ fn a_question_opens_a_link_of_its_own() {
 struct Disk {
     bytes: Arc<InMemoryBackend>,
     broken: Arc<AtomicBool>,
+    /// Counts what was made durable.
+    syncs: Arc<AtomicUsize>,
+    /// It takes no writes from then on.
+    syncs_max: Arc<AtomicUsize>,
 }
 
 impl Disk {
@@ -383,11 +387,15 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
         self.bytes.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.works()?;
+        if self.syncs.load(Ordering::Relaxed) >= self.syncs_max.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.bytes.write(offset, data)
     }
 }
@@ -409,7 +417,8 @@ fn after_a_failed_write_the_store_is_opened_again_and_nothing_saved_is_lost() {
 
 /// A client on a disk that can be broken, logged in at an address.
 fn on_disk(url: &str) -> (Client, Disk) {
-    let disk = Disk { bytes: Arc::new(InMemoryBackend::new()), broken: Arc::default() };
+    let syncs_max = Arc::new(AtomicUsize::new(usize::MAX));
+    let disk = Disk { bytes: Arc::new(InMemoryBackend::new()), broken: Arc::default(), syncs: Arc::default(), syncs_max };
     let opened = disk.clone();
     let client = Client::with_opener(Box::new(move || Store::with_backend(opened.clone()))).unwrap();
     client.adopt(login_answer(url)).unwrap();
@@ -441,6 +450,32 @@ fn a_store_that_cannot_be_opened_again_is_tried_by_itself_while_a_link_is_wanted
         })
         .collect();
     assert_eq!(hellos, [1, 2], "the process goes on counting");
+}
+
+#[test]
+fn an_edit_that_is_durable_is_told_so_although_the_disk_fails_behind_it() {
+    let (url, _heard) = server(&[Play::Serve]);
+    let (client, disk) = on_disk(&url);
+    let before = disk.syncs.load(Ordering::Relaxed);
+    edit(&client, "Rose");
+    let each = disk.syncs.load(Ordering::Relaxed) - before;
+    let mut notices = client.subscribe().unwrap();
+    client.connect(Mode::Automatic).unwrap();
+    let mut states = std::iter::from_fn(|| notices.wait()).filter_map(|notice| match notice {
+        Notice::Connection(connection) => Some(connection),
+        _ => None,
+    });
+    assert!(states.any(|state| state == Connection::Online));
+    // The edit is the last thing that the disk takes: not that it is frozen for sending.
+    disk.syncs_max.store(disk.syncs.load(Ordering::Relaxed) + each, Ordering::Relaxed);
+    edit(&client, "Otieno");
+    // Whatever is asked next comes behind the failure.
+    assert!(client.account().is_err());
+    let is_failure = |state| matches!(state, Connection::ServerUnreachable { why, .. } if why.contains("own data"));
+    assert!(is_failure(client.connection()));
+    disk.syncs_max.store(usize::MAX, Ordering::Relaxed);
+    assert!(states.any(|state| state == Connection::Online));
+    assert_eq!(client.pending().unwrap().len(), 2);
 }
 
 fn driver() -> Driver {

@@ -4,7 +4,8 @@
 //! A driver opens a link, calls [`Engine::connect`] for the first frame, hands every frame that arrives to
 //! [`Engine::handle_frame`], calls [`Engine::handle_timeout`] at [`Engine::deadline_ms`], and says [`Engine::disconnected`]
 //! when the link is gone. After each of these calls it drains, in this order, [`Engine::poll_frame`], [`Engine::poll_event`]
-//! and [`Engine::poll_hangup`]. Every frame that reveals something is released after the transaction that makes it durable.
+//! and [`Engine::poll_hangup`]. Behind a local write it asks [`Engine::poll_failure`] before that. Every frame that reveals
+//! something is released after the transaction that makes it durable.
 //!
 //! What never happens here: a network wait inside a local write, and an edit that is forgotten.
 
@@ -54,6 +55,7 @@ pub struct Engine {
     frames: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
     hangup: Option<Hangup>,
+    failure: Option<StoreError>,
 }
 
 impl Engine {
@@ -88,6 +90,7 @@ impl Engine {
             frames: VecDeque::new(),
             events: VecDeque::new(),
             hangup: None,
+            failure: None,
         })
     }
 
@@ -267,6 +270,11 @@ impl Engine {
     /// What to do with the link, once all frames are out.
     pub fn poll_hangup(&mut self) -> Option<Hangup> {
         self.hangup.take()
+    }
+
+    /// How the store failed behind a local write, which itself is durable: drop the engine and open the store again.
+    pub fn poll_failure(&mut self) -> Option<StoreError> {
+        self.failure.take()
     }
 
     /// When [`Engine::handle_timeout`] wants to be called, in milliseconds of the clock that the driver uses for `now_ms`.

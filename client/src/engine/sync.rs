@@ -5,7 +5,7 @@ use crate::event::{Event, SyncReport};
 use crate::pushes::Plan;
 use crate::session::Phase;
 use crate::step::StepError;
-use crate::store::{FrozenPush, ReadTables, StoreError};
+use crate::store::{FrozenPush, ReadTables, StoreError, guarded};
 use std::collections::BTreeSet;
 use tombolo_protocol::batch::{ChangeBatch, WireChange};
 use tombolo_protocol::change::Change;
@@ -75,6 +75,15 @@ impl Engine {
         self.send_pushes()?;
         self.send_wants()?;
         self.end_sync()
+    }
+
+    /// What a local write set free goes on. The write is durable and told so whatever becomes of this: a failure waits for the
+    /// driver.
+    pub(crate) fn go_on_behind(&mut self, now_ms: i64) {
+        let gone_on = guarded(|| self.go_on(now_ms)).unwrap_or_else(|damaged| Err(damaged.into()));
+        if let Err(error) = gone_on {
+            self.failure = Some(error.into());
+        }
     }
 
     fn end_sync(&mut self) -> Result<(), StepError> {

@@ -53,7 +53,8 @@ impl Engine {
     /// left it; nothing was put back.
     pub fn put_back(&mut self, before: &Before, now_ms: i64) -> Result<(), LocalError> {
         self.local(now_ms, |step| step.put_back(before))?;
-        Ok(self.go_on(now_ms)?)
+        self.go_on_behind(now_ms);
+        Ok(())
     }
 
     fn undoable(
@@ -76,7 +77,7 @@ impl Engine {
             let rows = rows.collect::<Result<_, StoreError>>()?;
             Ok(Before { history: step.state.recovery_copies, schema: step.state.schema, rows })
         })?;
-        self.go_on(now_ms)?;
+        self.go_on_behind(now_ms);
         Ok(before)
     }
 }

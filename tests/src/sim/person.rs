@@ -218,13 +218,20 @@ impl World {
         let in_flight = in_flight(engine)?;
         match act(engine, now_ms) {
             Ok(()) => {
-                self.oracles.in_flight_stays(at, &in_flight, engine)?;
+                let failure = engine.poll_failure();
+                if failure.is_none() {
+                    self.oracles.in_flight_stays(at, &in_flight, engine)?;
+                }
                 self.oracles.ledger.begin();
                 let behind = keys.iter().filter(|key| self.devices[at].forms.contains_key(key));
                 self.oracles.ledger.written_behind.extend(behind.map(|key| (at, *key)));
                 self.counts.edits += 1;
                 self.note(&format!("device {at} accepts an edit"), &[]);
-                self.drain(at)?;
+                match failure {
+                    None => self.drain(at)?,
+                    // The edit is accepted all the same.
+                    Some(error) => self.store_failed(at, &error)?,
+                }
                 Ok(true)
             }
             Err(LocalError::Store(error)) => {

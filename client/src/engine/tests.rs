@@ -5,13 +5,14 @@ use crate::local::LocalWrite;
 use redb::backends::InMemoryBackend;
 use std::collections::BTreeMap;
 use tombolo_protocol::batch::RowBatch;
-use tombolo_protocol::change::{Verdict, VerdictRuns};
+use tombolo_protocol::change::{LostValue, Op, Verdict, VerdictRuns};
 use tombolo_protocol::frame::{decode_up, encode_down};
 use tombolo_protocol::ids::{
-    DeviceId, FieldTag, Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, Version, WorkspaceId,
+    DeviceId, FieldTag, GroupId, Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, Version,
+    WorkspaceId,
 };
 use tombolo_protocol::message::{Authors, CloseReason, Copied, Down, Outcome, Welcome};
-use tombolo_protocol::outbox::Write;
+use tombolo_protocol::outbox::{Edit, Entry, Pending, Resolution, Review, Write};
 use tombolo_protocol::row::{Life, Row, Stamped};
 use tombolo_protocol::schema::CLINIC;
 use tombolo_protocol::value::Value;
@@ -415,4 +416,67 @@ fn t26_a_digest_of_a_head_behind_an_own_result_is_not_compared() {
         let events: Vec<Event> = std::iter::from_fn(|| engine.poll_event()).collect();
         assert_eq!(events.iter().any(|event| matches!(event, Event::DigestMismatch { .. })), is_alarm, "{events:?}");
     }
+}
+
+/// An engine whose mirror has these rows of sites, all called "theirs" since commit 5.
+fn with_sites(ids: &[u8]) -> Engine {
+    use tombolo_protocol::cursor::CursorName;
+    use tombolo_protocol::ids::Position;
+    use tombolo_protocol::message::Delta;
+    let mut engine = welcomed();
+    let row = |id: &u8| Row {
+        key: RowKey { table: SITES.table, id: RowId::from_bytes([*id; 16]) },
+        no: RowNo(u64::from(*id)),
+        seq: Seq(5),
+        ordinal: u32::from(*id),
+        version: Version(2),
+        since: Seq(3),
+        life: Life::Live,
+        fields: [(FieldTag(1), Stamped { value: Value::text("theirs"), stamp: Seq(5) })].into(),
+    };
+    let delta = Delta {
+        cursor: CursorName::Fill(SITES),
+        from: engine.cursors().scanned(CursorName::Fill(SITES)).unwrap(),
+        to: Position::end_of(Seq(5)),
+        complete: Some(Seq(5)),
+        snapshot: Some(mark(5)),
+        rows: RowBatch(ids.iter().map(|id| row(id).since_base(Seq(0))).collect()),
+        authors: Authors::default(),
+    };
+    hears(&mut engine, Down::Delta(Box::new(delta))).unwrap();
+    engine
+}
+
+/// A pending update of a site's name, on a base, in a group, with a value that lost in a decision before.
+fn put_edit(engine: &mut Engine, id: u8, base: (Seq, &str), review: Option<Review>) -> RowKey {
+    let key = RowKey { table: SITES.table, id: RowId::from_bytes([id; 16]) };
+    let mut pending = Pending::new(Op::Update, base.0, 1);
+    let edit = Edit { value: Value::text("mine"), base_value: Some(Value::text(base.1)), base: base.0 };
+    pending.fields.insert(FieldTag(1), edit);
+    pending.lost.push(LostValue { field: FieldTag(1), value: Value::text("older") });
+    pending.group = Some(GroupId::default());
+    pending.review = review;
+    let mut entry = Entry::new(key, Seq(2));
+    entry.next = Some(pending);
+    engine.store.write(|tables| tables.put_entry(&entry)).unwrap();
+    key
+}
+
+/// What is left of a change: its op, and the values that lost.
+fn left_of(engine: &Engine, key: RowKey) -> Option<(Op, Vec<Value>)> {
+    let next = engine.store().read().unwrap().entry(key).unwrap()?.next?;
+    Some((next.op, next.lost.into_iter().map(|lost| lost.value).collect()))
+}
+
+#[test]
+fn t31_what_lost_in_a_decision_is_still_sent_where_the_change_behind_it_is_given_up() {
+    let mut engine = with_sites(&[1, 2]);
+    let offered = put_edit(&mut engine, 1, (Seq(5), "theirs"), Some(Review::Offered));
+    let member = put_edit(&mut engine, 2, (Seq(5), "theirs"), None);
+    engine.resolve(offered, None, &Resolution::AllServer, 1).unwrap();
+    for key in [offered, member] {
+        assert_eq!(left_of(&engine, key), Some((Op::Decide, vec![Value::text("older")])));
+    }
+    engine.sync(None, 1).unwrap();
+    assert_eq!(engine.store().read().unwrap().all_frozen().unwrap()[0].rows, [(offered, None), (member, None)]);
 }

@@ -99,7 +99,7 @@ impl Step<'_, '_> {
                     next.review = None;
                     next.rounds = 0;
                 }
-                Resolution::AllServer => entry.next = None,
+                Resolution::AllServer => entry.next = entry.next.take().and_then(Pending::given_up),
                 Resolution::Fields(_) => return Err(ResolveError::WholeRow.into()),
             },
             None => return Err(ResolveError::NoConflict.into()),
@@ -114,7 +114,7 @@ impl Step<'_, '_> {
         for mut member in self.members(group)?.into_iter().filter(|member| member.key != key) {
             match (resolution, &mut member.next) {
                 // Giving up one member gives up the group: half of it was never meant.
-                (Resolution::AllServer, next) => *next = None,
+                (Resolution::AllServer, next) => *next = next.take().and_then(Pending::given_up),
                 // What could only not be delivered together goes again together.
                 (_, Some(next)) if next.review == Some(Review::Refused(Refusal::Undeliverable)) => next.review = None,
                 _ => continue,

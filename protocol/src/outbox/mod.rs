@@ -153,6 +153,13 @@ impl Pending {
         Self { op: Op::Decide, fields: BTreeMap::new(), ..self }.tidied()
     }
 
+    /// What is left of a change that a person gives up without a question about its own values: those that lost in a decision
+    /// before it (T31). Of a new row nothing is left: there is no row to record them with.
+    pub fn given_up(self) -> Option<Self> {
+        let is_new = self.op == Op::Create;
+        Self { group: None, review: None, rounds: 0, ..self }.decision_alone().filter(|_| !is_new)
+    }
+
     /// What is left when there is neither field nor decision in an update: nothing; with a decision alone: a decide.
     fn tidied(mut self) -> Option<Self> {
         if self.op == Op::Update && self.fields.is_empty() {

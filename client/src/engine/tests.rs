@@ -12,7 +12,7 @@ use tombolo_protocol::ids::{
     WorkspaceId,
 };
 use tombolo_protocol::message::{Authors, CloseReason, Copied, Down, Outcome, Welcome};
-use tombolo_protocol::outbox::{Edit, Entry, Pending, Resolution, Review, Write};
+use tombolo_protocol::outbox::{Choice, Edit, Entry, Pending, Resolution, Review, Write};
 use tombolo_protocol::row::{Life, Row, Stamped};
 use tombolo_protocol::schema::CLINIC;
 use tombolo_protocol::value::Value;
@@ -479,4 +479,17 @@ fn t31_what_lost_in_a_decision_is_still_sent_where_the_change_behind_it_is_given
     }
     engine.sync(None, 1).unwrap();
     assert_eq!(engine.store().read().unwrap().all_frozen().unwrap()[0].rows, [(offered, None), (member, None)]);
+}
+
+#[test]
+fn o7_a_group_is_given_up_with_a_member_of_which_field_by_field_nothing_is_kept() {
+    let name = FieldTag(1);
+    for (choice, is_kept) in [(Choice::Server, false), (Choice::Mine, true), (Choice::Value(Value::text("other")), true)] {
+        let mut engine = with_sites(&[1, 2]);
+        let member = put_edit(&mut engine, 2, (Seq(5), "theirs"), None);
+        let conflict = put_edit(&mut engine, 1, (Seq(3), "before"), None);
+        engine.resolve(conflict, None, &Resolution::Fields([(name, choice)].into()), 1).unwrap();
+        let op = if is_kept { Op::Update } else { Op::Decide };
+        assert_eq!([conflict, member].map(|key| left_of(&engine, key).unwrap().0), [op, op]);
+    }
 }

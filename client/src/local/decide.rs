@@ -4,7 +4,7 @@ use super::{LocalError, LocalWrite};
 use crate::step::Step;
 use crate::store::StoreError;
 use std::collections::{BTreeMap, BTreeSet};
-use tombolo_protocol::change::Refusal;
+use tombolo_protocol::change::{Op, Refusal};
 use tombolo_protocol::ids::{FieldTag, GroupId, RowKey};
 use tombolo_protocol::outbox::{Choice, Pending, Resolution, ResolveError, Review, Write, conflict, resolve, shown};
 use tombolo_protocol::row::Row;
@@ -111,12 +111,17 @@ impl Step<'_, '_> {
             self.check_group(group)?;
         }
         let Some(group) = group else { return Ok(()) };
+        // Giving up one member gives up the group, also field by field: half of it was never meant.
+        let is_given_up = match resolution {
+            Resolution::AllMine => false,
+            Resolution::AllServer => true,
+            Resolution::Fields(_) => entry.next.as_ref().is_none_or(|next| next.op == Op::Decide),
+        };
         for mut member in self.members(group)?.into_iter().filter(|member| member.key != key) {
-            match (resolution, &mut member.next) {
-                // Giving up one member gives up the group: half of it was never meant.
-                (Resolution::AllServer, next) => *next = next.take().and_then(Pending::given_up),
+            match &mut member.next {
+                next if is_given_up => *next = next.take().and_then(Pending::given_up),
                 // What could only not be delivered together goes again together.
-                (_, Some(next)) if next.review == Some(Review::Refused(Refusal::Undeliverable)) => next.review = None,
+                Some(next) if next.review == Some(Review::Refused(Refusal::Undeliverable)) => next.review = None,
                 _ => continue,
             }
             member.generation = self.next_generation();

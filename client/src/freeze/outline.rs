@@ -58,6 +58,8 @@ pub(crate) struct Brief {
     pub(super) own: Own,
     pub(super) op: Op,
     pub(super) group: Option<GroupId>,
+    /// The schema under which the entry was begun.
+    pub(super) schema: Seq,
     /// Canonical size of the change.
     pub(super) bytes: usize,
     /// The row is there only when a change of this entry went through.
@@ -79,6 +81,7 @@ impl Brief {
             own: own_standing(schema, cursors, entry, mirror),
             op: Op::Decide,
             group: None,
+            schema: entry.schema,
             bytes: 0,
             brings: live.is_none() && entry.layers().any(|layer| matches!(layer.op, Op::Create | Op::Restore)),
             refers: Vec::new(),

@@ -4,7 +4,7 @@ use super::graph::{Sets, components};
 use super::outline::{Outline, UniqueValue};
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_protocol::change::Op;
-use tombolo_protocol::ids::{GroupId, RowKey};
+use tombolo_protocol::ids::{GroupId, RowKey, Seq};
 use tombolo_protocol::limits::{PUSH_BYTES_MAX, PUSH_BYTES_REFUSED, PUSH_CHANGES_MAX};
 use tombolo_protocol::planted::{Planted, planted};
 
@@ -32,26 +32,29 @@ struct Unit {
     depth: usize,
     /// It only deletes, and so does everything that goes behind it.
     late: bool,
+    /// The oldest schema under which any of it was begun.
+    schema: Seq,
     wanted: bool,
 }
 
-/// Plans pushes of what is ready. With `only`, these rows go, with what is admitted together with them and what must go before.
+/// Plans pushes of what is ready. A push names one schema, and the server writes initial values into what was made before their
+/// fields came (H7): what was begun under another schema goes in another push, unless it is admitted together. With `only`, these rows go, with what is admitted together with them and what must go before.
 pub(crate) fn plan(outline: &Outline, only: Option<&BTreeSet<RowKey>>, changes_max: usize) -> Vec<Planned> {
     let mut units = units(outline, only);
     units.retain(|unit| unit.wanted);
-    units.sort_by_key(|unit| (unit.late, unit.depth, unit.rows[0]));
+    units.sort_by_key(|unit| (unit.late, unit.depth, unit.schema, unit.rows[0]));
     let changes_max = changes_max.min(PUSH_CHANGES_MAX);
     let mut pushes: Vec<Planned> = Vec::new();
-    let mut groups = 0u16;
-    for Unit { mut rows, .. } in units {
+    let (mut groups, mut last_schema) = (0u16, None);
+    for Unit { mut rows, schema, .. } in units {
         rows.sort_by_key(|at| outline.brief(*at).op == Op::Delete);
         let group = (rows.len() > 1).then_some(groups);
         groups = groups.wrapping_add(u16::from(group.is_some()));
         let bytes: usize = rows.iter().map(|at| outline.brief(*at).bytes).sum();
-        let fits = pushes
+        let has_room = pushes
             .last()
             .is_some_and(|push| push.rows.len() + rows.len() <= changes_max && push.bytes + bytes <= PUSH_BYTES_MAX);
-        if !fits {
+        if last_schema.replace(schema) != Some(schema) || !has_room {
             pushes.push(Planned::default());
         }
         if let Some(push) = pushes.last_mut() {
@@ -97,11 +100,12 @@ fn units(outline: &Outline, only: Option<&BTreeSet<RowKey>>) -> Vec<Unit> {
         behind.sort_unstable();
         behind.dedup();
         let depth = behind.iter().map(|unit| units[*unit].depth + 1).max().unwrap_or(0);
-        units.push(Unit { rows: Vec::new(), behind, depth, late: true, wanted: only.is_none() });
+        units.push(Unit { rows: Vec::new(), behind, depth, late: true, schema: Seq(u64::MAX), wanted: only.is_none() });
     }
     for (member, at) in ready.iter().enumerate() {
         let unit = &mut units[unit_of[node_of[member]]];
         unit.rows.push(*at);
+        unit.schema = unit.schema.min(outline.brief(*at).schema);
         unit.late &= outline.brief(*at).op == Op::Delete;
         unit.wanted |= only.is_some_and(|only| only.contains(&outline.key(*at)));
     }

@@ -201,3 +201,19 @@ fn a_push_takes_what_fits_and_the_rest_goes_with_the_next() {
     let sizes: Vec<usize> = plan(&outlined(&schema(), &cases), None, 3).iter().map(|push| push.rows.len()).collect();
     assert_eq!(sizes, [3, 3, 1]);
 }
+
+#[test]
+fn a_push_is_of_what_was_begun_under_one_schema_and_a_group_goes_whole_under_its_oldest() {
+    let mut cases: Vec<Case> = (1..=5).map(patient).collect();
+    cases[1].0.schema = Seq(7);
+    cases[3].0.schema = Seq(7);
+    let pushes = |cases: &[Case]| -> Vec<Vec<u8>> {
+        let planned = plan(&outlined(&schema(), cases), None, PUSH_CHANGES_MAX);
+        planned.iter().map(|push| push.rows.iter().map(|(key, _)| key.id.bytes()[0]).collect()).collect()
+    };
+    assert_eq!(pushes(&cases), [vec![1, 3, 5], vec![2, 4]]);
+    for at in [3, 4] {
+        cases[at].0.next.as_mut().unwrap().group = Some(GroupId::default());
+    }
+    assert_eq!(pushes(&cases), [vec![1, 3, 4, 5], vec![2]]);
+}

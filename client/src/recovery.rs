@@ -81,10 +81,21 @@ impl Step<'_, '_> {
         if common.seq > Seq(0) {
             self.tables.put_pair(common)?;
         }
+        self.lower_schema(common.seq)?;
         self.state.witness = common;
         self.state.result_seq = Seq(0);
         self.cursors = Cursors::default();
         Ok(lost)
+    }
+
+    /// The schema stays known, by a seq of the common history: rows that are made before the server tells its own count as made
+    /// before whatever it has since then (H7).
+    fn lower_schema(&mut self, common: Seq) -> Result<(), StoreError> {
+        if self.state.schema > common {
+            self.tables.put_schema(common, &self.schema.text)?;
+            self.state.schema = common;
+        }
+        Ok(())
     }
 
     /// Lost pushes, oldest first, become entries under what is pending.

@@ -6,12 +6,13 @@ use redb::backends::InMemoryBackend;
 use std::collections::BTreeMap;
 use tombolo_protocol::batch::RowBatch;
 use tombolo_protocol::change::{LostValue, Op, Verdict, VerdictRuns};
+use tombolo_protocol::commit::Offer;
 use tombolo_protocol::frame::{decode_up, encode_down};
 use tombolo_protocol::ids::{
     DeviceId, FieldTag, GroupId, Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, Version,
     WorkspaceId,
 };
-use tombolo_protocol::message::{Authors, CloseReason, Copied, Down, Outcome, Welcome};
+use tombolo_protocol::message::{Authors, CloseReason, Copied, Diverged, Down, Outcome, Welcome};
 use tombolo_protocol::outbox::{Choice, Edit, Entry, Pending, Resolution, Review, Write};
 use tombolo_protocol::row::{Life, Row, Stamped};
 use tombolo_protocol::schema::CLINIC;
@@ -492,4 +493,17 @@ fn o7_a_group_is_given_up_with_a_member_of_which_field_by_field_nothing_is_kept(
         let op = if is_kept { Op::Update } else { Op::Decide };
         assert_eq!([conflict, member].map(|key| left_of(&engine, key).unwrap().0), [op, op]);
     }
+}
+
+#[test]
+fn h7_what_is_made_behind_a_divergence_counts_as_made_before_what_came_since() {
+    let mut engine = welcomed();
+    hears(&mut engine, Down::Schema { seq: Seq(4), text: CLINIC.into() }).unwrap();
+    let diverged =
+        Diverged { common: mark(3), snapshot: mark(3), outcomes: Vec::new(), authors: Authors::default(), offer: Offer::Yes };
+    hears(&mut engine, Down::Diverged(Box::new(diverged))).unwrap();
+    // Also where the program was started anew meanwhile.
+    let mut engine = Engine::open(engine.store, 2).unwrap();
+    create(&mut engine, "Kilifi");
+    assert_eq!(engine.store().read().unwrap().entry(key()).unwrap().unwrap().schema, Seq(3));
 }

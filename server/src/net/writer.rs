@@ -127,7 +127,8 @@ impl Writer {
         }
     }
 
-    /// The jobs of the next durable write, none where the store is to be opened again, and whether it is the last; `None` when there is nothing more to do.
+    /// The jobs of the next durable write, none where the store is to be opened again, and whether it is the last; `None` when
+    /// there is nothing more to do.
     fn next_batch(&mut self) -> Option<(Vec<Asked>, bool)> {
         let first = match self.carried.take() {
             Some(carried) => carried,

@@ -385,7 +385,7 @@ fn in_automatic_mode_what_a_discard_or_a_way_out_of_a_group_sets_free_goes_at_on
         engine.go_on(1).unwrap();
         assert!(engine.store().read().unwrap().all_frozen().unwrap().is_empty());
         match group {
-            None => engine.discard(key(), None, 1).unwrap(),
+            None => engine.discard(key(), None, 1).map(drop).unwrap(),
             Some(_) => engine.take_out_of_group(key(), 1).unwrap(),
         }
         assert_eq!(engine.store().read().unwrap().all_frozen().unwrap().len(), 1);

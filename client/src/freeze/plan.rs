@@ -38,7 +38,8 @@ struct Unit {
 }
 
 /// Plans pushes of what is ready. A push names one schema, and the server writes initial values into what was made before their
-/// fields came (H7): what was begun under another schema goes in another push, unless it is admitted together. With `only`, these rows go, with what is admitted together with them and what must go before.
+/// fields came (H7): what was begun under another schema goes in another push, unless it is admitted together. With `only`, these
+/// rows go, with what is admitted together with them and what must go before.
 pub(crate) fn plan(outline: &Outline, only: Option<&BTreeSet<RowKey>>, changes_max: usize) -> Vec<Planned> {
     let mut units = units(outline, only);
     units.retain(|unit| unit.wanted);

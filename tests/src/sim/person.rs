@@ -10,6 +10,7 @@ use anyhow::Result;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, GroupId, RowId, RowKey};
 use tombolo_client::protocol::outbox::{Choice, ConflictKind, Pending, Resolution, Seen, Write};
 use tombolo_client::protocol::row::{Life, Row};
@@ -216,22 +217,17 @@ impl World {
         let now_ms = self.device_ms(at);
         let Some(engine) = self.devices[at].engine.as_mut() else { return Ok(false) };
         let in_flight = in_flight(engine)?;
-        match act(engine, now_ms) {
+        // What fails behind a write that is durable is a broken store, too.
+        let done = act(engine, now_ms).and_then(|()| engine.poll_failure().map_or(Ok(()), |error| Err(error.into())));
+        match done {
             Ok(()) => {
-                let failure = engine.poll_failure();
-                if failure.is_none() {
-                    self.oracles.in_flight_stays(at, &in_flight, engine)?;
-                }
+                self.oracles.in_flight_stays(at, &in_flight, engine)?;
                 self.oracles.ledger.begin();
                 let behind = keys.iter().filter(|key| self.devices[at].forms.contains_key(key));
                 self.oracles.ledger.written_behind.extend(behind.map(|key| (at, *key)));
                 self.counts.edits += 1;
                 self.note(&format!("device {at} accepts an edit"), &[]);
-                match failure {
-                    None => self.drain(at)?,
-                    // The edit is accepted all the same.
-                    Some(error) => self.store_failed(at, &error)?,
-                }
+                self.drain(at)?;
                 Ok(true)
             }
             Err(LocalError::Store(error)) => {
@@ -562,6 +558,18 @@ impl World {
         let deletes = dialog.conflict.kind == ConflictKind::DeleteUpdate;
         if clash || deletes || (keys.len() > 1 && resolution == Resolution::AllServer) {
             self.given_up(at, &keys)?;
+        } else if let Resolution::Fields(_) = resolution
+            && self.pending(at, key)?.is_none_or(|next| next.op == Op::Decide)
+        {
+            // Nothing was kept of it, field by field: its group is given up with it, and what it lost itself stays readable.
+            let others: BTreeSet<RowKey> = keys.into_iter().filter(|other| *other != key).collect();
+            self.given_up(at, &others)?;
+            for other in others {
+                if self.pending(at, other)?.is_some_and(|next| next.op != Op::Decide) {
+                    let what = format!("store {at} gave up {key:?} and still has {other:?} of its group");
+                    return Err(Broken::new("groups", what));
+                }
+            }
         }
         Ok(())
     }

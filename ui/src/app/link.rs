@@ -262,7 +262,7 @@ impl App {
         browse.set_selected(-1);
         browse.set_table_title("".into());
         browse.set_text("".into());
-        browse.set_filters(model(Vec::new()));
+        self.filters.set_vec(Vec::new());
         self.get::<Detail>().set_shown(false);
         self.get::<HistoryWindow>().set_activity(model(Vec::new()));
         let shell = self.get::<Shell>();
@@ -274,6 +274,7 @@ impl App {
         shell.set_import_open(false);
         shell.set_settings_open(false);
         shell.set_delete_open(false);
+        shell.set_delete_title("".into());
         shell.set_sign_out_open(false);
         shell.set_user("".into());
         shell.set_workspace("".into());

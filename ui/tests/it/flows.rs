@@ -681,6 +681,7 @@ fn two_people_at_one_computer_have_a_store_each_and_see_nothing_of_each_other() 
     signs_in("brian", PASSWORD);
     window.ready();
     assert_eq!((window.get::<Shell>().get_user().as_str(), window.pending()), ("brian", 0));
+    window.until("his filters are offered", |me| me.get::<Browse>().get_filters().row_count() > 0);
     window.get::<Settings>().invoke_sign_out_anyway();
     window.until("he is signed out", |me| me.get::<SignIn>().get_shown());
     signs_in("amina", "wrong");

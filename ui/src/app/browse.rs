@@ -404,13 +404,19 @@ impl App {
         }
     }
 
-    pub(super) fn row(self: &Rc<Self>, news: RowNews) {
+    pub(super) fn row(self: &Rc<Self>, mut news: RowNews) {
         let mut left = false;
         let edit = {
             let mut state = self.state.borrow_mut();
             if state.selected != Some(news.key) {
                 return;
             }
+            // What was only here has not left: it was deleted, or discarded.
+            let was_only_here = |row: &RowNews| {
+                let is_new = row.pending.as_ref().is_some_and(|change| change.op == Op::Create);
+                row.key == news.key && (is_new || row.view.is_none() && !row.left)
+            };
+            news.left &= !state.row.as_ref().is_some_and(was_only_here);
             if let Some(form) = state.form.as_mut().filter(|form| form.key == news.key) {
                 form.refresh(news.view.as_ref(), &news.names);
                 left = news.left;

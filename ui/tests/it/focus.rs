@@ -4,7 +4,7 @@ use crate::stage::{Clinic, Person};
 use i_slint_backend_testing::AccessibleRole;
 use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, LogicalPosition, Model};
-use tombolo_ui::window::{Browse, Conn, Form, Import, Picker, Report, Settings, Shell, SignIn};
+use tombolo_ui::window::{Browse, Conn, Detail, Form, Import, Picker, Report, Settings, Shell, SignIn};
 
 /// The list has the focus: an arrow key moves the choice.
 fn the_list_has_the_keys(person: &Person) {
@@ -186,6 +186,21 @@ fn a_form_is_saved_once_and_what_comes_late_does_not_close_another() {
     assert!(shell.get_form_open(), "the second form is still open");
     assert_eq!((field(&amina, "Name").text.as_str(), form.get_trouble().as_str()), ("Another", ""));
     assert_eq!(amina.pending(), 1);
+    // An entry that was only here is deleted and has not left.
+    shell.invoke_leave_form();
+    let browse = amina.get::<Browse>();
+    let new = (0..5).find(|at| {
+        browse.invoke_select_row(*at);
+        amina.settle();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        amina.settle();
+        amina.get::<Detail>().get_title() == "Zawadi"
+    });
+    assert!(new.is_some());
+    amina.click("Delete this entry");
+    amina.click("Delete");
+    amina.until("it is gone", |me| me.get::<Detail>().get_gone());
+    assert!(!amina.get::<Detail>().get_left());
 }
 
 #[test]

@@ -52,6 +52,8 @@ impl Driver {
             Event::RowsChanged(_) => {
                 if let Some(job) = &mut self.sync {
                     job.progressed();
+                    // Somebody waits, and the attempts lead on: the next one does not wait as if they had all failed.
+                    self.backoff.reset();
                 }
             }
             Event::Diverged { lost, .. } => {

@@ -1,6 +1,8 @@
 //! The driver against tiny servers: whatever comes back, what is pending stays and the state is named.
 
+use super::jobs::SyncJob;
 use super::*;
+use crate::event::Event;
 use crate::handle::Client;
 use crate::local::LocalWrite;
 use crate::login::LoginAnswer;
@@ -481,6 +483,19 @@ fn an_edit_that_is_durable_is_told_so_although_the_disk_fails_behind_it() {
 fn driver() -> Driver {
     let host = Host::open(Box::new(|| Store::with_backend(InMemoryBackend::new())), 1).unwrap();
     Driver::new(host, mpsc::unbounded_channel().1, watch::channel(Connection::Offline).0, Arc::default())
+}
+
+#[tokio::test]
+async fn attempts_that_lead_on_are_made_again_soon_while_somebody_waits() {
+    let mut driver = driver();
+    for waits in [false, true] {
+        driver.sync = waits.then(|| SyncJob::new(Arc::default(), Instant::now(), None, (0, 0)));
+        for _ in 0..5 {
+            driver.backoff.failed(0, 0);
+        }
+        driver.tell(Event::RowsChanged(Default::default()));
+        assert_eq!(driver.backoff.failures() == 0, waits);
+    }
 }
 
 #[tokio::test]

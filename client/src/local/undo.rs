@@ -21,6 +21,7 @@ pub struct Before {
 struct RowBefore {
     before: Entry,
     after: Entry,
+    /// Whether the mirror had the row then, and knew its values.
     there: Option<bool>,
 }
 

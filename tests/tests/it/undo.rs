@@ -160,3 +160,19 @@ fn what_others_changed_meanwhile_is_asked_about_and_what_goes_meanwhile_is_too_l
     assert!(matches!(c.world.undo(a, &discarded), Err(LocalError::TooLate)));
     Ok(())
 }
+
+#[test]
+fn behind_a_server_that_was_put_back_nothing_of_the_lost_history_is_put_back() -> Result<()> {
+    let mut c = clinic()?;
+    let a = c.device()?;
+    let row = c.known_patient(&[a])?;
+    let backup = c.world.backup();
+    c.world.update(a, row, &[("notes", "lost with the server's disk")])?;
+    c.world.sync(a)?;
+    c.world.update(a, row, &[("phone", "2")])?;
+    let discarded = c.world.discard(a, row)?;
+    c.world.put_back(&backup)?;
+    c.world.sync(a)?;
+    assert!(matches!(c.world.undo(a, &discarded), Err(LocalError::TooLate)));
+    Ok(())
+}

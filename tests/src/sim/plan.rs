@@ -159,6 +159,8 @@ pub enum Act {
     Discard(usize),
     /// Discards what is pending of one field.
     DiscardField(usize, usize),
+    /// Takes the last discard or deletion at this device back.
+    PutBack,
     /// Opens a form of a row, to save it later.
     Look(usize),
     /// Opens the dialog of a conflict, to decide it later.
@@ -600,6 +602,7 @@ impl Drawing {
             24 => Act::Clear(row, field),
             25 => Act::SetBack(row, field),
             26..29 => Act::Delete(row, rng.chance(1, 3)),
+            29 | 30 if field < 4 => Act::PutBack,
             29 | 30 => Act::Restore(row),
             31 => Act::Discard(row),
             32 => Act::DiscardField(row, field),

@@ -369,6 +369,7 @@ impl Drawing {
             2 if c.grants => self.rights_lost_for_a_while(here, there, rng),
             3 => self.same_value(here, there, rng),
             4 if c.grants => self.changed_while_filled(here, rng),
+            5 if c.server_put_back => self.discarded_in_a_lost_history(here, there, rng),
             _ => self.form_of_an_earlier_life(here, there, rng),
         }
     }
@@ -388,6 +389,31 @@ impl Drawing {
             person(here, Act::Sync),
             person(here, Act::Restore(NEWEST)),
             person(here, saved),
+            person(here, Act::Sync),
+        ]);
+    }
+
+    /// What was discarded before the server was put back is taken back behind it, where another one wrote meanwhile.
+    fn discarded_in_a_lost_history(&mut self, here: usize, there: usize, rng: &mut Rng) {
+        let field = rng.index(8);
+        self.row_of_both(here, there, rng);
+        self.next.push_back((SCENE_MS, Step::ServerBackup));
+        // So many that what is written in the new history has a number that the old one had, too.
+        for _ in 0..5 {
+            let lost = Act::Update(NEWEST, field, self.value(), false);
+            self.next.extend([person(there, lost), person(there, Act::Sync)]);
+        }
+        let [discarded, written] = [(); 2].map(|()| Act::Update(NEWEST, field, self.value(), false));
+        self.next.extend([
+            person(here, Act::Sync),
+            person(here, discarded),
+            person(here, Act::Discard(NEWEST)),
+            (PAUSE_MS, Step::ServerPutBack(rng.below(3) as u8)),
+            person(there, Act::Sync),
+            (PAUSE_MS, Step::Person(there, written)),
+            person(there, Act::Sync),
+            (PAUSE_MS, Step::Person(here, Act::Sync)),
+            (PAUSE_MS, Step::Person(here, Act::PutBack)),
             person(here, Act::Sync),
         ]);
     }

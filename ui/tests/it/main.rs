@@ -11,6 +11,7 @@ mod no_display;
 mod own_window;
 mod people;
 mod reader;
+mod rental;
 mod screen;
 mod stage;
 mod trouble;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tombolo_client::Client;
 use tombolo_client::paths::STORE_FILE;
 use tombolo_client::protocol::ids::DeviceId;
-use tombolo_client::protocol::schema::{CLINIC, Plain, Role};
+use tombolo_client::protocol::schema::{CLINIC, Plain, RENTAL, Role};
 use tombolo_client::table::{Fields, Find};
 use tombolo_client::url::ServerUrl;
 use tombolo_server::net::{Config, RunningServer, Server};
@@ -53,11 +53,9 @@ pub const PATIENTS: [&str; 4] = ["Achieng Otieno", "Baraka Mwangi", "Chep Koech"
 
 impl Clinic {
     pub fn open() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let server = runtime.block_on(Server::start(Config::local(folder.path().join("server"), CLINIC))).unwrap();
-        runtime.block_on(async {
-            let operator = server.operator();
+        let clinic = Self::of(CLINIC);
+        clinic.runtime.block_on(async {
+            let operator = clinic.server.as_ref().unwrap().operator();
             operator.import_csv("sites", &[], b"name\nKilifi\n".to_vec()).await.unwrap();
             let mut csv = "name,phone,village,birth_date,weight_kg,notes\n".to_owned();
             for (at, name) in PATIENTS.iter().enumerate() {
@@ -78,6 +76,26 @@ impl Clinic {
                 operator.add_user(name, PASSWORD, role, &["Kilifi"]).await.unwrap();
             }
         });
+        clinic
+    }
+
+    /// An agency that lets dwellings, in place of a clinic, where Amina and Brian work.
+    pub fn agency() -> Self {
+        let agency = Self::of(RENTAL);
+        agency.runtime.block_on(async {
+            let operator = agency.server.as_ref().unwrap().operator();
+            for name in ["amina", "brian"] {
+                operator.add_user(name, PASSWORD, Role::Editor, &[]).await.unwrap();
+            }
+        });
+        agency
+    }
+
+    /// A server with nothing on it.
+    fn of(schema: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let server = runtime.block_on(Server::start(Config::local(folder.path().join("server"), schema))).unwrap();
         Self { runtime, server: Some(server), folder }
     }
 
@@ -220,8 +238,13 @@ impl Clinic {
 
     /// The patients as the server has them, as CSV.
     pub fn patients(&self) -> String {
+        self.rows("patients")
+    }
+
+    /// The rows of a table as the server has them, as CSV.
+    pub fn rows(&self, table: &str) -> String {
         let operator = self.server.as_ref().unwrap().operator();
-        String::from_utf8(self.runtime.block_on(operator.export_csv("patients")).unwrap()).unwrap()
+        String::from_utf8(self.runtime.block_on(operator.export_csv(table)).unwrap()).unwrap()
     }
 
     pub fn sound(&self) {

@@ -1,0 +1,225 @@
+//! An agency that lets dwellings: the same application by another schema, with fields of every kind.
+
+use crate::stage::{Clinic, Person};
+use i_slint_backend_testing::AccessibleRole;
+use slint::platform::{Key, PointerEventButton, WindowEvent};
+use slint::{ComponentHandle, Model, SharedString};
+use tombolo_ui::window::{Browse, Conflict, Detail, Fault, FieldVm, Form, Merge, Shell, Side};
+
+fn field(person: &Person, label: &str) -> FieldVm {
+    person.get::<Form>().get_fields().iter().find(|field| field.label == label).unwrap_or_else(|| panic!("no field {label}"))
+}
+
+fn value(person: &Person, label: &str) -> SharedString {
+    let lines = person.get::<Detail>().get_lines();
+    lines.iter().find(|line| line.label == label).unwrap_or_else(|| panic!("no field {label}")).value
+}
+
+/// Goes to a table by the sidebar, and to its first row if it has one.
+fn table(person: &Person, name: &str) {
+    person.until("the tables are listed", |me| me.labels().iter().any(|(_, label)| label.starts_with(name)));
+    let (role, label) = person.labels().into_iter().find(|(_, label)| label.starts_with(name)).unwrap();
+    person.find(role, &label).mock_single_click(PointerEventButton::Left);
+    person.until("the table is shown", |me| me.get::<Browse>().get_table_title() == name);
+}
+
+fn new_entry(person: &Person, first: &str) {
+    person.control("n");
+    person.until("the form is open", |me| me.get::<Shell>().get_form_open() && me.has(first));
+    person.find(AccessibleRole::TextInput, first).mock_single_click(PointerEventButton::Left);
+    person.settle();
+}
+
+fn saved(person: &Person) {
+    person.control("s");
+    person.until("it is saved", |me| !me.get::<Shell>().get_form_open());
+}
+
+/// Chooses what a reference points at from the field that has the focus, by keys.
+fn refer(person: &Person, to: &str) {
+    person.key(Key::Return);
+    person.until("the rows are offered", |me| me.get::<Shell>().get_picker_open() && me.has(to));
+    person.write(to);
+    person.key(Key::Return);
+    assert!(!person.get::<Shell>().get_picker_open());
+}
+
+/// A house, who lives there, and the contract, all made with keys from the first field to the last.
+fn let_a_flat(person: &Person) {
+    table(person, "Buildings");
+    new_entry(person, "Name (required)");
+    person.write("Sea View");
+    person.key(Key::Tab);
+    person.write("12 Beach Road");
+    person.key(Key::Tab);
+    person.write("three");
+    person.key(Key::Tab);
+    assert_eq!(field(person, "Floors").wrong.fault, Fault::NotWhole, "said as the field is left");
+    person.find(AccessibleRole::TextInput, "Floors").mock_single_click(PointerEventButton::Left);
+    person.rewrite("3");
+    person.key(Key::Tab);
+    assert_eq!(field(person, "Has a lift").flag, 2, "nobody knows yet");
+    person.key(Key::LeftArrow);
+    assert_eq!(field(person, "Has a lift").flag, 1);
+    saved(person);
+    table(person, "Tenants");
+    new_entry(person, "Name (required)");
+    person.write("Zawadi Kamau");
+    saved(person);
+    table(person, "Leases");
+    person.control("n");
+    person.until("the form is open", |me| me.get::<Shell>().get_form_open());
+    refer(person, "Sea View");
+    person.key(Key::Tab);
+    refer(person, "Zawadi Kamau");
+    // What has to be chosen has no button that empties it: the next field is the apartment.
+    for text in ["4B", "2026-11-01"] {
+        person.key(Key::Tab);
+        person.write(text);
+    }
+    person.find(AccessibleRole::TextInput, "Monthly rent (required)").mock_single_click(PointerEventButton::Left);
+    person.write("1,250.50");
+    person.key(Key::Tab);
+    person.key(Key::DownArrow);
+    person.find(AccessibleRole::TextInput, "Signed at").mock_single_click(PointerEventButton::Left);
+    person.write("2026-10-31 25:00");
+    person.key(Key::Tab);
+    assert_eq!(field(person, "Signed at").wrong.fault, Fault::NotATime);
+    person.find(AccessibleRole::TextInput, "Signed at").mock_single_click(PointerEventButton::Left);
+    person.rewrite("2026-10-31 14:30");
+    // Another day, at the same time of day.
+    person.ui().window().dispatch_event(WindowEvent::KeyPressed { text: Key::Alt.into() });
+    person.key(Key::DownArrow);
+    person.ui().window().dispatch_event(WindowEvent::KeyReleased { text: Key::Alt.into() });
+    assert!(person.get::<Shell>().get_calendar_open());
+    person.key(Key::LeftArrow);
+    person.key(Key::Return);
+    assert_eq!(field(person, "Signed at").text, "2026-10-30 14:30");
+    saved(person);
+}
+
+#[test]
+fn fields_of_every_kind_are_filled_by_keyboard_and_come_to_others() {
+    let agency = Clinic::agency();
+    let (amina, brian) = (agency.person("amina"), agency.person("brian"));
+    let_a_flat(&amina);
+    assert_eq!(amina.pending(), 3);
+    table(&brian, "Buildings");
+    assert!(amina.sync() && brian.sync());
+    table(&brian, "Leases");
+    brian.until("the contract is listed", |me| me.get::<Browse>().get_total() == 1);
+    brian.get::<Browse>().invoke_select_row(0);
+    brian.until("it is shown", |me| me.get::<Detail>().get_title().contains("4B"));
+    for (label, shown) in [
+        ("Building", "Sea View"),
+        ("Tenant", "Zawadi Kamau"),
+        ("From", "2026-11-01"),
+        ("Monthly rent", "1250.50"),
+        ("Currency", "GBP"),
+        ("Signed at", "2026-10-30 14:30"),
+    ] {
+        assert_eq!(value(&brian, label), shown, "{label}");
+    }
+    assert!(agency.rows("leases").contains("1250.50,GBP"), "{}", agency.rows("leases"));
+    assert!(agency.rows("buildings").contains("3,yes"), "{}", agency.rows("buildings"));
+    agency.sound();
+}
+
+/// The first row of a table.
+fn first(person: &Person, name: &str) {
+    table(person, name);
+    person.until("there is a row", |me| me.get::<Browse>().get_total() == 1);
+    person.get::<Browse>().invoke_select_row(0);
+    let title = if name == "Leases" { "4B" } else { "Sea View" };
+    person.until("it is shown", |me| me.get::<Detail>().get_title().contains(title));
+}
+
+fn has_a_lift(person: &Person, answer: &str) {
+    first(person, "Buildings");
+    person.control("e");
+    person.until("the form is open", |me| me.get::<Shell>().get_form_open());
+    person.find(AccessibleRole::RadioButton, answer).mock_single_click(PointerEventButton::Left);
+    saved(person);
+}
+
+#[test]
+fn a_moment_an_amount_with_its_currency_and_yes_or_no_are_decided() {
+    let agency = Clinic::agency();
+    let (amina, brian) = (agency.person("amina"), agency.person("brian"));
+    let_a_flat(&amina);
+    table(&brian, "Buildings");
+    assert!(amina.sync() && brian.sync());
+    has_a_lift(&amina, "No");
+    has_a_lift(&brian, "Not known");
+    for (person, signed) in [(&amina, "2026-10-29 09:00"), (&brian, "2026-10-28 10:00")] {
+        first(person, "Leases");
+        person.edit("Signed at", signed);
+    }
+    amina.edit("Monthly rent (required)", "1300");
+    brian.control("e");
+    brian.until("the form is open", |me| me.get::<Shell>().get_form_open());
+    brian.find(AccessibleRole::Combobox, "Currency (required)").mock_single_click(PointerEventButton::Left);
+    brian.settle();
+    brian.key(Key::DownArrow);
+    brian.key(Key::DownArrow);
+    brian.key(Key::Return);
+    assert_eq!(
+        field(&brian, "Currency").choices.row_data(usize::try_from(field(&brian, "Currency").choice).unwrap()).unwrap(),
+        "USD"
+    );
+    saved(&brian);
+    assert!(amina.sync() && brian.sync());
+    brian.until("both are to be decided", |me| me.get::<Shell>().get_review() == 2);
+    brian.control("d");
+    brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    let line = |label: &str| brian.get::<Conflict>().get_lines().iter().find(|line| line.label == label);
+    if line("Has a lift").is_none() {
+        brian.ui().window().dispatch_event(WindowEvent::KeyPressed { text: Key::Alt.into() });
+        brian.key('n');
+        brian.ui().window().dispatch_event(WindowEvent::KeyReleased { text: Key::Alt.into() });
+    }
+    let lift = line("Has a lift").unwrap();
+    assert_eq!((lift.base.as_str(), lift.mine.as_str(), lift.server.as_str()), ("Yes", "", "No"));
+    assert_eq!((lift.merge, lift.side), (Merge::Conflict, Side::Mine));
+    // They went to look: it has one.
+    brian.click("Another value for Has a lift");
+    let other = || {
+        let lift = line("Has a lift").unwrap();
+        lift.choices.row_data(usize::try_from(lift.choice).unwrap()).unwrap_or_default()
+    };
+    for _ in 0..3 {
+        if other() != "Yes" {
+            brian.key(Key::DownArrow);
+        }
+    }
+    assert_eq!(other(), "Yes");
+    brian.control(Key::Return);
+    brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    brian.control("d");
+    brian.until("the next is asked", |me| me.get::<Shell>().get_conflict_open());
+    assert_eq!(brian.get::<Conflict>().get_title(), "4B, 2026-11-01");
+    let side = |label: &str| line(label).unwrap().side;
+    assert_eq!((side("Monthly rent"), side("Currency"), side("Signed at")), (Side::None, Side::None, Side::None));
+    brian.find(AccessibleRole::RadioButton, "Monthly rent: mine").mock_single_click(PointerEventButton::Left);
+    brian.settle();
+    assert_eq!((side("Monthly rent"), side("Currency")), (Side::Mine, Side::Mine), "an amount and its currency go together");
+    brian.click("Another value for Signed at");
+    brian.rewrite("27 October");
+    brian.control(Key::Return);
+    assert!(brian.get::<Shell>().get_conflict_open());
+    assert_eq!(line("Signed at").unwrap().wrong.fault, Fault::NotATime);
+    brian.find(AccessibleRole::TextInput, "Another value for Signed at").mock_single_click(PointerEventButton::Left);
+    brian.rewrite("2026-10-27 08:15");
+    brian.control(Key::Return);
+    brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    assert!(brian.sync() && amina.sync());
+    for person in [&amina, &brian] {
+        assert_eq!(person.pending(), 0);
+        first(person, "Leases");
+        let shown = ["Monthly rent", "Currency", "Signed at"].map(|label| value(person, label).to_string());
+        assert_eq!(shown, ["1250.50", "USD", "2026-10-27 08:15"]);
+        first(person, "Buildings");
+        assert_eq!(value(person, "Has a lift"), "Yes");
+    }
+    agency.sound();
+}

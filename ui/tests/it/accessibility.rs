@@ -182,7 +182,7 @@ fn the_window_is_usable_at_double_text_size_in_a_small_window() {
     slint::ComponentHandle::window(amina.ui()).set_size(slint::PhysicalSize::new(1024, 700));
     amina.settle();
     let inside = |name: &str, me: &Person| {
-        for label in ["Sync now", "Settings"] {
+        for label in ["Sync now", "Settings", "When to sync: Manual"] {
             if name.is_empty() {
                 let button = me.find(AccessibleRole::Button, label);
                 let (at, size) = (button.absolute_position(), button.size());

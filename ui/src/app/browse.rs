@@ -417,6 +417,10 @@ impl App {
                 row.key == news.key && (is_new || row.view.is_none() && !row.left)
             };
             news.left &= !state.row.as_ref().is_some_and(was_only_here);
+            if let Some(before) = state.row.take().filter(|before| before.key == news.key && news.view.is_none()) {
+                // It is called as it was while it was there.
+                news.title = before.title;
+            }
             if let Some(form) = state.form.as_mut().filter(|form| form.key == news.key) {
                 form.refresh(news.view.as_ref(), &news.names);
                 left = news.left;

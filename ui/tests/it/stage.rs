@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tombolo_client::Client;
 use tombolo_client::paths::STORE_FILE;
+use tombolo_client::protocol::commit::{AccessChange, Grant};
 use tombolo_client::protocol::ids::DeviceId;
 use tombolo_client::protocol::schema::{CLINIC, Plain, RENTAL, Role};
 use tombolo_client::table::{Fields, Find};
 use tombolo_client::url::ServerUrl;
+use tombolo_server::access::OPERATOR;
 use tombolo_server::net::{Config, RunningServer, Server};
+use tombolo_server::store::records::User;
+use tombolo_server::workspace::{Job, Reply};
 use tombolo_ui::app::{App, Options};
 use tombolo_ui::desk::PathFor;
 use tombolo_ui::presenters::values::Language;
@@ -106,6 +110,18 @@ impl Clinic {
     /// The operator ends the sign-in of a device.
     pub fn revoke(&self, device: DeviceId) {
         self.runtime.block_on(self.server.as_ref().unwrap().operator().revoke_device(device)).unwrap();
+    }
+
+    /// The operator takes all places from somebody.
+    pub fn takes_every_place_from(&self, name: &'static str) {
+        let operator = self.server.as_ref().unwrap().operator();
+        self.runtime.block_on(async {
+            let found = operator.read(move |snapshot| snapshot.user_named(name)).await.unwrap();
+            let (id, User { name, role, password, .. }) = found.unwrap();
+            let change = AccessChange::User { id, name, role, grant: Grant::Scopes(Vec::new()), password };
+            let reply = operator.ask(Job::Access { by: OPERATOR, change }).await.unwrap();
+            assert!(matches!(reply, Reply::Access(Ok(_))), "{reply:?}");
+        });
     }
 
     /// The operator puts away all that happened.

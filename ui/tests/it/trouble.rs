@@ -7,7 +7,7 @@ use slint::{ComponentHandle, Model};
 use std::fmt::Write;
 use std::fs;
 use tombolo_client::protocol::schema::CLINIC;
-use tombolo_ui::window::{Browse, Conn, Form, Import, Pending, Report, Settings, Shell, SignIn, SignInFault, SyncFault};
+use tombolo_ui::window::{Browse, Conn, Detail, Form, Import, Pending, Report, Settings, Shell, SignIn, SignInFault, SyncFault};
 
 #[test]
 fn a_failed_sync_never_looks_like_success_and_keeps_everything() {
@@ -165,6 +165,33 @@ fn what_was_refused_can_be_sent_again_once_the_reason_is_gone() {
     // The focus went on to the drawer.
     visitor.key(Key::Escape);
     assert!(!visitor.get::<Shell>().get_pending_open());
+}
+
+#[test]
+fn a_form_over_an_entry_that_leaves_says_so_and_keeps_what_was_typed_in_sight() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.control("e");
+    amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
+    amina.find(AccessibleRole::TextInput, "Phone").mock_single_click(PointerEventButton::Left);
+    amina.settle();
+    amina.rewrite("777");
+    clinic.takes_every_place_from("amina");
+    amina.until("it is said", |me| me.get::<Form>().get_left());
+    assert!(amina.has(
+        "This entry is not on this device any more: you do not see its place now. What you typed cannot be saved here."
+    ));
+    assert!(amina.has("Copy what you want to keep."));
+    amina.control("s");
+    assert_eq!(amina.find(AccessibleRole::Button, "Save").accessible_enabled(), Some(false));
+    assert_eq!(amina.find(AccessibleRole::TextInput, "Phone").accessible_value().unwrap(), "777", "it can be copied");
+    amina.click("Cancel");
+    amina.click("Leave without saving");
+    let detail = amina.get::<Detail>();
+    assert_eq!((detail.get_title().as_str(), detail.get_left()), (PATIENTS[0], true), "it is called as it was");
+    assert!(amina.has("Not on this device any more") && !amina.has("Phone: empty"));
+    assert_eq!(amina.pending(), 0);
 }
 
 #[test]

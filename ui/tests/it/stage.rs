@@ -3,6 +3,7 @@
 use i_slint_backend_testing::{AccessibleRole, ElementHandle, ElementQuery, init_no_event_loop, mock_elapsed_time};
 use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, Global, Model, SharedString};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Mutex;
@@ -49,6 +50,7 @@ fn chosen(_: PathFor, _: &str) -> Option<PathBuf> {
 pub struct Clinic {
     runtime: tokio::runtime::Runtime,
     server: Option<RunningServer>,
+    place: SocketAddr,
     pub folder: TempDir,
 }
 
@@ -100,11 +102,11 @@ impl Clinic {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let server = runtime.block_on(Server::start(Config::local(folder.path().join("server"), schema))).unwrap();
-        Self { runtime, server: Some(server), folder }
+        Self { runtime, place: server.addr(), server: Some(server), folder }
     }
 
     pub fn address(&self) -> String {
-        format!("http://{}", self.server.as_ref().unwrap().addr())
+        format!("http://{}", self.place)
     }
 
     /// The operator ends the sign-in of a device.
@@ -132,9 +134,8 @@ impl Clinic {
 
     /// The server comes back at the same place with another schema.
     pub fn new_schema(&mut self, schema: &str) {
-        let listen = self.server.as_ref().unwrap().addr();
         self.close();
-        let config = Config { listen, ..Config::local(self.folder.path().join("server"), schema) };
+        let config = Config { listen: self.place, ..Config::local(self.folder.path().join("server"), schema) };
         self.server = Some(self.runtime.block_on(Server::start(config)).unwrap());
     }
 
@@ -143,6 +144,12 @@ impl Clinic {
         if let Some(server) = self.server.take() {
             self.runtime.block_on(server.shutdown());
         }
+    }
+
+    /// The server is gone, and something stands in its place that takes calls and never answers.
+    pub fn falls_silent(&mut self) -> TcpListener {
+        self.close();
+        TcpListener::bind(self.place).unwrap()
     }
 
     pub fn folder_of(&self, name: &str) -> PathBuf {

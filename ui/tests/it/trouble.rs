@@ -7,7 +7,9 @@ use slint::{ComponentHandle, Model};
 use std::fmt::Write;
 use std::fs;
 use tombolo_client::protocol::schema::CLINIC;
-use tombolo_ui::window::{Browse, Conn, Detail, Form, Import, Pending, Report, Settings, Shell, SignIn, SignInFault, SyncFault};
+use tombolo_ui::window::{
+    Browse, Conn, Detail, Form, Import, Pending, Report, Settings, Shell, SignIn, SignInFault, SyncFault,
+};
 
 #[test]
 fn a_failed_sync_never_looks_like_success_and_keeps_everything() {
@@ -110,6 +112,33 @@ fn a_window_closed_in_the_middle_of_a_sync_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_sync_that_is_stopped_says_so_and_keeps_everything() {
+    let mut clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.edit("Phone", "555");
+    // Somebody takes the call, and says nothing.
+    let silent = clinic.falls_silent();
+    amina.control("r");
+    amina.until("it is under way", |me| me.get::<Shell>().get_conn() == Conn::Syncing);
+    assert!(amina.has("Connection: Syncing…") && amina.has("Sync progress"));
+    amina.click("Stop the sync");
+    amina.until("the sync is over", |me| me.get::<Shell>().get_report_open());
+    let report = amina.get::<Report>();
+    assert_eq!((report.get_failed(), report.get_fault(), report.get_waiting()), (true, SyncFault::Stopped, 1));
+    let said = "The sync did not finish. You stopped the sync. What was not sent yet goes out with the next one. \
+        Your change is kept on this device and goes out with the next sync.";
+    assert!(amina.has(said));
+    amina.key(Key::Escape);
+    assert_eq!(amina.pending(), 1);
+    drop(silent);
+    clinic.new_schema(CLINIC);
+    assert!(amina.sync());
+    assert_eq!(amina.pending(), 0);
+    clinic.sound();
+}
+
+#[test]
 fn a_server_that_goes_in_the_middle_of_a_sync_and_comes_back_has_everything_once() {
     let mut clinic = Clinic::open();
     let amina = clinic.person("amina");
@@ -179,9 +208,11 @@ fn a_form_over_an_entry_that_leaves_says_so_and_keeps_what_was_typed_in_sight() 
     amina.rewrite("777");
     clinic.takes_every_place_from("amina");
     amina.until("it is said", |me| me.get::<Form>().get_left());
-    assert!(amina.has(
-        "This entry is not on this device any more: you do not see its place now. What you typed cannot be saved here."
-    ));
+    assert!(
+        amina.has(
+            "This entry is not on this device any more: you do not see its place now. What you typed cannot be saved here."
+        )
+    );
     assert!(amina.has("Copy what you want to keep."));
     amina.control("s");
     assert_eq!(amina.find(AccessibleRole::Button, "Save").accessible_enabled(), Some(false));

@@ -13,7 +13,7 @@ mod list;
 mod pending;
 mod shown;
 
-use crate::desk::{Ask, Desk, Referred, Sink, Tell, Trouble};
+use crate::desk::{Ask, Closing, Desk, Referred, Sink, Tell, Trouble};
 use crate::presenters::calendar::Calendar;
 use crate::presenters::decision::Decision;
 use crate::presenters::form::Form;
@@ -71,6 +71,8 @@ pub struct App {
     id: u64,
     ui: AppWindow,
     desk: RefCell<Option<Desk>>,
+    /// The one before, where it still has to let go of its store.
+    earlier: RefCell<Option<Closing>>,
     state: RefCell<State>,
     /// News, with the number of the desk that they are from.
     told: RefCell<Receiver<(Option<u64>, Tell)>>,
@@ -207,6 +209,7 @@ impl App {
             id,
             ui,
             desk: RefCell::new(None),
+            earlier: RefCell::new(None),
             state: RefCell::new(State { settings: Settings::read(&data, language), ..State::default() }),
             told: RefCell::new(told),
             tell,
@@ -286,9 +289,8 @@ impl App {
     fn start_desk(self: &Rc<Self>, folder: &Path) {
         let file = folder.join(STORE_FILE);
         self.state.borrow_mut().store = folder.to_owned();
-        // The one before lets go of its store first.
         self.close_desk();
-        match Desk::start(file, self.sink(Some(self.desk_number.get()))) {
+        match Desk::start_behind(self.earlier.take(), file, self.sink(Some(self.desk_number.get()))) {
             Ok(desk) => {
                 desk.ask(Ask::Mode(self.state.borrow().settings.client_mode()));
                 *self.desk.borrow_mut() = Some(desk);
@@ -298,9 +300,12 @@ impl App {
         self.get::<window::Settings>().set_place(folder.display().to_string().into());
     }
 
-    /// The store is closed and free, and what its desk told last is not heard any more.
+    /// The store is closed without the window waiting for it, and what its desk tells from now on is not heard.
     fn close_desk(&self) {
-        self.desk.borrow_mut().take();
+        if let Some(desk) = self.desk.take() {
+            // The one before that has been waited for by this one.
+            self.earlier.replace(desk.close());
+        }
         self.desk_number.set(self.desk_number.get() + 1);
     }
 

@@ -40,20 +40,35 @@ enum Work {
 /// A handle of the thread. When it is dropped, the store is closed and free.
 pub struct Desk {
     work: Sender<Work>,
-    thread: Option<JoinHandle<()>>,
+    closing: Option<Closing>,
 }
+
+/// What is left of a desk that closes its store. When it is dropped, the store is closed and free.
+pub struct Closing(Option<JoinHandle<()>>);
 
 impl Desk {
     /// Starts the thread with a store in a file; it is opened there, and told with [`Tell::Opened`] or [`Tell::NotOpened`].
+    ///
+    /// # Errors
+    /// Where the system is out of threads.
     pub fn start(file: PathBuf, sink: Sink) -> std::io::Result<Self> {
+        Self::start_behind(None, file, sink)
+    }
+
+    /// As [`Self::start`], once an earlier desk has let go of its store.
+    ///
+    /// # Errors
+    /// Where the system is out of threads.
+    pub fn start_behind(earlier: Option<Closing>, file: PathBuf, sink: Sink) -> std::io::Result<Self> {
         let (work, todo) = channel();
         let own = work.clone();
         let thread = std::thread::Builder::new().name("tombolo-desk".to_owned()).spawn(move || {
+            drop(earlier);
             let mut worker = Worker::new(file, own, sink);
             worker.open();
             worker.run(&todo);
         })?;
-        Ok(Self { work, thread: Some(thread) })
+        Ok(Self { work, closing: Some(Closing(Some(thread))) })
     }
 
     /// Asks for something. Returns at once.
@@ -61,12 +76,23 @@ impl Desk {
         // A desk that has ended was told so by its window.
         let _ = self.work.send(Work::Ask(ask));
     }
+
+    /// Has the store closed, which takes its time where something is under way there. Returns at once.
+    #[must_use = "it waits where it is dropped"]
+    pub fn close(mut self) -> Option<Closing> {
+        self.closing.take()
+    }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
         self.ask(Ask::Close);
-        if let Some(thread) = self.thread.take() {
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
             // A thread that ended by a defect has let go of the store too.
             let _ = thread.join();
         }
@@ -343,4 +369,33 @@ struct Job {
 /// Where a store lies, for people.
 pub fn place(file: &Path) -> String {
     file.parent().unwrap_or(file).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::unwrap_used, reason = "a test may panic")]
+    fn a_store_that_is_being_closed_keeps_no_window_waiting_and_is_free_for_the_next_desk() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("client.redb");
+        let (busy, is_busy) = channel();
+        let (go_on, goes_on) = channel::<()>();
+        let goes_on = std::sync::Mutex::new(goes_on);
+        let first = Desk::start(
+            file.clone(),
+            Arc::new(move |_| {
+                busy.send(()).unwrap();
+                let _ = goes_on.lock().unwrap().recv();
+            }),
+        );
+        is_busy.recv().unwrap();
+        // It still has the store, and is in the middle of something.
+        let closing = first.unwrap().close();
+        let (news, told) = channel();
+        let _second = Desk::start_behind(closing, file, Arc::new(move |tell| news.send(tell).unwrap())).unwrap();
+        drop(go_on);
+        assert!(matches!(told.recv().unwrap(), Tell::Opened { .. }));
+    }
 }

@@ -23,7 +23,7 @@ use tombolo_server::workspace::{Job, Reply};
 use tombolo_ui::app::{App, Options};
 use tombolo_ui::desk::PathFor;
 use tombolo_ui::presenters::values::Language;
-use tombolo_ui::window::{AppWindow, Browse, Report, Shell, Theme};
+use tombolo_ui::window::{AppWindow, Browse, Report, RowState, Shell, Theme};
 
 pub const PASSWORD: &str = "river stone 42";
 /// Nothing takes longer than this, whatever else the machine does.
@@ -242,6 +242,12 @@ impl Clinic {
         shell.invoke_sync();
         wait("it is synced", &|| shell.get_report_open());
         shell.set_report_open(false);
+        let browse = app.window().global::<Browse>();
+        let listed = || browse.get_rows().iter().any(|row| row.state == RowState::Conflict);
+        wait("the question is shown everywhere", &|| {
+            let detail = app.window().global::<tombolo_ui::window::Detail>();
+            shell.get_review() == 1 && detail.get_conflict() && listed()
+        });
     }
 
     /// A window that begins with a store, or with nothing.

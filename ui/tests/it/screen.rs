@@ -1,5 +1,5 @@
-//! One story in real windows with a real server, by keyboard alone: two people sign in, edit the same note offline, sync, and
-//! the second one decides. Played where `TOMBOLO_SCREEN` is set: it presses keys on the display that it finds, and needs `xdotool`
+//! Stories in real windows with a real server, by keyboard alone: two people sign in, edit the same note offline, sync, and the
+//! second one decides; a window is opened twice; a clock is set under a window. Played where `TOMBOLO_SCREEN` is set: it presses keys on the display that it finds, and needs `xdotool`
 //! and a window manager.
 
 use crate::stage::{Clinic, PASSWORD, PATIENTS};
@@ -149,14 +149,20 @@ impl Window {
         std::thread::sleep(LOOK);
     }
 
-    /// Closes the window as a person does, and opens its store.
-    fn close(mut self, clinic: &Clinic, name: &str) -> Client {
+    /// Closes the window as a person does.
+    fn close(mut self) {
         self.activate();
         self.keys(&["alt+F4"]);
         let ended = until("the program has ended", || self.process.try_wait().unwrap());
         assert!(ended.success(), "{ended}");
+    }
+
+    /// Closes the window, and opens the store that was made as somebody signed in.
+    fn close_and_look(self, clinic: &Clinic, name: &str) -> Client {
         let url = clinic.address().parse().unwrap();
-        Client::open(&store_folder(&self.data, &url, name).join(STORE_FILE)).unwrap()
+        let folder = store_folder(&self.data, &url, name);
+        self.close();
+        Client::open(&folder.join(STORE_FILE)).unwrap()
     }
 }
 
@@ -166,6 +172,16 @@ impl Drop for Window {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The library that shows a program another time than it is, and lets that be set while it runs.
+fn false_clock() -> Option<PathBuf> {
+    let found = fs::read_dir("/usr/lib").into_iter().flatten().filter_map(Result::ok);
+    let found = found.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|file| file.exists());
+    if found.is_none() {
+        eprintln!("skipped: setting the clock of one program takes the Debian package libfaketime");
+    }
+    found
 }
 
 fn notes(client: &Client) -> Plain {
@@ -196,7 +212,7 @@ fn two_people_in_real_windows_end_equal_by_keyboard_alone() {
     brian.sync();
     until("Brian's decision is at the server", || clinic.patients().contains("from brian").then_some(()));
     amina.sync();
-    let (amina, brian) = (amina.close(&clinic, "amina"), brian.close(&clinic, "brian"));
+    let (amina, brian) = (amina.close_and_look(&clinic, "amina"), brian.close_and_look(&clinic, "brian"));
     assert_eq!(notes(&amina), Plain::Text("from brian".into()));
     assert_eq!(notes(&amina), notes(&brian));
     assert!(amina.pending().unwrap().is_empty() && brian.pending().unwrap().is_empty());
@@ -224,4 +240,46 @@ fn the_window_that_has_the_store_comes_to_the_front_when_it_is_opened_once_more(
     assert!(ended.success(), "{ended}");
     until("the first one is in front", || (xdotool(&["getactivewindow"]) == first.id).then_some(()));
     assert!(first.title().contains("amina"));
+}
+
+#[test]
+fn a_window_whose_clock_is_set_back_and_forward_goes_on() {
+    let (Some(_screen), Some(library)) = (screen(), false_clock()) else { return };
+    let clinic = Clinic::open();
+    clinic.signed_in("amina");
+    let time = clinic.folder.path().join("time");
+    // Beside the true time; the steady clock goes on, as a real one does.
+    let set = |shift: &str| {
+        fs::write(&time, shift).unwrap();
+        std::thread::sleep(LOOK);
+    };
+    set("+0");
+    let (mut command, data) = Window::on_store(&clinic, "amina", "home");
+    let clock = [("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("DONT_FAKE_MONOTONIC", "1")];
+    command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &time).envs(clock);
+    let amina = Window::start(&mut command, data);
+    for (shift, text) in [("-30d", "before it went back"), ("+1000d", "a month ago")] {
+        amina.note(text);
+        set(shift);
+        amina.sync();
+        until("what was written before is at the server", || clinic.patients().contains(text).then_some(()));
+    }
+    let brian = clinic.client("brian");
+    let patients = brian.table::<Fields>("patients").unwrap();
+    let mut row = patients.query(Find::all().equal("name", Plain::Text(PATIENTS[0].into()))).unwrap().remove(0);
+    row.value.insert("notes".into(), Plain::Text("of others".into()));
+    patients.update(&row).unwrap();
+    brian.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
+    amina.sync();
+    amina.close();
+    let amina = Client::open(&clinic.folder_of("amina").join(STORE_FILE)).unwrap();
+    assert!(amina.pending().unwrap().is_empty());
+    let caught_up = |client: &Client| client.status().unwrap().caught_up_at_ms;
+    assert!(caught_up(&amina) - caught_up(&brian) > 900 * 86_400_000, "the clock was another one");
+    let all = |client: &Client| -> Vec<_> {
+        let rows = client.table::<Fields>("patients").unwrap().query(Find::all()).unwrap();
+        rows.into_iter().map(|row| (row.id, row.value)).collect()
+    };
+    assert_eq!(all(&amina), all(&brian));
+    clinic.sound();
 }

@@ -7,7 +7,6 @@ use crate::step::Step;
 use crate::store::StoreError;
 use tombolo_protocol::ids::{FieldTag, RowKey, Seq};
 use tombolo_protocol::outbox::{Entry, Seen, Write};
-use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::Life;
 
 /// What was pending of a row, and of its group, before something was done to it; for [`Engine::put_back`].
@@ -86,20 +85,15 @@ impl Engine {
 
 impl Step<'_, '_> {
     fn put_back(&mut self, before: &Before) -> Result<(), LocalError> {
-        let same = (before.history, before.schema) == (self.state.recovery_copies, self.state.schema);
-        if !same && !planted(Planted::PutBackOfLostHistory) {
+        if (before.history, before.schema) != (self.state.recovery_copies, self.state.schema) {
             return Err(LocalError::TooLate);
         }
         for RowBefore { before, after, there } in &before.rows {
             let now = self.entry_or_new(before.key)?;
-            let same = (&now.sent, &now.next) == (&after.sent, &after.next) && self.there(before.key)? == *there;
-            if !same && !planted(Planted::PutBackOverNewer) {
+            if (&now.sent, &now.next) != (&after.sent, &after.next) || self.there(before.key)? != *there {
                 return Err(LocalError::TooLate);
             }
-            let mut entry = Entry { generation: self.next_generation(), ..before.clone() };
-            if let Some(next) = entry.next.as_mut().filter(|_| planted(Planted::PutBackRebased)) {
-                next.fields.values_mut().for_each(|edit| edit.base = self.state.witness.seq);
-            }
+            let entry = Entry { generation: self.next_generation(), ..before.clone() };
             self.touched.insert(before.key);
             self.put_entry(&entry)?;
         }

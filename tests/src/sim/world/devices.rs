@@ -94,7 +94,6 @@ impl World {
         device.is_syncing = false;
         device.forms.clear();
         device.dialogs.clear();
-        device.gone.clear();
         self.later(1_000, Happening::Reopen(at));
     }
 

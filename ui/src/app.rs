@@ -13,7 +13,7 @@ mod list;
 mod pending;
 mod shown;
 
-use crate::desk::{Ask, Closing, Desk, Referred, Sink, Tell, Trouble};
+use crate::desk::{Ask, Desk, Referred, Sink, Tell, Trouble};
 use crate::presenters::calendar::Calendar;
 use crate::presenters::decision::Decision;
 use crate::presenters::form::Form;
@@ -72,7 +72,7 @@ pub struct App {
     ui: AppWindow,
     desk: RefCell<Option<Desk>>,
     /// The one before, where it still has to let go of its store.
-    earlier: RefCell<Option<Closing>>,
+    earlier: RefCell<Option<Desk>>,
     state: RefCell<State>,
     /// News, with the number of the desk that they are from.
     told: RefCell<Receiver<(Option<u64>, Tell)>>,
@@ -303,8 +303,9 @@ impl App {
     /// The store is closed without the window waiting for it, and what its desk tells from now on is not heard.
     fn close_desk(&self) {
         if let Some(desk) = self.desk.take() {
+            desk.ask(Ask::Close);
             // The one before that has been waited for by this one.
-            self.earlier.replace(desk.close());
+            self.earlier.replace(Some(desk));
         }
         self.desk_number.set(self.desk_number.get() + 1);
     }

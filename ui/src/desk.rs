@@ -40,11 +40,8 @@ enum Work {
 /// A handle of the thread. When it is dropped, the store is closed and free.
 pub struct Desk {
     work: Sender<Work>,
-    closing: Option<Closing>,
+    thread: Option<JoinHandle<()>>,
 }
-
-/// What is left of a desk that closes its store. When it is dropped, the store is closed and free.
-pub struct Closing(Option<JoinHandle<()>>);
 
 impl Desk {
     /// Starts the thread with a store in a file; it is opened there, and told with [`Tell::Opened`] or [`Tell::NotOpened`].
@@ -55,11 +52,11 @@ impl Desk {
         Self::start_behind(None, file, sink)
     }
 
-    /// As [`Self::start`], once an earlier desk has let go of its store.
+    /// As [`Self::start`], once an earlier desk has let go of its store: the thread waits for that, and nobody else.
     ///
     /// # Errors
     /// Where the system is out of threads.
-    pub fn start_behind(earlier: Option<Closing>, file: PathBuf, sink: Sink) -> std::io::Result<Self> {
+    pub fn start_behind(earlier: Option<Self>, file: PathBuf, sink: Sink) -> std::io::Result<Self> {
         let (work, todo) = channel();
         let own = work.clone();
         let thread = std::thread::Builder::new().name("tombolo-desk".to_owned()).spawn(move || {
@@ -68,7 +65,7 @@ impl Desk {
             worker.open();
             worker.run(&todo);
         })?;
-        Ok(Self { work, closing: Some(Closing(Some(thread))) })
+        Ok(Self { work, thread: Some(thread) })
     }
 
     /// Asks for something. Returns at once.
@@ -76,23 +73,12 @@ impl Desk {
         // A desk that has ended was told so by its window.
         let _ = self.work.send(Work::Ask(ask));
     }
-
-    /// Has the store closed, which takes its time where something is under way there. Returns at once.
-    #[must_use = "it waits where it is dropped"]
-    pub fn close(mut self) -> Option<Closing> {
-        self.closing.take()
-    }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
         self.ask(Ask::Close);
-    }
-}
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        if let Some(thread) = self.0.take() {
+        if let Some(thread) = self.thread.take() {
             // A thread that ended by a defect has let go of the store too.
             let _ = thread.join();
         }
@@ -392,9 +378,10 @@ mod tests {
         );
         is_busy.recv().unwrap();
         // It still has the store, and is in the middle of something.
-        let closing = first.unwrap().close();
+        let first = first.unwrap();
+        first.ask(Ask::Close);
         let (news, told) = channel();
-        let _second = Desk::start_behind(closing, file, Arc::new(move |tell| news.send(tell).unwrap())).unwrap();
+        let _second = Desk::start_behind(Some(first), file, Arc::new(move |tell| news.send(tell).unwrap())).unwrap();
         drop(go_on);
         assert!(matches!(told.recv().unwrap(), Tell::Opened { .. }));
     }

@@ -240,6 +240,10 @@ impl App {
     }
 
     fn save(self: &Rc<Self>) {
+        if self.get::<window::Form>().get_left() {
+            // The form says what to do instead.
+            return;
+        }
         let (faults, writes) = {
             let mut state = self.state.borrow_mut();
             let Some(form) = &mut state.form else { return };

@@ -2,8 +2,8 @@
 
 use crate::stage::{CHOSEN, Clinic, PASSWORD, PATIENTS};
 use i_slint_backend_testing::{AccessibleRole, mock_elapsed_time};
-use slint::platform::{Key, PointerEventButton, WindowEvent};
-use slint::{ComponentHandle, Model, StyledText};
+use slint::platform::{Key, PointerEventButton};
+use slint::{Model, StyledText};
 use std::fs;
 use std::time::Duration;
 use tombolo_client::csv::PROBLEMS_TOLD_MAX;
@@ -112,9 +112,7 @@ fn a_day_is_chosen_from_a_calendar_and_focus_comes_back_to_the_field() {
     // What is typed goes into the field again.
     amina.rewrite("1960-02-29");
     assert_eq!(born(), "1960-02-29");
-    amina.ui().window().dispatch_event(WindowEvent::KeyPressed { text: Key::Alt.into() });
-    amina.key(Key::DownArrow);
-    amina.ui().window().dispatch_event(WindowEvent::KeyReleased { text: Key::Alt.into() });
+    amina.alt(Key::DownArrow);
     assert!(amina.get::<Shell>().get_calendar_open());
     amina.click("Year after");
     assert_eq!(calendar.get_title(), "February 1961");

@@ -14,10 +14,6 @@ fn the_list_has_the_keys(person: &Person) {
     assert_ne!(browse.get_selected(), before, "no key comes to the list");
 }
 
-fn field(person: &Person, label: &str) -> tombolo_ui::window::FieldVm {
-    person.get::<Form>().get_fields().iter().find(|field| field.label == label).unwrap()
-}
-
 fn number(person: &Person, label: &str) -> i32 {
     let at = person.get::<Form>().get_fields().iter().position(|field| field.label == label);
     i32::try_from(at.unwrap()).unwrap()
@@ -36,7 +32,7 @@ fn a_sync_that_ends_while_somebody_types_takes_no_key_from_them() {
     assert!(!shell.get_report_open(), "it waits");
     amina.find(AccessibleRole::TextInput, "Phone").mock_single_click(PointerEventButton::Left);
     amina.rewrite("5 5");
-    assert_eq!(field(&amina, "Phone").text, "5 5");
+    assert_eq!(amina.field("Phone").text, "5 5");
     amina.control("s");
     amina.until("now it comes", |me| me.get::<Shell>().get_report_open());
     assert!(!shell.get_form_open() && !amina.get::<Report>().get_failed());
@@ -104,7 +100,7 @@ fn what_is_typed_before_the_rows_are_read_is_searched_for_when_they_are() {
     amina.until("they are read", |me| !me.get::<Picker>().get_reading());
     assert_eq!(picker.get_total(), 1);
     picker.invoke_choose(picker.get_selected());
-    assert_eq!(field(&amina, "Patient").text, "Baraka Mwangi");
+    assert_eq!(amina.field("Patient").text, "Baraka Mwangi");
 }
 
 #[test]
@@ -119,7 +115,7 @@ fn a_wheel_that_is_turned_over_a_choice_does_not_change_it() {
     amina.settle();
     amina.key(Key::Escape);
     amina.key(Key::DownArrow);
-    let chosen = field(&amina, "Sex").choice;
+    let chosen = amina.field("Sex").choice;
     assert_eq!(chosen, 1, "a key changes it");
     let (at, size) = (sex.absolute_position(), sex.size());
     let position = LogicalPosition::new(at.x + size.width / 2.0, at.y + size.height / 2.0);
@@ -127,13 +123,13 @@ fn a_wheel_that_is_turned_over_a_choice_does_not_change_it() {
         amina.ui().window().dispatch_event(WindowEvent::PointerScrolled { position, delta_x: 0.0, delta_y });
         amina.settle();
     }
-    assert_eq!(field(&amina, "Sex").choice, chosen);
+    assert_eq!(amina.field("Sex").choice, chosen);
     // A click still opens the list.
     sex.mock_single_click(PointerEventButton::Left);
     amina.settle();
     amina.key(Key::DownArrow);
     amina.key(Key::Return);
-    assert_eq!(field(&amina, "Sex").choice, chosen + 1);
+    assert_eq!(amina.field("Sex").choice, chosen + 1);
 }
 
 #[test]
@@ -184,7 +180,7 @@ fn a_form_is_saved_once_and_what_comes_late_does_not_close_another() {
     form.invoke_edit_text(number(&amina, "Name"), "Another".into());
     amina.until("the first is saved", |me| me.get::<Browse>().get_total() == 5);
     assert!(shell.get_form_open(), "the second form is still open");
-    assert_eq!((field(&amina, "Name").text.as_str(), form.get_trouble().as_str()), ("Another", ""));
+    assert_eq!((amina.field("Name").text.as_str(), form.get_trouble().as_str()), ("Another", ""));
     assert_eq!(amina.pending(), 1);
     // An entry that was only here is deleted and has not left.
     shell.invoke_leave_form();

@@ -2,18 +2,13 @@
 
 use crate::stage::{Clinic, PATIENTS, Person};
 use i_slint_backend_testing::AccessibleRole;
-use slint::platform::{Key, WindowEvent};
-use slint::{ComponentHandle, Model, SharedString};
+use slint::Model;
+use slint::platform::Key;
 use std::ops::ControlFlow;
 use tombolo_client::Client;
 use tombolo_client::protocol::schema::Plain;
 use tombolo_client::table::{Fields, Find};
 use tombolo_ui::window::{Browse, Conflict, Detail, Pending, Shell};
-
-fn value(person: &Person, label: &str) -> SharedString {
-    let lines = person.get::<Detail>().get_lines();
-    lines.iter().find(|line| line.label == label).unwrap_or_else(|| panic!("no field {label}")).value
-}
 
 /// Both write another note about the second patient; Amina syncs first, so that Brian is asked.
 pub fn clash(clinic: &Clinic) -> (Person, Person) {
@@ -65,8 +60,8 @@ fn a_conflict_is_decided_by_keyboard_and_both_end_equal() {
     brian.control(Key::Return);
     brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
     agree(&amina, &brian, 1);
-    assert_eq!(value(&brian, "Notes"), "Allergic to penicillin");
-    assert_eq!(value(&brian, "Phone"), "111", "what only Amina changed merged by itself");
+    assert_eq!(brian.value("Notes"), "Allergic to penicillin");
+    assert_eq!(brian.value("Phone"), "111", "what only Amina changed merged by itself");
     clinic.sound();
 }
 
@@ -101,7 +96,7 @@ fn another_value_can_be_typed_in_place_of_either() {
     brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
     brian.key(Key::Escape);
     agree(&amina, &brian, 1);
-    assert_eq!(value(&amina, "Notes"), "Both");
+    assert_eq!(amina.value("Notes"), "Both");
 }
 
 #[test]
@@ -146,7 +141,7 @@ fn a_deletion_against_an_edit_is_asked_in_plain_words() {
     brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
     brian.until("it is back in the list", |me| me.get::<Browse>().get_total() == 4);
     agree(&amina, &brian, 2);
-    assert_eq!(value(&brian, "Phone"), "333");
+    assert_eq!(brian.value("Phone"), "333");
 }
 
 /// Brian has an edit of the third patient, which Amina has deleted.
@@ -212,7 +207,7 @@ fn a_discarded_deletion_gives_back_what_it_swallowed() {
     amina.until("it is back", |me| me.get::<Browse>().get_total() == 4);
     amina.key(Key::Escape);
     amina.choose(2);
-    assert_eq!((value(&amina, "Phone").as_str(), amina.pending()), ("333", 1));
+    assert_eq!((amina.value("Phone").as_str(), amina.pending()), ("333", 1));
     amina.control("z");
     amina.until("it is deleted again", |me| me.get::<Browse>().get_total() == 3);
 }
@@ -237,9 +232,7 @@ fn the_next_conflict_by_key_has_the_keys() {
     let first = conflict.get_title();
     brian.find(AccessibleRole::RadioButton, "Notes: mine").mock_single_click(slint::platform::PointerEventButton::Left);
     brian.settle();
-    brian.ui().window().dispatch_event(WindowEvent::KeyPressed { text: Key::Alt.into() });
-    brian.key("n");
-    brian.ui().window().dispatch_event(WindowEvent::KeyReleased { text: Key::Alt.into() });
+    brian.alt("n");
     brian.until("the next one is shown", |me| me.get::<Conflict>().get_title() != first);
     brian.click("All mine");
     assert_eq!(conflict.get_undecided(), 0);
@@ -270,7 +263,7 @@ fn a_form_over_a_row_that_others_delete_says_so_and_loses_nothing() {
     brian.control("s");
     brian.until("it is saved and comes back", |me| !me.get::<Shell>().get_form_open());
     agree(&amina, &brian, 0);
-    assert_eq!(value(&amina, "Phone"), "777");
+    assert_eq!(amina.value("Phone"), "777");
 }
 
 #[test]
@@ -339,9 +332,7 @@ fn another_value_is_chosen_where_it_can_be_and_a_day_from_a_calendar() {
     amina.click("Choose a day for Date of birth");
     amina.until("the calendar is open", |me| me.get::<Shell>().get_calendar_open());
     // Another conflict is not opened below it, nor this one anew.
-    amina.ui().window().dispatch_event(WindowEvent::KeyPressed { text: Key::Alt.into() });
-    amina.key('n');
-    amina.ui().window().dispatch_event(WindowEvent::KeyReleased { text: Key::Alt.into() });
+    amina.alt('n');
     amina.settle();
     assert!(amina.get::<Shell>().get_calendar_open());
     amina.key(Key::RightArrow);
@@ -361,7 +352,7 @@ fn another_value_is_chosen_where_it_can_be_and_a_day_from_a_calendar() {
     assert!(amina.sync());
     amina.choose(1);
     amina.until("nothing is pending", |me| me.pending() == 0);
-    assert_eq!((value(&amina, "Sex").as_str(), value(&amina, "Date of birth").as_str()), ("X", "1953-04-05"));
+    assert_eq!((amina.value("Sex").as_str(), amina.value("Date of birth").as_str()), ("X", "1953-04-05"));
 }
 
 #[test]

@@ -2,20 +2,11 @@
 
 use crate::stage::{Clinic, Person};
 use i_slint_backend_testing::AccessibleRole;
-use slint::platform::{Key, PointerEventButton, WindowEvent};
-use slint::{ComponentHandle, Model, SharedString};
-use tombolo_ui::window::{Browse, Conflict, Detail, Fault, FieldVm, Form, Merge, Shell, Side};
+use slint::Model;
+use slint::platform::{Key, PointerEventButton};
+use tombolo_ui::window::{Browse, Conflict, Detail, Fault, Merge, Shell, Side};
 
-fn field(person: &Person, label: &str) -> FieldVm {
-    person.get::<Form>().get_fields().iter().find(|field| field.label == label).unwrap_or_else(|| panic!("no field {label}"))
-}
-
-fn value(person: &Person, label: &str) -> SharedString {
-    let lines = person.get::<Detail>().get_lines();
-    lines.iter().find(|line| line.label == label).unwrap_or_else(|| panic!("no field {label}")).value
-}
-
-/// Goes to a table by the sidebar, and to its first row if it has one.
+/// Goes to a table by the sidebar.
 fn table(person: &Person, name: &str) {
     person.until("the tables are listed", |me| me.labels().iter().any(|(_, label)| label.starts_with(name)));
     let (role, label) = person.labels().into_iter().find(|(_, label)| label.starts_with(name)).unwrap();
@@ -54,13 +45,13 @@ fn let_a_flat(person: &Person) {
     person.key(Key::Tab);
     person.write("three");
     person.key(Key::Tab);
-    assert_eq!(field(person, "Floors").wrong.fault, Fault::NotWhole, "said as the field is left");
+    assert_eq!(person.field("Floors").wrong.fault, Fault::NotWhole, "said as the field is left");
     person.find(AccessibleRole::TextInput, "Floors").mock_single_click(PointerEventButton::Left);
     person.rewrite("3");
     person.key(Key::Tab);
-    assert_eq!(field(person, "Has a lift").flag, 2, "nobody knows yet");
+    assert_eq!(person.field("Has a lift").flag, 2, "nobody knows yet");
     person.key(Key::LeftArrow);
-    assert_eq!(field(person, "Has a lift").flag, 1);
+    assert_eq!(person.field("Has a lift").flag, 1);
     saved(person);
     table(person, "Tenants");
     new_entry(person, "Name (required)");
@@ -84,17 +75,15 @@ fn let_a_flat(person: &Person) {
     person.find(AccessibleRole::TextInput, "Signed at").mock_single_click(PointerEventButton::Left);
     person.write("2026-10-31 25:00");
     person.key(Key::Tab);
-    assert_eq!(field(person, "Signed at").wrong.fault, Fault::NotATime);
+    assert_eq!(person.field("Signed at").wrong.fault, Fault::NotATime);
     person.find(AccessibleRole::TextInput, "Signed at").mock_single_click(PointerEventButton::Left);
     person.rewrite("2026-10-31 14:30");
     // Another day, at the same time of day.
-    person.ui().window().dispatch_event(WindowEvent::KeyPressed { text: Key::Alt.into() });
-    person.key(Key::DownArrow);
-    person.ui().window().dispatch_event(WindowEvent::KeyReleased { text: Key::Alt.into() });
+    person.alt(Key::DownArrow);
     assert!(person.get::<Shell>().get_calendar_open());
     person.key(Key::LeftArrow);
     person.key(Key::Return);
-    assert_eq!(field(person, "Signed at").text, "2026-10-30 14:30");
+    assert_eq!(person.field("Signed at").text, "2026-10-30 14:30");
     saved(person);
 }
 
@@ -118,7 +107,7 @@ fn fields_of_every_kind_are_filled_by_keyboard_and_come_to_others() {
         ("Currency", "GBP"),
         ("Signed at", "2026-10-30 14:30"),
     ] {
-        assert_eq!(value(&brian, label), shown, "{label}");
+        assert_eq!(brian.value(label), shown, "{label}");
     }
     assert!(agency.rows("leases").contains("1250.50,GBP"), "{}", agency.rows("leases"));
     assert!(agency.rows("buildings").contains("3,yes"), "{}", agency.rows("buildings"));
@@ -163,10 +152,8 @@ fn a_moment_an_amount_with_its_currency_and_yes_or_no_are_decided() {
     brian.key(Key::DownArrow);
     brian.key(Key::DownArrow);
     brian.key(Key::Return);
-    assert_eq!(
-        field(&brian, "Currency").choices.row_data(usize::try_from(field(&brian, "Currency").choice).unwrap()).unwrap(),
-        "USD"
-    );
+    let currency = brian.field("Currency");
+    assert_eq!(currency.choices.row_data(usize::try_from(currency.choice).unwrap()).unwrap(), "USD");
     saved(&brian);
     assert!(amina.sync() && brian.sync());
     brian.until("both are to be decided", |me| me.get::<Shell>().get_review() == 2);
@@ -174,9 +161,7 @@ fn a_moment_an_amount_with_its_currency_and_yes_or_no_are_decided() {
     brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
     let line = |label: &str| brian.get::<Conflict>().get_lines().iter().find(|line| line.label == label);
     if line("Has a lift").is_none() {
-        brian.ui().window().dispatch_event(WindowEvent::KeyPressed { text: Key::Alt.into() });
-        brian.key('n');
-        brian.ui().window().dispatch_event(WindowEvent::KeyReleased { text: Key::Alt.into() });
+        brian.alt('n');
     }
     let lift = line("Has a lift").unwrap();
     assert_eq!((lift.base.as_str(), lift.mine.as_str(), lift.server.as_str()), ("Yes", "", "No"));
@@ -216,10 +201,10 @@ fn a_moment_an_amount_with_its_currency_and_yes_or_no_are_decided() {
     for person in [&amina, &brian] {
         assert_eq!(person.pending(), 0);
         first(person, "Leases");
-        let shown = ["Monthly rent", "Currency", "Signed at"].map(|label| value(person, label).to_string());
+        let shown = ["Monthly rent", "Currency", "Signed at"].map(|label| person.value(label).to_string());
         assert_eq!(shown, ["1250.50", "USD", "2026-10-27 08:15"]);
         first(person, "Buildings");
-        assert_eq!(value(person, "Has a lift"), "Yes");
+        assert_eq!(person.value("Has a lift"), "Yes");
     }
     agency.sound();
 }

@@ -23,7 +23,7 @@ use tombolo_server::workspace::{Job, Reply};
 use tombolo_ui::app::{App, Options};
 use tombolo_ui::desk::PathFor;
 use tombolo_ui::presenters::values::Language;
-use tombolo_ui::window::{AppWindow, Browse, Report, RowState, Shell, Theme};
+use tombolo_ui::window::{AppWindow, Browse, Detail, FieldVm, Form, Report, RowState, Shell, Theme};
 
 pub const PASSWORD: &str = "river stone 42";
 /// Nothing takes longer than this, whatever else the machine does.
@@ -229,9 +229,9 @@ impl Clinic {
                 is()
             })
         };
-        wait("she sees him", &|| app.window().global::<tombolo_ui::window::Detail>().get_title() == PATIENTS[1]);
+        wait("she sees him", &|| app.window().global::<Detail>().get_title() == PATIENTS[1]);
         app.window().global::<Browse>().invoke_edit_record();
-        let form = app.window().global::<tombolo_ui::window::Form>();
+        let form = app.window().global::<Form>();
         let at = form.get_fields().iter().position(|field| field.label == "Notes").unwrap();
         form.invoke_edit_text(i32::try_from(at).unwrap(), "Comes every first Monday for her blood pressure".into());
         let phone = form.get_fields().iter().position(|field| field.label == "Phone").unwrap();
@@ -245,7 +245,7 @@ impl Clinic {
         let browse = app.window().global::<Browse>();
         let listed = || browse.get_rows().iter().any(|row| row.state == RowState::Conflict);
         wait("the question is shown everywhere", &|| {
-            let detail = app.window().global::<tombolo_ui::window::Detail>();
+            let detail = app.window().global::<Detail>();
             shell.get_review() == 1 && detail.get_conflict() && listed()
         });
     }
@@ -378,9 +378,31 @@ impl Person {
     }
 
     pub fn control(&self, key: impl Into<SharedString>) {
-        self.ui().window().dispatch_event(WindowEvent::KeyPressed { text: Key::Control.into() });
+        self.holding(Key::Control, key);
+    }
+
+    pub fn alt(&self, key: impl Into<SharedString>) {
+        self.holding(Key::Alt, key);
+    }
+
+    fn holding(&self, held: Key, key: impl Into<SharedString>) {
+        self.ui().window().dispatch_event(WindowEvent::KeyPressed { text: held.into() });
         self.key(key);
-        self.ui().window().dispatch_event(WindowEvent::KeyReleased { text: Key::Control.into() });
+        self.ui().window().dispatch_event(WindowEvent::KeyReleased { text: held.into() });
+    }
+
+    /// A field of the form.
+    #[track_caller]
+    pub fn field(&self, label: &str) -> FieldVm {
+        let fields = self.get::<Form>().get_fields();
+        fields.iter().find(|field| field.label == label).unwrap_or_else(|| panic!("no field {label}"))
+    }
+
+    /// A value of the details.
+    #[track_caller]
+    pub fn value(&self, label: &str) -> SharedString {
+        let lines = self.get::<Detail>().get_lines();
+        lines.iter().find(|line| line.label == label).unwrap_or_else(|| panic!("no field {label}")).value
     }
 
     pub fn write(&self, text: &str) {
@@ -396,7 +418,7 @@ impl Person {
     /// Chooses a patient in the list.
     pub fn choose(&self, at: i32) {
         self.get::<Browse>().invoke_select_row(at);
-        let detail = |me: &Self| me.get::<tombolo_ui::window::Detail>().get_title() == PATIENTS[usize::try_from(at).unwrap()];
+        let detail = |me: &Self| me.get::<Detail>().get_title() == PATIENTS[usize::try_from(at).unwrap()];
         self.until("the patient is shown", detail);
     }
 

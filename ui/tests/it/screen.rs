@@ -10,12 +10,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tombolo_client::Client;
 use tombolo_client::paths::{STORE_FILE, store_folder};
-use tombolo_client::protocol::schema::Plain;
+use tombolo_client::protocol::schema::{CLINIC, Plain};
 use tombolo_client::table::{Fields, Find};
 
 /// What a person needs to see what happened, with much to spare on a busy machine.
 const LOOK: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Modes as the settings have them.
+const METERED: u8 = 2;
+const AUTOMATIC: u8 = 1;
 
 /// One story at a time: keys go to the window in front.
 static SCREEN: Mutex<()> = Mutex::new(());
@@ -72,10 +76,14 @@ impl Window {
         (command, data)
     }
 
+    /// Metered: it connects only to sync, so that everything in between is offline.
     fn start(command: &mut Command, data: PathBuf) -> Self {
+        Self::start_in(METERED, command, data)
+    }
+
+    fn start_in(mode: u8, command: &mut Command, data: PathBuf) -> Self {
         fs::create_dir_all(&data).unwrap();
-        // Metered: it connects only to sync, so that everything in between is offline.
-        fs::write(data.join("desktop.json"), r#"{"mode": 2}"#).unwrap();
+        fs::write(data.join("desktop.json"), format!(r#"{{"mode": {mode}}}"#)).unwrap();
         let process = command.env("SLINT_BACKEND", "winit-software").spawn().unwrap();
         let pid = process.id().to_string();
         let id = until("the window is there", || {
@@ -245,7 +253,7 @@ fn the_window_that_has_the_store_comes_to_the_front_when_it_is_opened_once_more(
 #[test]
 fn a_window_whose_clock_is_set_back_and_forward_goes_on() {
     let (Some(_screen), Some(library)) = (screen(), false_clock()) else { return };
-    let clinic = Clinic::open();
+    let mut clinic = Clinic::open();
     clinic.signed_in("amina");
     let time = clinic.folder.path().join("time");
     // Beside the true time; the steady clock goes on, as a real one does.
@@ -257,13 +265,16 @@ fn a_window_whose_clock_is_set_back_and_forward_goes_on() {
     let (mut command, data) = Window::on_store(&clinic, "amina", "home");
     let clock = [("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("DONT_FAKE_MONOTONIC", "1")];
     command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &time).envs(clock);
-    let amina = Window::start(&mut command, data);
-    for (shift, text) in [("-30d", "before it went back"), ("+1000d", "a month ago")] {
+    let amina = Window::start_in(AUTOMATIC, &mut command, data);
+    for (shift, text) in [("+1000d", "in three years"), ("-30d", "a month ago")] {
+        clinic.close();
         amina.note(text);
+        // By now it waits for its next attempt, and the clock that it began to wait by is set.
         set(shift);
-        amina.sync();
-        until("what was written before is at the server", || clinic.patients().contains(text).then_some(()));
+        clinic.new_schema(CLINIC);
+        until("what was written goes by itself", || clinic.patients().contains(text).then_some(()));
     }
+    set("+1000d");
     let brian = clinic.client("brian");
     let patients = brian.table::<Fields>("patients").unwrap();
     let mut row = patients.query(Find::all().equal("name", Plain::Text(PATIENTS[0].into()))).unwrap().remove(0);

@@ -124,6 +124,12 @@ wrongs! {
     NewestBase = "newest_base",
     /// T25, O9: a discard takes what is in flight along.
     DiscardInFlight = "discard_in_flight",
+    /// O9: what is put back takes the place of what was done, sent or answered since.
+    PutBackOverNewer = "put_back_over_newer",
+    /// O9: what is put back is taken for an edit of the row as it is by then.
+    PutBackRebased = "put_back_rebased",
+    /// O9, H3: what was discarded in a history that is lost is put back as it was.
+    PutBackOfLostHistory = "put_back_of_lost_history",
     /// T18, O7: groups that share an entry stay two.
     GroupsStayApart = "groups_stay_apart",
     /// O1: a local write is not durable when the call returns.

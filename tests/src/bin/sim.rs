@@ -63,6 +63,7 @@ struct Total {
     sessions: u64,
     edits: u64,
     decisions: u64,
+    put_back: u64,
     commits: u64,
     events: u64,
     faults: BTreeMap<String, u64>,
@@ -99,6 +100,7 @@ fn main() -> Result<ExitCode> {
                     total.sessions += run.counts.sessions;
                     total.edits += run.counts.edits;
                     total.decisions += run.counts.decisions;
+                    total.put_back += run.counts.put_back;
                     total.commits += run.counts.commits;
                     total.events += run.counts.events;
                     for (class, count) in run.counts.faults {

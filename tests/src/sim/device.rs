@@ -1,9 +1,11 @@
 //! A device of a world: one engine on its disk, and a driver that decides when to connect as the shipping one does.
 
+use super::ledger::Account;
 use super::net::{LinkId, Pipe, Weather};
 use super::rng::Rng;
 use crate::disk::{CutCounts, Disk, Faults};
 use std::collections::BTreeMap;
+use tombolo_client::Before;
 use tombolo_client::PushLimits;
 use tombolo_client::backoff::Backoff;
 use tombolo_client::engine::Engine;
@@ -49,6 +51,8 @@ pub struct Device {
     pub forms: BTreeMap<RowKey, RowView>,
     /// Dialogs that are open, by row.
     pub dialogs: BTreeMap<RowKey, ConflictView>,
+    /// What was discarded and deleted in this process, to be put back.
+    pub gone: Vec<Gone>,
     /// A copy of its store, to be put back.
     pub backup: Option<Disk>,
     /// The link is cut behind the next commit of one of its pushes.
@@ -57,6 +61,14 @@ pub struct Device {
     pub cut_again: Option<u64>,
     /// Frames that the engine gave out and the link has not taken, most at a time.
     pub frames_max: usize,
+}
+
+/// Something that was discarded or deleted, with the rows of its group.
+pub struct Gone {
+    /// How the engine puts it back.
+    pub before: Before,
+    /// What the ledger had of these rows.
+    pub account: Account,
 }
 
 /// When a device is connected, and whether it pushes by itself (section 8).
@@ -106,6 +118,7 @@ impl Device {
             asleep_until: 0,
             forms: BTreeMap::new(),
             dialogs: BTreeMap::new(),
+            gone: Vec::new(),
             backup: None,
             cut_behind_commit: false,
             cut_again: None,
@@ -137,6 +150,7 @@ impl Device {
         self.disk = disk;
         self.forms.clear();
         self.dialogs.clear();
+        self.gone.clear();
         self.is_syncing = false;
         self.is_blocked = false;
         counts

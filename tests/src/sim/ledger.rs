@@ -66,7 +66,41 @@ pub struct Group {
     pub writes: BTreeMap<Place, Content>,
 }
 
+/// What the ledger has of some rows of a store.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The rows.
+    pub keys: BTreeSet<RowKey>,
+    standing: BTreeSet<(usize, RowKey, FieldTag, Content)>,
+    deletions: BTreeSet<(usize, RowKey)>,
+    undone: BTreeMap<(usize, RowKey), Seq>,
+}
+
 impl Ledger {
+    /// What stands of these rows of a store.
+    pub fn account(&self, store: usize, keys: BTreeSet<RowKey>) -> Account {
+        let is_of = |of: usize, key: &RowKey| of == store && keys.contains(key);
+        let standing = self.standing.iter().filter(|(of, key, ..)| is_of(*of, key)).cloned().collect();
+        let deletions = self.deletions.iter().filter(|(of, key)| is_of(*of, key)).copied().collect();
+        let undone = self.undone.iter().filter(|((of, key), _)| is_of(*of, key)).map(|(place, seq)| (*place, *seq)).collect();
+        Account { keys, standing, deletions, undone }
+    }
+
+    /// What these rows lost since this account was taken.
+    pub fn gone(&self, account: Account) -> Account {
+        let Account { keys, standing, deletions, undone } = account;
+        let standing = standing.into_iter().filter(|edit| !self.standing.contains(edit)).collect();
+        Account { keys, standing, deletions, undone }
+    }
+
+    /// It was put back, and stands again.
+    pub fn is_back(&mut self, account: Account) {
+        let Account { standing, deletions, undone, .. } = account;
+        self.standing.extend(standing);
+        self.deletions.extend(deletions);
+        self.undone.extend(undone);
+    }
+
     /// A person at a store was shown this.
     pub fn saw(&mut self, store: usize, key: RowKey, field: FieldTag, value: &Value) {
         let content = content(value);

@@ -1,7 +1,7 @@
 //! What people do at the devices of a world, written into the ledger as they do it.
 
-use super::device::Mode;
-use super::ledger::{Group, Ledger, content};
+use super::device::{Gone, Mode};
+use super::ledger::{Account, Group, Ledger, content};
 use super::oracles::Broken;
 use super::oracles::frozen::in_flight;
 use super::plan::{Act, row_of};
@@ -10,6 +10,7 @@ use anyhow::Result;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tombolo_client::engine::Engine;
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, GroupId, RowId, RowKey};
 use tombolo_client::protocol::outbox::{Choice, ConflictKind, Pending, Resolution, Seen, Write};
@@ -17,7 +18,7 @@ use tombolo_client::protocol::row::{Life, Row};
 use tombolo_client::protocol::schema::{Field, Kind, Schema, Table};
 use tombolo_client::protocol::value::Value;
 use tombolo_client::view::{self, ConflictView, RowView};
-use tombolo_client::{LocalError, LocalWrite};
+use tombolo_client::{Before, LocalError, LocalWrite};
 
 /// Values of unique fields come from so few that they clash.
 const UNIQUE_VALUES: u64 = 3;
@@ -122,11 +123,9 @@ impl World {
             Act::DiscardField(row, field) => {
                 let Some((key, table)) = self.row_in(schema, *row) else { return Ok(()) };
                 let Some(field) = free_field(&table, *field).map(|field| field.tag) else { return Ok(()) };
-                if self.local(at, &[key].into(), |engine, now_ms| engine.discard(key, Some(field), now_ms).map(drop))? {
-                    self.given_up(at, &[key].into())?;
-                }
-                Ok(())
+                self.give_up(at, &[key].into(), |engine, now_ms| engine.discard(key, Some(field), now_ms))
             }
+            Act::PutBack => self.put_back(at),
             Act::TakeOut(row) => {
                 let Some((key, _)) = self.row_in(schema, *row) else { return Ok(()) };
                 if self.local(at, &[key].into(), |engine, now_ms| engine.take_out_of_group(key, now_ms))? {
@@ -212,7 +211,7 @@ impl World {
         &mut self,
         at: usize,
         keys: &BTreeSet<RowKey>,
-        act: impl FnOnce(&mut tombolo_client::engine::Engine, i64) -> Result<(), LocalError>,
+        act: impl FnOnce(&mut Engine, i64) -> Result<(), LocalError>,
     ) -> Result<bool> {
         let now_ms = self.device_ms(at);
         let Some(engine) = self.devices[at].engine.as_mut() else { return Ok(false) };
@@ -381,8 +380,10 @@ impl World {
         let displayed = form.clone().map_or_else(|| self.shown(at, schema, key), |form| Ok(Some(form)))?;
         let Some(displayed) = displayed else { return Ok(()) };
         self.saw_all(at, schema, key, Some(&displayed))?;
-        let write = LocalWrite { key, write: Write::Delete, seen: form.map(|form| form.seen) };
-        if self.write(at, vec![write], None)? {
+        let account = self.oracles.ledger.account(at, self.with_group(at, key)?);
+        let seen = form.map(|form| form.seen);
+        self.say(|| format!("device {at} deletes {key:?}, seen {seen:?}"));
+        if let Some(before) = self.undoable(at, &[key].into(), |engine, now_ms| engine.delete(key, seen, now_ms))? {
             self.oracles.ledger.forget_row(at, key);
             // A create that never left is gone with its deletion; a copy of the store may send it all the same.
             let shares_a_past = self.oracles.ledger.earlier_lives.contains(&at);
@@ -390,6 +391,7 @@ impl World {
             if self.is_pending(at, key)? || was_sent || !shares_a_past {
                 self.oracles.ledger.deletions.insert((at, key));
             }
+            self.is_gone(at, before, account);
         }
         Ok(())
     }
@@ -463,8 +465,54 @@ impl World {
     /// [`super::oracles::Broken`].
     pub fn discard(&mut self, at: usize, key: RowKey) -> Result<()> {
         let keys = self.with_group(at, key)?;
-        if self.local(at, &keys, |engine, now_ms| engine.discard(key, None, now_ms).map(drop))? {
-            self.given_up(at, &keys)?;
+        self.give_up(at, &keys, |engine, now_ms| engine.discard(key, None, now_ms))
+    }
+
+    /// Discards, so that it can be put back.
+    fn give_up(
+        &mut self,
+        at: usize,
+        keys: &BTreeSet<RowKey>,
+        act: impl FnOnce(&mut Engine, i64) -> Result<Before, LocalError>,
+    ) -> Result<()> {
+        let account = self.oracles.ledger.account(at, keys.clone());
+        if let Some(before) = self.undoable(at, keys, act)? {
+            self.given_up(at, keys)?;
+            self.is_gone(at, before, account);
+        }
+        Ok(())
+    }
+
+    fn undoable(
+        &mut self,
+        at: usize,
+        keys: &BTreeSet<RowKey>,
+        act: impl FnOnce(&mut Engine, i64) -> Result<Before, LocalError>,
+    ) -> Result<Option<Before>> {
+        let mut before = None;
+        let done = self.local(at, keys, |engine, now_ms| act(engine, now_ms).map(|was| before = Some(was)))?;
+        Ok(before.filter(|_| done))
+    }
+
+    /// What the ledger lost since this account can be put back.
+    fn is_gone(&mut self, at: usize, before: Before, account: Account) {
+        let account = self.oracles.ledger.gone(account);
+        self.devices[at].gone.push(Gone { before, account });
+    }
+
+    /// A person takes the last discard or deletion back.
+    fn put_back(&mut self, at: usize) -> Result<()> {
+        let Some(Gone { before, account }) = self.devices[at].gone.pop() else { return Ok(()) };
+        self.say(|| format!("device {at} puts back {before:?}"));
+        if self.local(at, &account.keys, |engine, now_ms| engine.put_back(&before, now_ms))? {
+            for key in &account.keys {
+                self.oracles.ledger.touched(at, *key);
+                self.form_is_behind(at, *key);
+                // It is on the bases that it had, whatever was seen meanwhile.
+                self.oracles.ledger.old_forms.insert((at, *key));
+            }
+            self.oracles.ledger.is_back(account);
+            self.counts.put_back += 1;
         }
         Ok(())
     }

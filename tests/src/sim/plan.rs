@@ -159,6 +159,8 @@ pub enum Act {
     Discard(usize),
     /// Discards what is pending of one field.
     DiscardField(usize, usize),
+    /// Takes the last discard or deletion at this device back.
+    PutBack,
     /// Opens a form of a row, to save it later.
     Look(usize),
     /// Opens the dialog of a conflict, to decide it later.
@@ -367,6 +369,7 @@ impl Drawing {
             2 if c.grants => self.rights_lost_for_a_while(here, there, rng),
             3 => self.same_value(here, there, rng),
             4 if c.grants => self.changed_while_filled(here, rng),
+            5 if c.server_put_back => self.discarded_in_a_lost_history(here, there, rng),
             _ => self.form_of_an_earlier_life(here, there, rng),
         }
     }
@@ -386,6 +389,31 @@ impl Drawing {
             person(here, Act::Sync),
             person(here, Act::Restore(NEWEST)),
             person(here, saved),
+            person(here, Act::Sync),
+        ]);
+    }
+
+    /// What was discarded before the server was put back is taken back behind it, where another one wrote meanwhile.
+    fn discarded_in_a_lost_history(&mut self, here: usize, there: usize, rng: &mut Rng) {
+        let field = rng.index(8);
+        self.row_of_both(here, there, rng);
+        self.next.push_back((SCENE_MS, Step::ServerBackup));
+        // So many that what is written in the new history has a number that the old one had, too.
+        for _ in 0..5 {
+            let lost = Act::Update(NEWEST, field, self.value(), false);
+            self.next.extend([person(there, lost), person(there, Act::Sync)]);
+        }
+        let [discarded, written] = [(); 2].map(|()| Act::Update(NEWEST, field, self.value(), false));
+        self.next.extend([
+            person(here, Act::Sync),
+            person(here, discarded),
+            person(here, Act::Discard(NEWEST)),
+            (PAUSE_MS, Step::ServerPutBack(rng.below(3) as u8)),
+            person(there, Act::Sync),
+            (PAUSE_MS, Step::Person(there, written)),
+            person(there, Act::Sync),
+            (PAUSE_MS, Step::Person(here, Act::Sync)),
+            (PAUSE_MS, Step::Person(here, Act::PutBack)),
             person(here, Act::Sync),
         ]);
     }
@@ -600,6 +628,7 @@ impl Drawing {
             24 => Act::Clear(row, field),
             25 => Act::SetBack(row, field),
             26..29 => Act::Delete(row, rng.chance(1, 3)),
+            29 | 30 if field < 4 => Act::PutBack,
             29 | 30 => Act::Restore(row),
             31 => Act::Discard(row),
             32 => Act::DiscardField(row, field),

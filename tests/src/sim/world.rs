@@ -76,6 +76,8 @@ pub struct Counts {
     pub edits: u64,
     /// Decisions of people.
     pub decisions: u64,
+    /// Discards and deletions that people took back.
+    pub put_back: u64,
     /// Faults by class.
     pub faults: BTreeMap<String, u64>,
     /// Verdicts by kind, as the model foretold them.

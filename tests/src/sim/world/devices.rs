@@ -94,6 +94,7 @@ impl World {
         device.is_syncing = false;
         device.forms.clear();
         device.dialogs.clear();
+        device.gone.clear();
         self.later(1_000, Happening::Reopen(at));
     }
 

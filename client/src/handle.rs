@@ -480,11 +480,11 @@ impl Client {
         self.act(move |engine, now_ms| Ok(engine.take_out_of_group(key, now_ms)?))
     }
 
-    /// Applies a person's decision. `shown` is the server's row as the person saw it; without it, that of the moment.
+    /// Applies a person's decision of the conflict as they saw it; without `shown`, as it is at the moment.
     ///
     /// # Errors
     /// [`ClientError`]; nothing was decided.
-    pub fn resolve(&self, key: RowKey, shown: Option<Row>, resolution: Resolution) -> Result<(), ClientError> {
+    pub fn resolve(&self, key: RowKey, shown: Option<ConflictView>, resolution: Resolution) -> Result<(), ClientError> {
         self.act(move |engine, now_ms| Ok(engine.resolve(key, shown.as_ref(), &resolution, now_ms)?))
     }
 

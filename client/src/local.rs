@@ -8,13 +8,13 @@ pub use self::undo::Before;
 use crate::engine::Engine;
 use crate::step::{Step, StepError};
 use crate::store::StoreError;
+use crate::view::ConflictView;
 use std::collections::BTreeMap;
 use thiserror::Error;
 use tombolo_protocol::ids::{FieldTag, GroupId, RowKey};
 use tombolo_protocol::limits::{PUSH_BYTES_MAX, PUSH_CHANGES_MAX, ROW_BYTES_MAX};
 use tombolo_protocol::outbox::{Pending, Resolution, ResolveError, Seen, Write, WriteError, change_of, write};
 use tombolo_protocol::planted::{Planted, planted};
-use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::{Kind, Schema};
 use tombolo_protocol::value::Value;
 
@@ -134,15 +134,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Applies a person's decision. `shown` is the server's row as the dialog showed it (for a unique clash, the other row);
-    /// without it, the mirror of the moment.
+    /// Applies a person's decision. `shown` is what the dialog showed: the change that is decided about, and the server's row (for a
+    /// unique clash, the other row); without it, both as they are at the moment.
     ///
     /// # Errors
     /// [`LocalError`]; nothing was decided.
     pub fn resolve(
         &mut self,
         key: RowKey,
-        shown: Option<&Row>,
+        shown: Option<&ConflictView>,
         resolution: &Resolution,
         now_ms: i64,
     ) -> Result<(), LocalError> {

@@ -3,6 +3,7 @@
 use super::{LocalError, LocalWrite};
 use crate::step::Step;
 use crate::store::StoreError;
+use crate::view::ConflictView;
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_protocol::change::{Op, Refusal};
 use tombolo_protocol::ids::{FieldTag, GroupId, RowKey};
@@ -59,13 +60,25 @@ impl Step<'_, '_> {
             .filter(|value| field.check(value).is_ok()))
     }
 
-    pub(super) fn resolve_row(&mut self, key: RowKey, shown: Option<&Row>, resolution: &Resolution) -> Result<(), LocalError> {
+    pub(super) fn resolve_row(
+        &mut self,
+        key: RowKey,
+        dialog: Option<&ConflictView>,
+        resolution: &Resolution,
+    ) -> Result<(), LocalError> {
         let table = self.schema.table(key.table).ok_or(LocalError::UnknownTable)?;
         let mut entry = self.tables.entry(key)?.ok_or(ResolveError::NoConflict)?;
         if entry.sent.is_some() {
             return Err(LocalError::InFlight);
         }
+        // What was decided about one change is not done to another that the person made since.
+        if let (Some(dialog), Some(next)) = (dialog, &entry.next)
+            && !dialog.mine.does_the_same(next)
+        {
+            return Err(ResolveError::Moved.into());
+        }
         let mirror = self.tables.mirror(key)?.map(|held| held.row);
+        let shown = dialog.and_then(|dialog| dialog.server.as_ref());
         // Newer deltas may have come; a row that the dialog showed of another history is no base for anything (H3).
         if let Some(shown) = shown
             && !self.tables.mirror(shown.key)?.is_some_and(|held| held.row.follows(shown))

@@ -137,6 +137,12 @@ impl Pending {
         }
     }
 
+    /// Whether it does the same, on whatever base.
+    pub fn does_the_same(&self, other: &Self) -> bool {
+        let values = |pending: &Self| pending.fields.iter().map(|(field, edit)| (*field, edit.value.clone())).collect::<Vec<_>>();
+        self.op == other.op && values(self) == values(other)
+    }
+
     /// Whether a delete swallowed a create of which no device saw that it was accepted: nothing in it has a base.
     fn swallowed_create(&self) -> bool {
         self.row_base == Seq(0) && self.swallowed_new_row()

@@ -47,8 +47,8 @@ pub enum ResolveError {
         /// The first such field.
         field: FieldTag,
     },
-    /// The row was deleted, or came back, while the dialog was open; or the server's history is another one since (H3).
-    #[error("the row was deleted, restored or put back meanwhile; look at it again")]
+    /// While the dialog was open the row was deleted or came back, the change became another one, or the server's history did (H3).
+    #[error("the row or the change was changed meanwhile; look at it again")]
     Moved,
     /// The row as such is the question; there is no field to choose.
     #[error("this is about the whole row: choose mine or the server's")]

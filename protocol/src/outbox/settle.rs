@@ -60,7 +60,11 @@ pub fn settle(table: &Table, entry: &mut Entry, verdict: &Verdict, seq: Seq, sta
     let sent = entry.sent.take()?;
     match verdict {
         Verdict::Accepted { .. } | Verdict::Agreed => {
-            let settled = confirmation(&sent.pending, sent.generation, seq, state);
+            let mut settled = confirmation(&sent.pending, sent.generation, seq, state);
+            // Nobody else had a row that a create made, also where the answer comes without it.
+            if sent.pending.op == Op::Create && matches!(verdict, Verdict::Accepted { .. }) {
+                settled.others = Some(Seq(0));
+            }
             if planted(Planted::AnswerClearsNext) {
                 entry.next = None;
             }

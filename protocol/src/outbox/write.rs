@@ -20,7 +20,7 @@ pub struct Seen {
     pub seq: Seq,
     /// The entry's generation; zero where there was no entry.
     pub generation: Generation,
-    /// The mirror's values, where the reader kept them: they make a moved field comparable by value.
+    /// The values that were shown, where the reader kept them: they make a moved field comparable by value.
     pub values: Option<BTreeMap<FieldTag, Value>>,
 }
 
@@ -30,27 +30,26 @@ impl Seen {
         if self.history == history { self } else { Self { history, values: self.values, ..Self::default() } }
     }
 
-    /// What is seen where a row is shown under its pending changes. `row` is the mirror's, or what an entry kept of it.
+    /// What is seen where a row is shown under its pending changes: the values that are shown, pending ones included. `row` is the
+    /// mirror's, or what an entry kept of it.
     ///
-    /// Where the server's side of a field moved under an edit, the edit is shown and the server's value is not: of that field the
-    /// view has seen what it shows, and nothing of the row from behind the edit's base.
+    /// Where the server's side of a field moved under an edit, the edit hides it: the view has seen nothing of the row from behind
+    /// the edit's base.
     pub fn of(history: u32, row: Option<&Row>, entry: Option<&Entry>) -> Self {
-        let mut values: BTreeMap<FieldTag, Value> = BTreeMap::new();
         let mut seq = Seq(0);
         // Under a create nothing of the row is shown.
         let is_new = entry.is_some_and(|entry| entry.layers().any(|layer| layer.op == Op::Create));
         if let Some(row) = row.filter(|_| !is_new) {
-            values.extend(row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())));
             seq = row.seq;
             for (field, edit) in entry.into_iter().flat_map(Entry::layers).flat_map(|layer| &layer.fields) {
                 let there = row.value(*field);
                 let is_known = *there == edit.value || edit.base_value.as_ref() == Some(there);
                 if row.stamp(*field) > edit.base && !is_known {
-                    values.insert(*field, edit.value.clone());
                     seq = seq.min(edit.base);
                 }
             }
         }
+        let values = shown(row, entry).or_else(|| row.map(values_of)).unwrap_or_default();
         Self { history, seq, generation: entry.map(|entry| entry.generation).unwrap_or_default(), values: Some(values) }
     }
 }
@@ -110,8 +109,7 @@ pub enum WriteError {
 pub fn shown(mirror: Option<&Row>, entry: Option<&Entry>) -> Option<BTreeMap<FieldTag, Value>> {
     let base = known(mirror, entry);
     let mut alive = mirror.map_or(base.is_some(), Row::is_live);
-    let mut values: BTreeMap<FieldTag, Value> =
-        base.map(|row| row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())).collect()).unwrap_or_default();
+    let mut values = base.map(values_of).unwrap_or_default();
     for layer in entry.into_iter().flat_map(Entry::layers) {
         match layer.op {
             Op::Decide => continue,
@@ -130,6 +128,15 @@ pub fn shown(mirror: Option<&Row>, entry: Option<&Entry>) -> Option<BTreeMap<Fie
         values.extend(layer.fields.iter().map(|(field, edit)| (*field, edit.value.clone())));
     }
     alive.then_some(values)
+}
+
+fn values_of(row: &Row) -> BTreeMap<FieldTag, Value> {
+    row.fields.iter().map(|(field, stamped)| (*field, stamped.value.clone())).collect()
+}
+
+/// A value that may be missing.
+fn of<'v>(values: &'v BTreeMap<FieldTag, Value>, field: &FieldTag) -> &'v Value {
+    values.get(field).unwrap_or(&Value::Null)
 }
 
 /// The confirmed row under what is pending, as far as it is known: of one that was purged, or left the mirror, only the entry still
@@ -238,15 +245,15 @@ fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag,
     }
     strict_row_agrees(ground, entry, &mut pending);
     let touched: Vec<FieldTag> = fields.keys().copied().collect();
-    for (field, value) in fields {
-        let unchanged = displayed.get(&field).unwrap_or(&Value::Null) == &value;
-        if unchanged && !pending.fields.contains_key(&field) {
+    for (field, value) in &fields {
+        let unchanged = of(displayed, field) == value;
+        if unchanged && !pending.fields.contains_key(field) {
             continue;
         }
         if pending.op == Op::Create {
-            set_in_create(&mut pending, field, value);
+            set_in_create(&mut pending, *field, value.clone());
         } else {
-            set_field(ground, entry, &mut pending, displayed, field, value);
+            set_field(ground, entry, &mut pending, displayed, *field, &fields);
         }
         pending.edited_at_ms = ground.now_ms;
         pending.review = None;
@@ -278,23 +285,25 @@ fn set_in_create(pending: &mut Pending, field: FieldTag, value: Value) {
     }
 }
 
-/// Sets a field; touching one member of a group records value, base value and base of all (C2).
+/// Sets a field; touching one member of a group records value, base value and base of all (C2). Members that are not written stay
+/// what the person saw beside it, also where they are something else by now.
 fn set_field(
     ground: &Ground<'_>,
     entry: &Entry,
     pending: &mut Pending,
     displayed: &BTreeMap<FieldTag, Value>,
     field: FieldTag,
-    value: Value,
+    written: &BTreeMap<FieldTag, Value>,
 ) {
     let unit = ground.table.unit(&field);
+    let value = written.get(&field).cloned().unwrap_or_default();
     if pending.fields.get(&field).is_some_and(|edit| edit.value != value) {
         write_over_agreed(ground, entry, pending, unit);
     }
     for member in unit {
         if !pending.fields.contains_key(member) || planted(Planted::NewestBase) {
             let (base_value, base) = base_of(ground, entry, *member);
-            let value = displayed.get(member).cloned().unwrap_or_default();
+            let value = written.get(member).or(base_value.as_ref()).or(displayed.get(member)).cloned().unwrap_or_default();
             pending.fields.insert(*member, Edit { value, base_value, base });
         }
     }
@@ -312,7 +321,11 @@ fn write_over_agreed(ground: &Ground<'_>, entry: &Entry, pending: &mut Pending, 
     if !unit.iter().any(moved) {
         return;
     }
-    let is_old = |seen: &Seen| seen.generation != entry.generation && unit.iter().any(|member| row.stamp(*member) > seen.seq);
+    let is_shown = |seen: &Seen| seen.values.as_ref().is_some_and(|values| unit.iter().all(|it| of(values, it) == row.value(*it)));
+    let is_old = |seen: &Seen| {
+        let has_moved = unit.iter().any(|member| row.stamp(*member) > seen.seq);
+        seen.generation != entry.generation && has_moved && !is_shown(seen)
+    };
     if !ground.seen.is_some_and(is_old) {
         base_on_agreed(pending, unit, |member| (row.value(member), row.stamp(member)));
     }
@@ -377,7 +390,7 @@ fn base_of(ground: &Ground<'_>, entry: &Entry, field: FieldTag) -> (Option<Value
     let seq = seen_seq(ground, row);
     let shown = ground.seen.and_then(|seen| seen.values.as_ref());
     let base_value = match shown {
-        Some(values) => Some(values.get(&field).cloned().unwrap_or_default()),
+        Some(values) => Some(of(values, &field).clone()),
         None => row.filter(|row| row.stamp(field) <= seq).map(|row| row.value(field).clone()),
     };
     (base_value, seq)

@@ -165,12 +165,12 @@ impl Story<'_> {
                     say("    He types both into one note.");
                     let both = field.parse_text(&format!("{theirs}; {mine}"))?;
                     let choice = tombolo_client::protocol::outbox::Choice::Value(both);
-                    brian.resolve(conflict.key, conflict.server, Resolution::Fields([(field.tag, choice)].into()))?;
+                    brian.resolve(conflict.key, Some(conflict.clone()), Resolution::Fields([(field.tag, choice)].into()))?;
                 }
                 None => {
                     say(&format!("  He deleted this record, and {by} changed it meanwhile: delete anyway, or keep?"));
                     say("    He keeps it.");
-                    brian.resolve(conflict.key, conflict.server, Resolution::AllServer)?;
+                    brian.resolve(conflict.key, Some(conflict.clone()), Resolution::AllServer)?;
                 }
             }
         }

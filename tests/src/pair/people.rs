@@ -81,7 +81,7 @@ impl World {
         self.resolve_shown(at, key, None, resolution)
     }
 
-    /// Somebody decides what a dialog showed with this row of the server's.
+    /// Somebody decides what a dialog showed.
     ///
     /// # Errors
     /// [`LocalError`]; nothing was decided.
@@ -89,7 +89,7 @@ impl World {
         &mut self,
         at: usize,
         key: RowKey,
-        shown: Option<&Row>,
+        shown: Option<&ConflictView>,
         resolution: &Resolution,
     ) -> Result<(), LocalError> {
         self.now_ms += 1;

@@ -22,6 +22,8 @@ pub struct Ledger {
     /// The newest value that a store accepted for a field, while its owner has not taken it back; and beside a value typed in
     /// a decision, the edit that lost to it.
     pub standing: BTreeSet<(usize, RowKey, FieldTag, Content)>,
+    /// Values that stood at a store at any time.
+    stood: BTreeSet<(usize, RowKey, FieldTag, Content)>,
     /// Values that a person at a store was shown of a field before they wrote or decided there.
     seen: BTreeMap<(usize, RowKey, FieldTag), BTreeSet<Content>>,
     newly_seen: Vec<((usize, RowKey, FieldTag), Content)>,
@@ -131,13 +133,31 @@ impl Ledger {
     /// A store accepted a value that nobody else writes, in place of what stood there.
     pub fn stands(&mut self, store: usize, key: RowKey, field: FieldTag, value: &Value) {
         self.stands_no_more(store, key, field, None);
-        self.standing.insert((store, key, field, content(value)));
+        let edit = (store, key, field, content(value));
+        self.stood.insert(edit.clone());
+        self.standing.insert(edit);
+    }
+
+    /// Whether a value stands at a store, or stood there: else it is of others who wrote it.
+    pub fn has_stood(&self, store: usize, key: RowKey, field: FieldTag, value: &Value) -> bool {
+        self.stood.contains(&(store, key, field, content(value)))
+    }
+
+    /// A field was set back to what others wrote: it is theirs to keep, should the server lose it.
+    pub fn is_of_others(&mut self, store: usize, key: RowKey, field: FieldTag, value: &Value) {
+        let edit = (store, key, field, content(value));
+        self.stood.remove(&edit);
+        self.standing.remove(&edit);
     }
 
     /// A value was decided for a field: it stands from now on, and beside it of what stood there only the edit that lost.
     pub fn decided(&mut self, store: usize, key: RowKey, field: FieldTag, value: Option<&Value>, lost: Option<&Value>) {
         self.stands_no_more(store, key, field, lost.map(content).as_ref());
-        self.standing.extend(value.map(|value| (store, key, field, content(value))));
+        if let Some(value) = value {
+            let edit = (store, key, field, content(value));
+            self.stood.insert(edit.clone());
+            self.standing.insert(edit);
+        }
     }
 
     /// Nothing stands for a field but this.

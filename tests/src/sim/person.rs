@@ -81,7 +81,12 @@ impl World {
                 let Some(field) = free_field(&table, *field).map(|field| field.tag) else { return Ok(()) };
                 let Some(older) = self.mirror(at, key)?.map(|row| row.value(field).clone()) else { return Ok(()) };
                 self.oracles.ledger.ambiguous.insert((key, field));
-                self.update(at, key, &table, [(field, older)].into(), false)
+                let is_own = self.oracles.ledger.has_stood(at, key, field, &older);
+                self.update(at, key, &table, [(field, older.clone())].into(), false)?;
+                if !is_own {
+                    self.oracles.ledger.is_of_others(at, key, field, &older);
+                }
+                Ok(())
             }
             Act::Move(row, site) => {
                 let Some((key, table)) = self.row_in(schema, *row) else { return Ok(()) };
@@ -584,9 +589,8 @@ impl World {
         }
         self.saw_rivals(at, schema, dialog)?;
         self.say(|| format!("device {at} decides {resolution:?} of {dialog:?}"));
-        let shown = dialog.server.clone();
         let undecided = self.pending(at, key)?;
-        if !self.local(at, &keys, |engine, now_ms| engine.resolve(key, shown.as_ref(), &resolution, now_ms))? {
+        if !self.local(at, &keys, |engine, now_ms| engine.resolve(key, Some(dialog), &resolution, now_ms))? {
             return Ok(());
         }
         self.counts.decisions += 1;

@@ -269,8 +269,8 @@ fn what_was_decided_about_one_other_row_is_not_done_to_another_that_has_the_valu
     c.world.sync(a)?;
     let mine = c.world.create(b, "sites", &[("name", "Lamu")])?;
     c.world.sync(b)?;
-    let shown = c.world.conflicts(b)?.remove(0).server;
-    assert_eq!(shown.as_ref().map(|row| row.key), Some(first));
+    let shown = c.world.conflicts(b)?.remove(0);
+    assert_eq!(shown.server.as_ref().map(|row| row.key), Some(first));
     // The dialog stays open, the first one gives the name up, and another site takes it.
     c.world.update(a, first, &[("name", "Lamu town")])?;
     c.world.sync(a)?;
@@ -280,9 +280,39 @@ fn what_was_decided_about_one_other_row_is_not_done_to_another_that_has_the_valu
     c.world.update(b, mine, &[("name", "Lamu")])?;
     c.world.sync(b)?;
     assert_eq!(c.world.conflicts(b)?[0].server.as_ref().map(|row| row.key), Some(second));
-    let decided = c.world.resolve_shown(b, mine, shown.as_ref(), &Resolution::AllMine);
+    let decided = c.world.resolve_shown(b, mine, Some(&shown), &Resolution::AllMine);
     assert!(matches!(decided, Err(LocalError::Resolve(ResolveError::Moved))), "{decided:?}");
     assert_eq!(c.world.field(b, second, "name")?, "Lamu");
+    Ok(())
+}
+
+#[test]
+fn what_was_decided_about_one_change_is_not_done_to_another_that_was_made_since() -> Result<()> {
+    use tombolo_client::LocalError;
+    use tombolo_client::protocol::outbox::ResolveError;
+    let mut c = clinic()?;
+    let (a, b) = (0, c.device()?);
+    let row = c.known_patient(&[a, b])?;
+    c.world.update(b, row, &[("phone", "first")])?;
+    c.world.update(a, row, &[("phone", "theirs")])?;
+    c.world.sync(a)?;
+    c.world.sync(b)?;
+    let shown = c.world.conflicts(b)?.remove(0);
+    // The dialog stays open; the change that it is about is discarded, and another one written over what the server has.
+    c.world.discard(b, row)?;
+    c.world.update(b, row, &[("phone", "second")])?;
+    c.world.update(a, row, &[("phone", "theirs again")])?;
+    c.world.sync(a)?;
+    c.world.sync(b)?;
+    for resolution in [Resolution::AllServer, Resolution::AllMine] {
+        let decided = c.world.resolve_shown(b, row, Some(&shown), &resolution);
+        assert!(matches!(decided, Err(LocalError::Resolve(ResolveError::Moved))), "{decided:?}");
+        assert_eq!(c.world.field(b, row, "phone")?, "second");
+    }
+    // Looked at again, it is decided.
+    let shown = c.world.conflicts(b)?.remove(0);
+    c.world.resolve_shown(b, row, Some(&shown), &Resolution::AllServer)?;
+    assert_eq!(c.world.field(b, row, "phone")?, "theirs again");
     Ok(())
 }
 

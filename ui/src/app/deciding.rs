@@ -139,7 +139,7 @@ impl App {
             let when = decision.author.as_ref().and_then(|(_, at_ms)| locale.moment(*at_ms)).unwrap_or_default();
             let who = decision.author.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
             let left = state.conflicts.iter().filter(|(view, _)| view.key != decision.key).count();
-            let rival = decision.server.as_ref().filter(|row| row.key != decision.key);
+            let rival = decision.shown.server.as_ref().filter(|row| row.key != decision.key);
             let rival = rival.and_then(|row| state.names.of_row(row.key)).unwrap_or_default().to_owned();
             let unchanged = decision.lines.iter().filter(|line| line.merge == Merge::Unchanged).count();
             let open = (int(decision.undecided()), decision.has_beforehand());
@@ -179,7 +179,7 @@ impl App {
             let state = self.state.borrow();
             let Some(decision) = &state.decision else { return };
             let Some(resolution) = decision.resolution() else { return };
-            Ask::Resolve { key: decision.key, shown: decision.server.clone(), resolution }
+            Ask::Resolve { shown: decision.shown.clone(), resolution }
         };
         self.ask(ask);
     }

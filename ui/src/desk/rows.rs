@@ -11,9 +11,8 @@ use tombolo_client::listing::{Lister, Order, target};
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
 use tombolo_client::protocol::outbox::{Edit, Pending, Resolution, Seen, Write};
-use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::value::Value;
-use tombolo_client::view::{PendingView, Query, RowView};
+use tombolo_client::view::{ConflictView, PendingView, Query, RowView};
 use tombolo_client::{Before, Client, ClientError, LocalError, LocalWrite, Standing, TableInfo};
 
 /// Changes of each kind that are shown at once; the others are counted.
@@ -298,10 +297,11 @@ impl Worker {
         }
     }
 
-    pub(super) fn resolve(&mut self, key: RowKey, shown: Option<Row>, resolution: &Resolution) {
+    pub(super) fn resolve(&mut self, shown: ConflictView, resolution: &Resolution) {
+        let key = shown.key;
         let title = self.title(key);
         let Some(client) = &self.client else { return };
-        match client.resolve(key, shown, resolution.clone()) {
+        match client.resolve(key, Some(shown), resolution.clone()) {
             Ok(()) => self.tell(Tell::Done { done: Done::Decided, title, undo: None, key }),
             Err(error) => self.tell(Tell::NotDecided((&error).into())),
         }

@@ -12,7 +12,6 @@ use tombolo_client::listing::{Listing, Order};
 use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
 use tombolo_client::protocol::outbox::{Pending, Resolution, ResolveError, Seen, WriteError};
-use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::schema::{Role, Schema};
 use tombolo_client::store::{Account, StoreError};
 use tombolo_client::view::{ConflictView, PendingView, RowView};
@@ -79,10 +78,8 @@ pub enum Ask {
     Undo(u64),
     /// Apply a decision.
     Resolve {
-        /// The row.
-        key: RowKey,
-        /// The server's row as it was shown.
-        shown: Option<Row>,
+        /// The conflict as it was shown.
+        shown: ConflictView,
         /// The decision.
         resolution: Resolution,
     },

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, RowKey};
 use tombolo_client::protocol::outbox::{Choice, ConflictKind, Resolution};
-use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::schema::{Field, Preselect, Schema, Table};
 use tombolo_client::protocol::value::Value;
 use tombolo_client::view::ConflictView;
@@ -70,8 +69,8 @@ pub struct Decision {
     pub kind: ConflictKind,
     /// A line for each field.
     pub lines: Vec<Line>,
-    /// The server's row as it is shown; what a decision is based on.
-    pub server: Option<Row>,
+    /// The conflict as it is shown; what a decision is based on.
+    pub shown: ConflictView,
     /// Who changed the server's side, and when.
     pub author: Option<(String, i64)>,
     units: BTreeMap<FieldTag, Vec<FieldTag>>,
@@ -102,7 +101,7 @@ impl Decision {
             key: view.key,
             kind: view.conflict.kind,
             lines: table.fields.iter().filter(shown).map(|field| line(table, field, view)).collect(),
-            server: view.server.clone(),
+            shown: view.clone(),
             author: view.author.as_ref().map(|author| (author.name.clone(), author.at_ms)),
             units: table.fields.iter().map(|field| (field.tag, table.unit(&field.tag).to_vec())).collect(),
             row: Side::None,
@@ -265,7 +264,7 @@ impl Decision {
             (&one.field, &one.base, &one.mine, &one.server, one.merge)
                 == (&other.field, &other.base, &other.mine, &other.server, other.merge)
         };
-        self.server == now.server
+        self.shown.server == now.shown.server
             && self.kind == now.kind
             && self.new == now.new
             && self.lines.len() == now.lines.len()
@@ -343,7 +342,7 @@ impl Decision {
 
     /// Of the same kind, and in a duplicate with the same other row.
     fn is_same_question(&self, before: &Self) -> bool {
-        let other = |decision: &Self| decision.server.as_ref().map(|row| row.key);
+        let other = |decision: &Self| decision.shown.server.as_ref().map(|row| row.key);
         self.kind == before.kind && other(self) == other(before)
     }
 
@@ -516,7 +515,7 @@ mod tests {
         assert_eq!(decision.moved(&schema, &moved), 1);
         assert_eq!(decision.lines[phone].side, Side::None, "the server's value is another one");
         assert_eq!(decision.lines[village].side, Side::Server, "this one is as it was");
-        assert_eq!(decision.server, moved.server, "the decision is based on the new row");
+        assert_eq!(decision.shown.server, moved.server, "the decision is based on the new row");
     }
 
     #[test]

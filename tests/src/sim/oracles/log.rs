@@ -125,9 +125,10 @@ pub(super) fn opened(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()> {
         told.seq == Seq(0) || hash == Some(told.hash),
         Broken::new("durable", format!("clients were told of commit {}, and the opened store does not have it", told.seq))
     );
-    // What nobody was told of may be there or not.
+    // What nobody was told of may be there or not. What a folder that was put back holds was looked at when it was written, with
+    // what was known of the stores by then.
     let head = snapshot.head().seq.0 as usize;
-    if head < oracles.log.hashes.len() {
+    if head < oracles.log.hashes.len() || oracles.log.hashes.is_empty() {
         oracles.log = Log { told, ..Log::default() };
         return read_again(oracles, snapshot);
     }

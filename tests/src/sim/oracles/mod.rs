@@ -98,6 +98,8 @@ struct Watched {
     rested: Option<(LinkId, Mark)>,
     /// The newest commits that it had in common with a server that was put back.
     common: Option<Seq>,
+    /// How often it is known to have found that; `None` where its store is not known yet.
+    histories: Option<u32>,
 }
 
 impl Oracles {
@@ -205,6 +207,21 @@ impl Oracles {
         if foreign_process { Ok(()) } else { copies::is_one(self, store) }
     }
 
+    /// A device was started. Before it ended it may have found that the server was put back, and nobody heard of it.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn started(&mut self, store: usize, engine: &Engine) -> Result<()> {
+        let now = engine.state().recovery_copies;
+        let heard = self.stores.entry(store).or_default().histories.replace(now);
+        if heard.is_some_and(|heard| heard < now)
+            && let Some((_, copy)) = engine.store().read()?.recovery_copies()?.last()
+        {
+            self.diverged(store, copy.common, copy.offered, Some(engine))?;
+        }
+        Ok(())
+    }
+
     /// A device found that the server was put back.
     ///
     /// # Errors
@@ -216,6 +233,7 @@ impl Oracles {
         watched.cursors = None;
         watched.witness = Mark::default();
         watched.common = watched.common.max(Some(common));
+        watched.histories = engine.map(|engine| engine.state().recovery_copies).or(watched.histories);
         // What the server lost is offered again or not, as the operator chose.
         self.ledger.deletions.retain(|(of, _)| *of != store);
         // Where it took back nothing, what waits has been waiting before, or was decided.

@@ -16,7 +16,10 @@ impl World {
         let limits = PushLimits { window: self.knobs.window, changes: self.knobs.push_changes };
         let Err(error) = self.devices[at].start(process, limits) else {
             self.note(&format!("device {at} is up"), &[]);
-            return Ok(());
+            return match &self.devices[at].engine {
+                Some(engine) => self.oracles.started(at, engine),
+                None => Ok(()),
+            };
         };
         self.note(&format!("device {at} does not start: {error}"), &[]);
         if self.devices[at].disk.is_dark() {

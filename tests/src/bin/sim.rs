@@ -18,6 +18,8 @@ use tombolo_tests::sim::shrink::shrink;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Who waits for a long run hears of it each time that so many seeds were played.
+const PROGRESS_SEEDS: u64 = 1_000;
 /// Failures of each oracle that are told.
 const TOLD_MAX: usize = 3;
 
@@ -111,7 +113,11 @@ fn main() -> Result<ExitCode> {
                     }
                     if let Some(failure) = run.failure {
                         total.failing += 1;
+                        eprintln!("seed {seed} fails: {}", failure.oracle);
                         failures.lock().expect("no thread panics with it").push((seed, failure));
+                    }
+                    if total.seeds.is_multiple_of(PROGRESS_SEEDS) {
+                        eprintln!("{} seeds, {} failing, {} s", total.seeds, total.failing, begun.elapsed().as_secs());
                     }
                 }
             });

@@ -139,7 +139,8 @@ impl Pending {
 
     /// Whether it does the same, on whatever base.
     pub fn does_the_same(&self, other: &Self) -> bool {
-        let values = |pending: &Self| pending.fields.iter().map(|(field, edit)| (*field, edit.value.clone())).collect::<Vec<_>>();
+        let values =
+            |pending: &Self| pending.fields.iter().map(|(field, edit)| (*field, edit.value.clone())).collect::<Vec<_>>();
         self.op == other.op && values(self) == values(other)
     }
 

@@ -321,7 +321,8 @@ fn write_over_agreed(ground: &Ground<'_>, entry: &Entry, pending: &mut Pending, 
     if !unit.iter().any(moved) {
         return;
     }
-    let is_shown = |seen: &Seen| seen.values.as_ref().is_some_and(|values| unit.iter().all(|it| of(values, it) == row.value(*it)));
+    let is_shown =
+        |seen: &Seen| seen.values.as_ref().is_some_and(|values| unit.iter().all(|it| of(values, it) == row.value(*it)));
     let is_old = |seen: &Seen| {
         let has_moved = unit.iter().any(|member| row.stamp(*member) > seen.seq);
         seen.generation != entry.generation && has_moved && !is_shown(seen)

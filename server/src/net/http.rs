@@ -5,11 +5,10 @@ use super::failure::HttpFailure;
 use super::hub::{Health, Hub};
 use super::login::{self, Desk};
 use super::peer::Peer;
+use super::socket::Upgrade;
 use super::ws::{self, Connection};
 use axum::Router;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,16 +16,8 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 use tombolo_protocol::error::DecodeError;
 use tombolo_protocol::frame;
-use tombolo_protocol::limits::FRAME_WIRE_BYTES_MAX;
 use tombolo_protocol::message::Hello;
 use tombolo_protocol::version::{HELLO_HEADER, SUBPROTOCOL};
-
-/// The buffer that every socket has at once, and grows for a larger frame; the default would be 128 KiB.
-const READ_BUFFER_BYTES: usize = 1024;
-/// Frames that together are longer are written without waiting for the flush.
-const WRITE_BUFFER_BYTES: usize = 4 * 1024;
-/// Frames are flushed by the writing task; more than two full ones never wait below it.
-const WRITE_BUFFER_BYTES_MAX: usize = 2 * FRAME_WIRE_BYTES_MAX + WRITE_BUFFER_BYTES;
 
 const LANDING: &str = "This is a Tombolo server. It has no pages to look at: point the Tombolo app, \
                        or `tombolo login URL --user NAME --password-stdin`, at this address.\n";
@@ -84,22 +75,14 @@ async fn health(State(app): State<App>) -> Response {
 async fn sync(
     State(app): State<App>,
     Extension(peer): Extension<Arc<Peer>>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
 ) -> Result<Response, HttpFailure> {
-    let upgrade = upgrade.map_err(|rejection| {
-        let message = format!("This path speaks WebSocket only: {rejection}");
+    let mut upgrade = Upgrade::of(request).map_err(|error| {
+        let message = format!("This path speaks WebSocket only: {error}");
         HttpFailure::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message).with(header::UPGRADE, "websocket")
     })?;
-    let identity = login::identify(&app.hub, &headers).await?;
-    let upgrade = upgrade
-        .protocols([SUBPROTOCOL])
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(FRAME_WIRE_BYTES_MAX)
-        .max_frame_size(FRAME_WIRE_BYTES_MAX);
-    if upgrade.selected_protocol().is_none() {
+    let identity = login::identify(&app.hub, upgrade.headers()).await?;
+    if !upgrade.speaks(SUBPROTOCOL) {
         let message = format!("This server speaks `{SUBPROTOCOL}`, and this client something else: update the older of both.");
         return Err(HttpFailure::new(StatusCode::BAD_REQUEST, "subprotocol", message));
     }
@@ -110,7 +93,7 @@ async fn sync(
         return Err(HttpFailure::busy("This device has too many connections at the moment. Try again in a minute."));
     };
     // A revocation between the first look and the place rang no bell here.
-    if login::identify(&app.hub, &headers).await? != identity {
+    if login::identify(&app.hub, upgrade.headers()).await? != identity {
         return Err(HttpFailure::busy("The login of this device changed at this moment. Try again."));
     }
     let connection = Box::new(Connection {
@@ -119,16 +102,20 @@ async fn sync(
         heard,
         peer: peer.clone(),
         identity,
-        hello: hello(&headers),
+        hello: hello(upgrade.headers()),
         limits: app.limits,
         reads: app.reads,
     });
     peer.is_known_now();
     let busy = app.busy;
-    Ok(upgrade.on_upgrade(move |socket| async move {
-        ws::run(socket, connection).await;
-        drop(busy);
-    }))
+    let (answer, coming) = upgrade.accept();
+    tokio::spawn(async move {
+        if let Some((incoming, outgoing)) = coming.halves().await {
+            // A task of its own, without the room that the upgrade took.
+            tokio::spawn(ws::begin(incoming, outgoing, connection, busy));
+        }
+    });
+    Ok(answer)
 }
 
 /// Hello, where the request carries it.

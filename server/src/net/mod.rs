@@ -24,6 +24,7 @@ mod login;
 mod operator;
 mod peer;
 mod server;
+mod socket;
 mod writer;
 mod ws;
 

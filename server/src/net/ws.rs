@@ -13,20 +13,24 @@ use super::hub::{Health, Heard, Hub, Place, Replaced, Unavailable};
 use super::log;
 use super::login::new_token;
 use super::peer::Peer;
+use super::socket::{Incoming, Outgoing};
 use super::writer::{Answer, Defect};
 use crate::session::{News, Output, Session, SessionConfig};
 use crate::snapshot::Identity;
 use crate::workspace::{Job, Reply};
 use axum::body::Bytes;
-use axum::extract::ws::{CloseCode, CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
-use futures::stream::{SplitSink, SplitStream};
-use futures::{SinkExt, StreamExt};
+use futures::StreamExt;
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message};
 use tombolo_protocol::error::DecodeError;
 use tombolo_protocol::frame;
 use tombolo_protocol::ids::DeviceId;
@@ -56,12 +60,17 @@ pub(crate) struct Connection {
     pub(crate) reads: Arc<Semaphore>,
 }
 
-/// Runs a session until it ends. What thousands of idle sessions have at once is boxed where it is large and rarely used.
-pub(crate) async fn run(socket: WebSocket, connection: Box<Connection>) {
-    let (sink, stream) = socket.split();
+/// Begins a session; what is returned ends with it. What thousands of idle sessions have at once is small: what is large and rarely
+/// used is boxed while it is used, and this is no `async fn`, which would have room for all that is only handed on.
+pub(crate) fn begin(
+    incoming: Incoming,
+    outgoing: Outgoing,
+    connection: Box<Connection>,
+    busy: mpsc::Sender<()>,
+) -> impl Future<Output = ()> + Send {
     let (frames, queue) = mpsc::channel(FRAMES_MAX);
     let last_word = frames.clone();
-    let mut writer = tokio::spawn(write(sink, queue));
+    let mut writer = tokio::spawn(write(outgoing, queue));
     let Connection { hub, place, heard, peer, identity, hello, limits, reads } = *connection;
     let Heard { replaced, mut shut_out } = heard;
     let clock = SteadyClock::start();
@@ -87,36 +96,38 @@ pub(crate) async fn run(socket: WebSocket, connection: Box<Connection>) {
         reads,
         hub,
     });
-    let mut driven = tokio::spawn(driver.run(hello, stream, inbox));
-    let whole = async {
-        match (&mut driven).await {
-            Ok(stream) => {
-                drop(last_word);
-                linger(stream, &mut writer).await;
+    let mut driven = tokio::spawn(driver.run(hello, incoming, inbox));
+    async move {
+        let whole = async {
+            match (&mut driven).await {
+                Ok(incoming) => {
+                    drop(last_word);
+                    Box::pin(linger(incoming, &mut writer)).await;
+                }
+                Err(_) => {
+                    log::to_stderr(&"a session ended with a defect");
+                    let _ = last_word.try_send(closing(CloseCode::Error));
+                    drop(last_word);
+                    let _ = (&mut writer).await;
+                }
             }
-            Err(_) => {
-                log::to_stderr(&"a session ended with a defect");
-                let _ = last_word.try_send(closing(close_code::ERROR));
-                drop(last_word);
-                let _ = (&mut writer).await;
-            }
+        };
+        let cut = tokio::select! {
+            () = whole => false,
+            () = overdue(&mut shut_out, shut_out_after) => true,
+        };
+        if cut {
+            driven.abort();
+            writer.abort();
         }
-    };
-    let cut = tokio::select! {
-        () = whole => false,
-        () = overdue(&mut shut_out, shut_out_after) => true,
-    };
-    if cut {
-        driven.abort();
-        writer.abort();
+        drop((place, busy));
     }
-    drop(place);
 }
 
 /// Waits for the writer, which ends behind the last frame or by its deadline, and for the peer to take it: a socket that is
 /// closed over bytes that nobody read takes the last frames back.
-async fn linger(mut stream: SplitStream<WebSocket>, writer: &mut JoinHandle<()>) {
-    let peer_left = async { while let Some(Ok(_)) = stream.next().await {} };
+async fn linger(mut incoming: Incoming, writer: &mut JoinHandle<()>) {
+    let peer_left = async { while let Some(Ok(_)) = incoming.next().await {} };
     tokio::select! {
         () = peer_left => {}
         _ = async { (writer.await, tokio::time::sleep(LINGER).await) } => {}
@@ -132,21 +143,19 @@ async fn overdue(shut_out: &mut watch::Receiver<bool>, after: Duration) {
     if shut_out.wait_for(|shut_out| *shut_out).await.is_err() {
         std::future::pending::<()>().await;
     }
-    tokio::time::sleep(after).await;
+    Box::pin(tokio::time::sleep(after)).await;
 }
 
 /// Writes frames in order, many with one flush where many wait.
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receiver<Box<Message>>) {
-    while let Some(message) = queue.recv().await {
-        let mut sent = sink.feed(*message).await;
-        while let (Ok(()), Ok(message)) = (&sent, queue.try_recv()) {
-            sent = sink.feed(*message).await;
-        }
-        if sent.is_err() || sink.flush().await.is_err() {
+async fn write(mut outgoing: Outgoing, mut queue: mpsc::Receiver<Box<Message>>) {
+    while let Some(first) = queue.recv().await {
+        let waiting = std::iter::from_fn(|| queue.try_recv().ok());
+        let messages = std::iter::once(first).chain(waiting).take(FRAMES_MAX).map(|message| *message);
+        if outgoing.write(messages).await.is_err() {
             return;
         }
     }
-    let _ = tokio::time::timeout(CLOSE_DEADLINE, sink.close()).await;
+    let _ = tokio::time::timeout(CLOSE_DEADLINE, outgoing.close()).await;
 }
 
 /// What comes to a session from inside the server.
@@ -186,21 +195,21 @@ impl Driver {
     async fn run(
         mut self: Box<Self>,
         hello: Option<Result<Box<Hello>, DecodeError>>,
-        mut stream: SplitStream<WebSocket>,
+        mut incoming: Incoming,
         inbox: Inbox,
-    ) -> SplitStream<WebSocket> {
+    ) -> Incoming {
         let begun = match hello {
             Some(Ok(hello)) => Box::pin(self.hear(Up::Hello(hello))).await,
             Some(Err(error)) => Box::pin(self.refuse(format!("Hello cannot be read: {error}"))).await,
             None => Ok(()),
         };
         if begun.is_ok() {
-            let Over = self.listen(&mut stream, inbox).await;
+            let Over = self.listen(&mut incoming, inbox).await;
         }
-        stream
+        incoming
     }
 
-    async fn listen(&mut self, stream: &mut SplitStream<WebSocket>, inbox: Inbox) -> Over {
+    async fn listen(&mut self, incoming: &mut Incoming, inbox: Inbox) -> Over {
         let Inbox { mut answers, mut replaced, mut head, mut health } = inbox;
         let mut goes_on = Ok(());
         while goes_on.is_ok() {
@@ -223,7 +232,7 @@ impl Driver {
                     self.session().handle_head(news);
                     self.pump().await
                 }
-                message = stream.next(), if self.under_way < PUSH_WINDOW_MAX => self.receive(message).await,
+                message = incoming.next(), if self.under_way < PUSH_WINDOW_MAX => self.receive(message).await,
                 () = tokio::time::sleep_until(deadline) => self.time_out().await,
             };
         }
@@ -234,7 +243,7 @@ impl Driver {
         self.session.as_mut().expect("it is away only inside `serve`")
     }
 
-    async fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), Over> {
+    async fn receive(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Result<(), Over> {
         self.reads_on();
         match message {
             Some(Ok(Message::Binary(frame))) => match frame::decode_up(&frame) {
@@ -242,26 +251,39 @@ impl Driver {
                 Err(error) => self.refuse(format!("a frame cannot be read: {error}")).await,
             },
             Some(Ok(Message::Text(_))) => self.refuse("text where only binary messages are spoken".to_owned()).await,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
-                let now_ms = self.clock.now_ms();
-                self.session().handle_bytes(now_ms);
+            Some(Ok(Message::Ping(data))) => {
+                self.is_alive();
+                self.frames.send(Box::new(Message::Pong(data))).await.map_err(|_| Over)
+            }
+            Some(Ok(Message::Pong(_) | Message::Frame(_))) => {
+                self.is_alive();
                 Ok(())
             }
-            Some(Ok(Message::Close(_)) | Err(_)) | None => Err(Over),
+            Some(Ok(Message::Close(why))) => {
+                let _ = self.frames.try_send(Box::new(Message::Close(why)));
+                Err(Over)
+            }
+            Some(Err(_)) | None => Err(Over),
         }
     }
 
     async fn hear(&mut self, up: Up) -> Result<(), Over> {
-        let now_ms = self.clock.now_ms();
-        self.session().handle_bytes(now_ms);
+        let now_ms = self.is_alive();
         self.session().handle_up(up, now_ms);
         self.pump().await
+    }
+
+    /// Bytes have come. Returns the time.
+    fn is_alive(&mut self) -> i64 {
+        let now_ms = self.clock.now_ms();
+        self.session().handle_bytes(now_ms);
+        now_ms
     }
 
     /// Says what is wrong with bytes that never reach the machine, and ends.
     async fn refuse(&mut self, what: String) -> Result<(), Over> {
         self.send(&Down::Closed(CloseReason::Violation { what })).await?;
-        self.close(close_code::PROTOCOL).await
+        self.close(CloseCode::Protocol).await
     }
 
     async fn close(&self, code: CloseCode) -> Result<(), Over> {
@@ -328,16 +350,18 @@ impl Driver {
     }
 
     /// Drains what the machine puts out, serving it as often as it wants to read.
-    async fn pump(&mut self) -> Result<(), Over> {
-        loop {
-            while let Some(output) = self.session().poll_output() {
-                self.put_out(output).await?;
+    fn pump(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Over>> + Send + '_>> {
+        Box::pin(async {
+            loop {
+                while let Some(output) = self.session().poll_output() {
+                    self.put_out(output).await?;
+                }
+                if !self.session().wants_snapshot() {
+                    return Ok(());
+                }
+                self.serve().await?;
             }
-            if !self.session().wants_snapshot() {
-                return Ok(());
-            }
-            self.serve().await?;
-        }
+        })
     }
 
     async fn put_out(&mut self, output: Output) -> Result<(), Over> {
@@ -392,7 +416,7 @@ impl Driver {
         });
         let Ok((session, served)) = served.await else {
             log::to_stderr(&"a session ended with a defect");
-            return self.close(close_code::ERROR).await;
+            return self.close(CloseCode::Error).await;
         };
         self.session = Some(session);
         self.put_out_all(served).await

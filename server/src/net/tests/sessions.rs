@@ -4,6 +4,8 @@ use crate::net::{Config, Limits, Server, clock};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tombolo_protocol::batch::{ChangeBatch, WireChange};
 use tombolo_protocol::change::{Change, FieldChange, Op, Push, Verdict};
 use tombolo_protocol::frame;
@@ -232,6 +234,20 @@ async fn a_frame_that_takes_long_to_come_in_is_answered_by_signs_of_life() {
     while let Ok(message) = tokio::time::timeout(Duration::from_millis(200), client.hear_message()).await {
         assert!(matches!(message, Message::Binary(_)), "{message:?}");
     }
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_behind_what_came_before_it_and_a_closing_frame_by_one() {
+    let world = World::new().await;
+    let login = world.login().await;
+    let mut client = Client::fresh(world.server.addr(), &login, 1).await;
+    client.say(&Up::Ping { nonce: 5 }).await;
+    client.send(Message::Ping("behind".into())).await;
+    client.hear_until(|down| *down == Down::Pong { nonce: 5 }).await;
+    while client.hear_message().await != Message::Pong("behind".into()) {}
+    let why = Message::Close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() }));
+    client.send(why.clone()).await;
+    while client.hear_message().await != why {}
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub use state::{Connection, Mode, Notice, SyncDone, SyncError, SyncOptions, Sync
 
 pub(crate) use clock::{random, wall_ms};
 pub(crate) use host::{Host, Opener};
-pub(crate) use jobs::{HistoryJob, Seen, SyncWatch};
+pub(crate) use jobs::{Asked, Question, Reply, Seen, SyncWatch};
 
 use crate::backoff::Backoff;
 use crate::event::SyncReport;
@@ -67,7 +67,7 @@ pub(crate) enum Command {
     Reconsider,
     Sync(SyncOptions, Arc<SyncWatch>),
     CancelSync,
-    History(HistoryJob),
+    Ask(Question),
     Subscribe(std::sync::mpsc::SyncSender<broadcast::Receiver<Notice>>),
     Stop,
 }
@@ -112,7 +112,7 @@ struct Driver {
     /// A restarting server said when to come back.
     return_after_ms: Option<u64>,
     sync: Option<SyncJob>,
-    histories: VecDeque<HistoryJob>,
+    questions: VecDeque<Question>,
 }
 
 impl Driver {
@@ -138,7 +138,7 @@ impl Driver {
             prompt_returns: 0,
             return_after_ms: None,
             sync: None,
-            histories: VecDeque::new(),
+            questions: VecDeque::new(),
         }
     }
 
@@ -214,7 +214,7 @@ impl Driver {
             }
             Command::Sync(options, watch) => self.begin_sync(options, watch),
             Command::CancelSync => self.end_sync(Err(SyncError::Cancelled)),
-            Command::History(job) => self.ask_history(job),
+            Command::Ask(question) => self.ask(question),
             Command::Subscribe(reply) => {
                 // Who asked may be gone again.
                 let _ = reply.try_send(self.notices.subscribe());
@@ -264,14 +264,14 @@ impl Driver {
         }
     }
 
-    fn ask_history(&mut self, job: HistoryJob) {
+    fn ask(&mut self, question: Question) {
         self.try_anew();
         if let Some(engine) = self.host.healthy()
             && engine.phase() == Phase::Live
         {
-            engine.want_history(job.key);
+            question.ask(engine);
         }
-        self.histories.push_back(job);
+        self.questions.push_back(question);
     }
 
     // ---- time ----
@@ -291,7 +291,7 @@ impl Driver {
             timers.extend(deadline_ms.map(|at| now + Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0))));
         }
         timers.extend(self.sync.as_ref().and_then(|job| job.deadline));
-        timers.extend(self.histories.iter().map(|job| job.deadline));
+        timers.extend(self.questions.iter().map(|question| question.deadline));
         // Without a link and without anybody who waits there is nothing to do: an hour is as good as for ever.
         timers.into_iter().min().unwrap_or(now + Duration::from_secs(3600))
     }
@@ -313,10 +313,10 @@ impl Driver {
         if self.sync.as_ref().is_some_and(|job| job.deadline.is_some_and(|deadline| deadline <= now)) {
             self.end_sync(Err(SyncError::TimedOut));
         }
-        self.histories.retain(|job| {
-            let waits = job.deadline > now;
+        self.questions.retain(|question| {
+            let waits = question.deadline > now;
             if !waits {
-                let _ = job.reply.try_send(Err(SyncError::TimedOut));
+                question.fail(SyncError::TimedOut);
             }
             waits
         });
@@ -372,7 +372,7 @@ impl Driver {
             let error = error.unwrap_or_else(|| StoreError::Io("an earlier write failed".to_owned()));
             job.watch.done(Err(SyncError::Store(error)));
         }
-        self.fail_histories();
+        self.fail_questions();
         self.open_store();
     }
 
@@ -382,7 +382,7 @@ impl Driver {
         let opened = self.host.engine().map(drop);
         if let Err(error) = &opened {
             self.unreachable(format!("this device's own data cannot be opened: {error}"));
-            self.fail_histories();
+            self.fail_questions();
         }
         let wait_ms = self.backoff.failed(0, random());
         self.link = LinkState::Waiting(Instant::now() + Duration::from_millis(wait_ms));

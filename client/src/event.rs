@@ -3,7 +3,7 @@
 use crate::answers::Tally;
 use serde::Serialize;
 use tombolo_protocol::ids::{RowKey, Seq};
-use tombolo_protocol::message::{CloseReason, History};
+use tombolo_protocol::message::{Activity, CloseReason, History};
 
 /// Something that a person or a program wants to know.
 #[derive(Clone, PartialEq, Debug)]
@@ -57,6 +57,8 @@ pub enum Event {
     },
     /// The history of a row.
     History(Box<History>),
+    /// What was done lately.
+    Activity(Box<Activity>),
     /// The server restarts.
     Restarting {
         /// Return after this.

@@ -4,8 +4,8 @@
 //! (but for `login`, `logout`, `sync` and `history`, which say so). In an async task, use `spawn_blocking`.
 
 use crate::driver::{
-    self, Command, Connection, HistoryJob, Host, Mode, Opener, Seen as JobSeen, Shared, SyncDone, SyncError, SyncOptions,
-    SyncProgress, SyncWatch,
+    self, Asked, Command, Connection, Host, Mode, Opener, Question, Reply, Seen as JobSeen, Shared, SyncDone, SyncError,
+    SyncOptions, SyncProgress, SyncWatch,
 };
 use crate::engine::Engine;
 use crate::error::ClientError;
@@ -28,7 +28,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc::UnboundedSender;
 use tombolo_protocol::ids::{FieldTag, GroupId, RowId, RowKey, Seq, TableTag};
-use tombolo_protocol::message::History;
+use tombolo_protocol::message::{Activity, History};
 use tombolo_protocol::outbox::{Pending, Resolution, Seen};
 use tombolo_protocol::row::{Life, Row};
 use tombolo_protocol::schema::{Role, Schema, Table};
@@ -39,7 +39,7 @@ const COUNTED_STEP: usize = 1024;
 
 /// A commit as this device heard of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Activity {
+pub struct KnownCommit {
     /// The commit.
     pub seq: Seq,
     /// Who made it, and when.
@@ -354,7 +354,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`] when the store fails.
-    pub fn activity(&self, max: usize) -> Result<Vec<Activity>, ClientError> {
+    pub fn known_commits(&self, max: usize) -> Result<Vec<KnownCommit>, ClientError> {
         let newest = self.read(move |tables, _| Ok(tables.newest_authors(max)?))?;
         let Some((oldest, _)) = newest.last().cloned() else { return Ok(Vec::new()) };
         let mut rows: BTreeMap<Seq, BTreeMap<TableTag, usize>> = BTreeMap::new();
@@ -375,7 +375,7 @@ impl Client {
                 }
             }
         }
-        let told = |(seq, author)| Activity { seq, author, rows: rows.remove(&seq).unwrap_or_default() };
+        let told = |(seq, author)| KnownCommit { seq, author, rows: rows.remove(&seq).unwrap_or_default() };
         Ok(newest.into_iter().map(told).collect())
     }
 
@@ -551,9 +551,21 @@ impl Client {
     /// # Errors
     /// [`SyncError`] when there is no answer within `limit`.
     pub fn history(&self, key: RowKey, limit: Duration) -> Result<History, SyncError> {
+        self.ask(|reply| Asked::History(key, reply), limit)
+    }
+
+    /// Asks the server what was done lately, and by whom, over the network.
+    ///
+    /// # Errors
+    /// [`SyncError`] when there is no answer within `limit`.
+    pub fn activity(&self, limit: Duration) -> Result<Activity, SyncError> {
+        self.ask(Asked::Activity, limit)
+    }
+
+    fn ask<T>(&self, asked: impl FnOnce(Reply<T>) -> Asked, limit: Duration) -> Result<T, SyncError> {
         let (reply, answer) = sync_channel(1);
-        let deadline = tokio::time::Instant::now() + limit;
-        self.command(Command::History(HistoryJob { key, reply, deadline })).map_err(|_| SyncError::Stopped)?;
+        let question = Question { asked: asked(reply), deadline: tokio::time::Instant::now() + limit };
+        self.command(Command::Ask(question)).map_err(|_| SyncError::Stopped)?;
         answer.recv().map_err(|_| SyncError::Stopped)?
     }
 

@@ -65,7 +65,7 @@ pub use error::ClientError;
 pub use estimate::Estimate;
 pub use freeze::Standing;
 #[cfg(feature = "driver")]
-pub use handle::{Activity, Canceller, Client, LoginFailed, Status, TableInfo, new_row_id};
+pub use handle::{Canceller, Client, KnownCommit, LoginFailed, Status, TableInfo, new_row_id};
 pub use local::{Before, LocalError, LocalWrite};
 pub use pushes::PushLimits;
 pub use session::{Hangup, Phase};

@@ -46,6 +46,8 @@ pub const SCHEMA_BYTES_MAX: usize = 256 * 1024;
 pub const NAME_BYTES_MAX: usize = 64;
 /// History entries in one answer.
 pub const HISTORY_ENTRIES_MAX: usize = 1000;
+/// Pushes that one answer tells of when it is asked what was done lately.
+pub const ACTIVITY_DEEDS_MAX: usize = 200;
 /// Rounds in which a provisional conflict that is none is sent again within one sync (C6).
 pub const PROVISIONAL_ROUNDS_MAX: u8 = 3;
 /// Sessions that a push may end without an answer before it is voided (P6).

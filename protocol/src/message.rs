@@ -55,6 +55,8 @@ pub enum Up {
     },
     /// 10: the client leaves.
     Bye,
+    /// 11: what was done lately, by whom.
+    WantActivity,
 }
 
 /// From the server.
@@ -141,6 +143,8 @@ pub enum Down {
         /// Who and when.
         authors: Authors,
     },
+    /// 17: the answer to [`Up::WantActivity`].
+    Activity(Box<Activity>),
 }
 
 /// A row that a client wants whole.
@@ -373,6 +377,30 @@ pub struct HistoryField {
     pub before: Value,
     /// The value after.
     pub after: Value,
+}
+
+/// What was done lately, newest first.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, serde::Serialize, serde::Deserialize)]
+pub struct Activity {
+    /// The pushes that did something to rows which the user may see.
+    pub deeds: Vec<Deed>,
+    /// Older ones were left out.
+    pub more: bool,
+}
+
+/// What one push did.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, serde::Serialize, serde::Deserialize)]
+pub struct Deed {
+    /// Its commit.
+    pub seq: Seq,
+    /// Server time in milliseconds since 1970.
+    pub at_ms: i64,
+    /// The user's name.
+    pub by: String,
+    /// The device.
+    pub device: DeviceId,
+    /// To how many rows of a table what was done, ascending. A decision changes no row, and keeps the values that lost.
+    pub rows: Vec<(TableTag, Op, u32)>,
 }
 
 /// Why the server closes.

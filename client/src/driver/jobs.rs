@@ -1,13 +1,14 @@
-//! What people wait for: a sync, the history of a row.
+//! What people wait for: a sync, the history of a row, what was done lately.
 
 use super::state::{SyncDone, SyncError, SyncProgress};
-use crate::event::Lost;
+use crate::engine::Engine;
+use crate::event::{Event, Lost};
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 use tombolo_protocol::ids::{RowKey, Seq};
-use tombolo_protocol::message::History;
+use tombolo_protocol::message::{Activity, History};
 
 /// Attempts to connect before a sync that was never connected gives up.
 const ATTEMPTS_MAX: u32 = 3;
@@ -122,22 +123,51 @@ impl Drop for SyncJob {
     }
 }
 
-/// Somebody who waits for a row's history.
-pub(crate) struct HistoryJob {
-    pub key: RowKey,
-    pub reply: SyncSender<Result<History, SyncError>>,
+/// Somebody who waits for what only the server knows.
+pub(crate) struct Question {
+    pub asked: Asked,
     pub deadline: Instant,
 }
 
-/// Gives a history to those who wait for it.
-pub(crate) fn deliver(jobs: &mut VecDeque<HistoryJob>, history: &History) {
-    jobs.retain(|job| {
-        let wanted = job.key == history.key;
-        if wanted {
-            // Who does not wait any more misses nothing.
-            let _ = job.reply.try_send(Ok(history.clone()));
+/// What was asked, and where the answer goes. Who does not wait any more misses nothing.
+pub(crate) enum Asked {
+    /// The history of a row.
+    History(RowKey, Reply<History>),
+    /// What was done lately.
+    Activity(Reply<Activity>),
+}
+
+pub(crate) type Reply<T> = SyncSender<Result<T, SyncError>>;
+
+impl Question {
+    /// Asks the server.
+    pub(crate) fn ask(&self, engine: &mut Engine) {
+        match &self.asked {
+            Asked::History(key, _) => engine.want_history(*key),
+            Asked::Activity(_) => engine.want_activity(),
         }
-        !wanted
+    }
+
+    /// There is no answer.
+    pub(crate) fn fail(&self, error: SyncError) {
+        match &self.asked {
+            Asked::History(_, reply) => drop(reply.try_send(Err(error))),
+            Asked::Activity(reply) => drop(reply.try_send(Err(error))),
+        }
+    }
+}
+
+/// Gives an answer to those who wait for it.
+pub(crate) fn deliver(questions: &mut VecDeque<Question>, answer: &Event) {
+    questions.retain(|question| {
+        match (&question.asked, answer) {
+            (Asked::History(key, reply), Event::History(history)) if *key == history.key => {
+                drop(reply.try_send(Ok(History::clone(history))));
+            }
+            (Asked::Activity(reply), Event::Activity(activity)) => drop(reply.try_send(Ok(Activity::clone(activity)))),
+            _ => return true,
+        }
+        false
     });
 }
 

@@ -75,7 +75,7 @@ impl Driver {
 
     pub(super) fn is_asked_for_link(&self) -> bool {
         let stays = matches!(self.wanted, Some(Mode::Manual | Mode::Automatic));
-        stays || self.sync.is_some() || !self.histories.is_empty()
+        stays || self.sync.is_some() || !self.questions.is_empty()
     }
 
     pub(super) fn has_token(&mut self) -> bool {
@@ -221,7 +221,7 @@ impl Driver {
             self.end_sync(Err(error));
         }
         if self.backoff.failures() >= 3 {
-            self.fail_histories();
+            self.fail_questions();
         }
     }
 
@@ -242,12 +242,12 @@ impl Driver {
         self.blocked = Some(state);
         let error = self.reason();
         self.end_sync(Err(error));
-        self.fail_histories();
+        self.fail_questions();
     }
 
-    pub(super) fn fail_histories(&mut self) {
-        for job in std::mem::take(&mut self.histories) {
-            let _ = job.reply.try_send(Err(self.reason()));
+    pub(super) fn fail_questions(&mut self) {
+        for question in std::mem::take(&mut self.questions) {
+            question.fail(self.reason());
         }
     }
 }

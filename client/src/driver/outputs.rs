@@ -76,7 +76,7 @@ impl Driver {
             }
             Event::UpdateNeeded => self.block(Connection::UpdateNeeded),
             Event::OtherServer => self.block(Connection::OtherServer),
-            Event::History(history) => deliver(&mut self.histories, history),
+            Event::History(_) | Event::Activity(_) => deliver(&mut self.questions, &event),
             Event::Restarting { after_ms, window_ms } => {
                 self.return_after_ms = Some(return_after_ms(*after_ms, *window_ms, random()));
                 self.unreachable("the server is restarting".to_owned());
@@ -94,7 +94,7 @@ impl Driver {
             job.online();
         }
         if let Some(engine) = self.host.healthy() {
-            self.histories.iter().for_each(|job| engine.want_history(job.key));
+            self.questions.iter().for_each(|question| question.ask(engine));
         }
         self.show_progress();
     }

@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 use tombolo_protocol::frame::{decode_up, encode_down, hello_from_header};
 use tombolo_protocol::ids::{FieldTag, Hash16, Mark, PushNo, RowId, RowKey, Seq, TableTag, WorkspaceId};
-use tombolo_protocol::message::{CaughtUp, CloseReason, Down, History, Up, Welcome};
+use tombolo_protocol::message::{Activity, CaughtUp, CloseReason, Down, History, Up, Welcome};
 use tombolo_protocol::outbox::Write;
 use tombolo_protocol::schema::Role;
 use tombolo_protocol::value::Value;
@@ -109,6 +109,7 @@ async fn serve(stream: TcpStream, play: Play, heard: Sender<Heard>) {
             (Up::WantHistory { key }, Play::Serve) => {
                 Some(Down::History(Box::new(History { key: *key, entries: Vec::new(), more: true })))
             }
+            (Up::WantActivity, Play::Serve) => Some(Down::Activity(Box::new(Activity { deeds: Vec::new(), more: true }))),
             _ => None,
         };
         let _ = heard.send(Heard::Up(up));
@@ -355,6 +356,9 @@ fn a_question_opens_a_link_of_its_own() {
     let history = client_at(&url).history(key, Duration::from_secs(60)).unwrap();
     assert!(history.more && history.key == key);
     assert!(matches!(clinic().history(key, Duration::from_secs(60)), Err(SyncError::Unreachable { .. })));
+    let (url, _heard) = server(&[Play::Cut, Play::Serve]);
+    assert!(client_at(&url).activity(Duration::from_secs(60)).unwrap().more);
+    assert!(matches!(clinic().activity(Duration::from_secs(60)), Err(SyncError::Unreachable { .. })));
 }
 
 /// A disk in memory that outlives its store, and fails when it is told to.
@@ -507,7 +511,9 @@ async fn of_several_questions_each_is_told_when_its_own_time_is_over() {
         .map(|seconds| {
             let (reply, answer) = std::sync::mpsc::sync_channel(1);
             let key = RowKey { table: TableTag(2), id: site() };
-            driver.histories.push_back(HistoryJob { key, reply, deadline: now + Duration::from_secs(seconds) });
+            driver
+                .questions
+                .push_back(Question { asked: Asked::History(key, reply), deadline: now + Duration::from_secs(seconds) });
             answer
         })
         .collect();

@@ -78,6 +78,7 @@ impl Engine {
             }
             Down::Schema { seq, text } => self.take_schema(seq, text, now_ms)?,
             Down::History(history) => self.events.push_back(Event::History(history)),
+            Down::Activity(activity) => self.events.push_back(Event::Activity(activity)),
             Down::DeviceIssued { device, token } => self.device_issued(device, token)?,
             Down::Pong { nonce } => self.session.pong(nonce),
             Down::Restarting { after_ms, window_ms } => {

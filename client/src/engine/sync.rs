@@ -57,6 +57,11 @@ impl Engine {
         self.send(&Up::WantHistory { key });
     }
 
+    /// Asks what was done lately; it comes as [`Event::Activity`].
+    pub fn want_activity(&mut self) {
+        self.send(&Up::WantActivity);
+    }
+
     /// Says goodbye.
     pub fn bye(&mut self) {
         if self.session.phase != Phase::Down {

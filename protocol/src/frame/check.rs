@@ -5,10 +5,10 @@ use crate::change::{PlaceRuns, Verdict, VerdictRuns};
 use crate::error::DecodeError;
 use crate::ids::Section;
 use crate::limits::{
-    COMMON_PAIRS_MAX, FIELDS_MAX, HISTORY_ENTRIES_MAX, NAME_BYTES_MAX, PUSH_CHANGES_MAX, PUSH_WINDOW_MAX, SCHEMA_BYTES_MAX,
-    SECTIONS_MAX, WANT_ROWS_MAX,
+    ACTIVITY_DEEDS_MAX, COMMON_PAIRS_MAX, FIELDS_MAX, HISTORY_ENTRIES_MAX, NAME_BYTES_MAX, PUSH_CHANGES_MAX, PUSH_WINDOW_MAX,
+    SCHEMA_BYTES_MAX, SECTIONS_MAX, WANT_ROWS_MAX,
 };
-use crate::message::{Authors, CaughtUp, CloseReason, Down, Hello, History, HistoryEntry, Outcome, Up};
+use crate::message::{Activity, Authors, CaughtUp, CloseReason, Down, Hello, History, HistoryEntry, Outcome, Up};
 
 /// Bytes of a token, and of the words that go with a violation.
 const WORDS_BYTES_MAX: usize = 1024;
@@ -32,6 +32,7 @@ pub(super) fn up(message: &Up) -> Result<(), DecodeError> {
         | Up::AckDelta
         | Up::WantHistory { .. }
         | Up::WantCaughtUp
+        | Up::WantActivity
         | Up::NewDevice
         | Up::Ping { .. }
         | Up::Bye => Ok(()),
@@ -63,6 +64,7 @@ pub(super) fn down(message: &Down) -> Result<(), DecodeError> {
         Down::Sections { sections, .. } => check_sections(sections),
         Down::Schema { text, .. } => within("bytes of a schema", text.len(), SCHEMA_BYTES_MAX),
         Down::History(history) => check_history(history),
+        Down::Activity(activity) => check_activity(activity),
         Down::DeviceIssued { token, .. } => within("bytes of a token", token.len(), WORDS_BYTES_MAX),
         Down::Closed(CloseReason::Violation { what }) => within("bytes of a reason", what.len(), WORDS_BYTES_MAX),
         Down::Rows { asked, authors, .. } => {
@@ -138,6 +140,16 @@ fn check_authors(authors: &Authors) -> Result<(), DecodeError> {
         return Err(DecodeError::Malformed("a commit by a user who is not named".into()));
     }
     canonical(authors.commits.is_sorted_by(|one, next| one.seq < next.seq))
+}
+
+fn check_activity(activity: &Activity) -> Result<(), DecodeError> {
+    within("pushes", activity.deeds.len(), ACTIVITY_DEEDS_MAX)?;
+    for deed in &activity.deeds {
+        within("bytes of a name", deed.by.len(), NAME_BYTES_MAX)?;
+        within("kinds of change", deed.rows.len(), PUSH_CHANGES_MAX)?;
+        canonical(deed.rows.is_sorted_by(|one, next| (one.0, one.1) < (next.0, next.1)))?;
+    }
+    Ok(())
 }
 
 fn check_history(history: &History) -> Result<(), DecodeError> {

@@ -243,6 +243,10 @@ impl Session {
                 }
             }
             Up::WantHistory { key } => self.tell_history(&key, rights, snapshot)?,
+            Up::WantActivity => {
+                let activity = snapshot.activity(rights, tombolo_protocol::limits::ACTIVITY_DEEDS_MAX)?;
+                self.send(Down::Activity(Box::new(activity)));
+            }
             Up::AckDelta => return Ok(Err("an acknowledgement of nothing")),
             Up::WantCaughtUp => live.owes_caught_up = true,
             Up::Hello(_) | Up::CommonPairs { .. } | Up::NewDevice | Up::Ping { .. } | Up::Bye => {}

@@ -1,5 +1,6 @@
 //! A consistent read view of the newest durable state: everything that is told to clients is read from one of these.
 
+mod activity;
 mod authors;
 mod history;
 mod outcome;

@@ -13,17 +13,17 @@ use tombolo_client::protocol::ids::{
 };
 use tombolo_client::protocol::limits::SECTIONS_MAX;
 use tombolo_client::protocol::message::{
-    Author, Authors, CaughtUp, CloseReason, Copied, Delta, Diverged, Down, Hello, History, HistoryEntry, HistoryField, Outcome,
-    PushMessage, Up, WantedRow, Welcome,
+    Activity, Author, Authors, CaughtUp, CloseReason, Copied, Deed, Delta, Diverged, Down, Hello, History, HistoryEntry,
+    HistoryField, Outcome, PushMessage, Up, WantedRow, Welcome,
 };
 use tombolo_client::protocol::row::{FieldState, RowName, RowState, StateKind};
 use tombolo_client::protocol::schema::FieldProblem;
 use tombolo_client::protocol::value::Value;
 
 /// How many messages a client has.
-pub(super) const UPS: usize = 11;
+pub(super) const UPS: usize = 12;
 /// How many messages a server has.
-pub(super) const DOWNS: usize = 17;
+pub(super) const DOWNS: usize = 18;
 
 /// Any canonical value.
 pub(super) fn value(c: &mut Choices<'_>) -> Value {
@@ -268,7 +268,8 @@ pub(super) fn up(c: &mut Choices<'_>, number: usize) -> Up {
         }
         8 => Up::NewDevice,
         9 => Up::Ping { nonce: c.number() as u32 },
-        _ => Up::Bye,
+        10 => Up::Bye,
+        _ => Up::WantActivity,
     }
 }
 
@@ -302,7 +303,8 @@ pub(super) fn down(c: &mut Choices<'_>, number: usize) -> Down {
         13 => Down::Pong { nonce: c.number() as u32 },
         14 => Down::Restarting { after_ms: c.number() as u32, window_ms: c.number() as u32 },
         15 => Down::Closed(close_reason(c)),
-        _ => Down::Rows { snapshot: c.maybe(mark), rows: rows(c), asked: c.several(3, wanted), authors: authors(c) },
+        16 => Down::Rows { snapshot: c.maybe(mark), rows: rows(c), asked: c.several(3, wanted), authors: authors(c) },
+        _ => Down::Activity(Box::new(Activity { deeds: c.several(3, deed), more: c.chance(50) })),
     }
 }
 
@@ -333,6 +335,18 @@ fn delta(c: &mut Choices<'_>) -> Delta {
         snapshot: c.maybe(mark),
         rows: rows(c),
         authors: authors(c),
+    }
+}
+
+fn deed(c: &mut Choices<'_>) -> Deed {
+    let rows: BTreeMap<(TableTag, Op), u32> =
+        c.several(3, |c| ((key(c).table, op(c)), c.number() as u32)).into_iter().collect();
+    Deed {
+        seq: seq(c),
+        at_ms: whole(c),
+        by: text(c),
+        device: DeviceId::from_bytes(c.sixteen()),
+        rows: rows.into_iter().map(|((table, op), count)| (table, op, count)).collect(),
     }
 }
 

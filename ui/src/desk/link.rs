@@ -17,7 +17,7 @@ use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
 use tombolo_client::protocol::value::Value;
 use tombolo_client::url::ServerUrl;
-use tombolo_client::{Activity, ClientError, Connection, LoginFailed, Mode, SyncDone, SyncError, SyncOptions};
+use tombolo_client::{ClientError, Connection, KnownCommit, LoginFailed, Mode, SyncDone, SyncError, SyncOptions};
 
 /// A sync that makes no end within this time is told to be too slow; what was done stays done.
 const SYNC_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -259,7 +259,7 @@ impl Worker {
         self.beside(
             |job| {
                 let mut deeds: Vec<Deed> = Vec::new();
-                for Activity { author, rows, .. } in job.client.activity(COMMITS_MAX).unwrap_or_default() {
+                for KnownCommit { author, rows, .. } in job.client.known_commits(COMMITS_MAX).unwrap_or_default() {
                     let (who, at_ms) = (author.name, author.at_ms);
                     match deeds.last_mut() {
                         Some(deed) if deed.who == who && deed.from_ms - at_ms < TOGETHER_MS => {

@@ -8,8 +8,8 @@ use crate::cursor::CursorName;
 use crate::hash::Digest;
 use crate::ids::{DeviceId, FieldTag, Position, PushNo, RowNo, Seq, TableTag, Version, WorkspaceId};
 use crate::message::{
-    Author, Authors, CaughtUp, CloseReason, Copied, Delta, Diverged, Down, History, HistoryEntry, HistoryField, Outcome,
-    Welcome,
+    Activity, Author, Authors, CaughtUp, CloseReason, Copied, Deed, Delta, Diverged, Down, History, HistoryEntry, HistoryField,
+    Outcome, Welcome,
 };
 use crate::row::{FieldState, RowName, RowState, StateKind};
 use crate::value::Value;
@@ -35,6 +35,7 @@ pub(super) fn samples() -> Vec<Sample<Down>> {
         sample("pong", "nonce 0x01020304", Down::Pong { nonce: 0x0102_0304 }),
         sample("restarting", "come back after 1 s, spread over 10 s", Down::Restarting { after_ms: 1_000, window_ms: 10_000 }),
         sample("rows", "one whole row of two that were asked for", rows()),
+        sample("activity", "an import, and what became of it", Down::Activity(Box::new(activity()))),
     ];
     samples.extend(closed());
     samples.extend(deltas());
@@ -271,6 +272,18 @@ fn history() -> History {
         ..entry.clone()
     };
     History { key: key(1), entries: vec![decision, entry], more: true }
+}
+
+fn activity() -> Activity {
+    let deed = |seq: u64, by: &str, rows: &[(u16, Op, u32)]| Deed {
+        seq: Seq(seq),
+        at_ms: 1_760_000_000_000 + i64::try_from(seq).unwrap_or(0) * 1_000,
+        by: by.into(),
+        device: DeviceId::from_bytes([0xDD; 16]),
+        rows: rows.iter().map(|(table, op, count)| (TableTag(*table), *op, *count)).collect(),
+    };
+    let second = deed(262, "joseph", &[(2, Op::Update, 3), (2, Op::Delete, 1), (5, Op::Decide, 1)]);
+    Activity { deeds: vec![second, deed(261, "amina", &[(2, Op::Create, 250)])], more: true }
 }
 
 fn rows() -> Down {

@@ -25,6 +25,7 @@ pub(super) fn samples() -> Vec<Sample<Up>> {
         sample("new_device", "", Up::NewDevice),
         sample("ping", "nonce 0x01020304", Up::Ping { nonce: 0x0102_0304 }),
         sample("bye", "", Up::Bye),
+        sample("want_activity", "", Up::WantActivity),
     ]
 }
 

@@ -507,6 +507,34 @@ fn a_history_shows_values_before_and_after_newest_first() {
 }
 
 #[test]
+fn the_activity_counts_what_was_done_to_rows_that_may_be_seen_newest_first() {
+    let (mut world, mut registry, mut other) = start();
+    let base = world.accepted(&mut other, vec![create_patient(1, "p", NORTH), create_patient(2, "q", SOUTH)]).0;
+    world.accepted(&mut other, vec![create_patient(3, "r", SOUTH)]);
+    let of_first = world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, PHONE, "1")]).0;
+    world.accepted(&mut other, vec![delete(key(PATIENTS, 1), of_first), create_patient(4, "s", NORTH)]);
+    let mut peer = Peer::new(&mut world, 1, NORTHERN);
+    peer.sync(&mut world, &mut registry);
+    peer.seen.clear();
+    peer.say(Up::WantActivity);
+    peer.settle(&mut world, &mut registry);
+    let [Down::Activity(activity)] = &peer.seen[..] else { panic!("{:?}", peer.seen) };
+    let told: Vec<_> = activity.deeds.iter().map(|deed| deed.rows.clone()).collect();
+    let of = |op, count| (PATIENTS, op, count);
+    // What was done in the south alone is not told, nor how much of a push was.
+    let here = [vec![of(Op::Create, 1), of(Op::Delete, 1)], vec![of(Op::Update, 1)], vec![of(Op::Create, 1)]];
+    assert_eq!(told[..3], here);
+    assert!(activity.deeds.is_sorted_by(|newer, older| newer.seq > older.seq));
+    assert!(activity.deeds[..3].iter().all(|deed| deed.device == other.device && !deed.by.is_empty() && deed.at_ms > 0));
+    // Cut short, it says so.
+    let snapshot = world.snapshot();
+    let rights = snapshot.rights(NORTHERN).unwrap().unwrap();
+    let short = snapshot.activity(&rights, 2).unwrap();
+    assert_eq!((short.deeds.len(), short.more), (2, true));
+    assert_eq!(short.deeds[..], activity.deeds[..2]);
+}
+
+#[test]
 fn a_history_says_which_changes_were_merged_with_those_of_others() {
     let (mut world, _, mut other) = start();
     let base = world.accepted(&mut other, vec![create_patient(1, "p", NORTH)]).0;

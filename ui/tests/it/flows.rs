@@ -624,6 +624,15 @@ fn words_are_said_in_the_language_that_was_chosen() {
 }
 
 #[test]
+fn a_number_beside_a_warning_counts_what_needs_review_and_not_all_that_waits() {
+    let clinic = Clinic::open();
+    let amina = clinic.person_at(None, "amina");
+    let words = amina.get::<Words>();
+    let said = [(2, 1), (2, 0), (0, 0)].map(|(pending, review)| words.invoke_waiting(pending, review));
+    assert_eq!(said, ["1", "2", ""]);
+}
+
+#[test]
 fn what_a_push_will_cost_is_foretold() {
     let clinic = Clinic::open();
     let client = clinic.client("amina");

@@ -322,6 +322,27 @@ fn other_values_in_a_conflict_in_light() {
     picture.compare("conflict-other-light");
 }
 
+fn about_the_row(name: &str, amina_deletes: bool, theme: ThemeMode) {
+    let clinic = Clinic::open();
+    clinic.one_deletes_what_the_other_changes(amina_deletes);
+    let store = clinic.signed_in("amina");
+    let picture = Picture::at(clinic.options(Some(store), "amina"), 1.0, theme);
+    picture.until(|me| me.get::<Shell>().get_review() == 1 && me.get::<Shell>().get_conn() == Conn::Online);
+    picture.person.get::<Conflict>().invoke_next();
+    picture.until(|me| me.get::<Shell>().get_conflict_open());
+    picture.compare(name);
+}
+
+#[test]
+fn what_was_changed_in_what_i_deleted_in_light() {
+    about_the_row("conflict-i-deleted-light", true, ThemeMode::Light);
+}
+
+#[test]
+fn what_i_changed_in_what_was_deleted_in_dark() {
+    about_the_row("conflict-they-deleted-dark", false, ThemeMode::Dark);
+}
+
 #[test]
 fn the_first_sign_in_in_light() {
     let clinic = Clinic::open();

@@ -40,9 +40,12 @@ fn the_keys_go_to_the_list_from_the_start_and_it_shows_that_also_without_a_chose
     amina.click("Show all");
     amina.key(Key::End);
     assert!(!has_a_ring(&amina));
-    amina.ui().window().set_size(slint::PhysicalSize::new(1280, 480));
+    // So little room that a list of four is scrolled.
+    amina.get::<Settings>().set_text_size(3);
+    amina.get::<Settings>().invoke_changed();
+    amina.ui().window().set_size(slint::PhysicalSize::new(1280, 650));
     amina.settle();
-    let position = LogicalPosition::new(500.0, 400.0);
+    let position = LogicalPosition::new(600.0, 600.0);
     amina.ui().window().dispatch_event(WindowEvent::PointerScrolled { position, delta_x: 0.0, delta_y: -300.0 });
     amina.key(Key::Home);
     amina.settle();

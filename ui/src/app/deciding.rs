@@ -141,7 +141,7 @@ impl App {
             let lines: Vec<ConflictLine> =
                 (0..decision.lines.len()).map(|at| line_vm(decision, at, &showing, &words)).collect();
             let when = decision.author.as_ref().and_then(|(_, at_ms)| locale.moment(*at_ms)).unwrap_or_default();
-            let who = decision.author.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
+            let who = decision.author.as_ref().map(|(name, _)| words.invoke_person(name.into())).unwrap_or_default();
             let left = state.conflicts.iter().filter(|(view, _)| view.key != decision.key).count();
             let rival = decision.shown.server.as_ref().filter(|row| row.key != decision.key);
             let rival = rival.and_then(|row| state.names.of_row(row.key)).unwrap_or_default().to_owned();
@@ -168,7 +168,7 @@ impl App {
         conflict.set_taking(taking);
         conflict.set_is_new(is_new);
         conflict.set_can_yield(can_yield);
-        conflict.set_who(who.into());
+        conflict.set_who(who);
         conflict.set_when(when.into());
         conflict.set_unchanged(int(unchanged));
         conflict.set_undecided(undecided);

@@ -570,7 +570,7 @@ impl App {
                     });
                     let lost: Vec<ChangeLine> = lost.collect();
                     HistoryLine {
-                        who: entry.by.as_str().into(),
+                        who: words.invoke_person(entry.by.as_str().into()),
                         device: entry.device.to_string().chars().take(8).collect::<String>().into(),
                         here: Some(entry.device) == own,
                         when: locale.moment(entry.at_ms).unwrap_or_default().into(),
@@ -608,7 +608,7 @@ impl App {
                     Some(words.invoke_counted(table(*tag)?.label.as_str().into(), locale.language.count(*count).into()))
                 };
                 let what = deed.rows.iter().filter_map(counted).collect::<Vec<SharedString>>().join(" · ");
-                ActivityLine { who: deed.who.into(), when: when.into(), what: what.into() }
+                ActivityLine { who: words.invoke_person(deed.who.into()), when: when.into(), what: what.into() }
             });
             lines.collect()
         };

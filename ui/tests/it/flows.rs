@@ -400,6 +400,12 @@ fn the_activity_says_who_changed_how_much_of_what() {
     amina.until("it is shown", |me| me.get::<History>().get_activity().row_count() > 0);
     let newest = amina.get::<History>().get_activity().row_data(0).unwrap();
     assert_eq!((newest.who.as_str(), newest.what.as_str()), ("amina", "Patients: 2"));
+    let eldest = || amina.get::<History>().get_activity().iter().last().map(|deed| deed.who);
+    assert_eq!(eldest().as_deref(), Some("the server's operator"));
+    amina.get::<Settings>().set_language(1);
+    amina.get::<Settings>().invoke_changed();
+    amina.get::<Shell>().invoke_open_activity();
+    amina.until("it is said in French", |_| eldest().as_deref() == Some("l’exploitant du serveur"));
 }
 
 #[test]

@@ -56,6 +56,19 @@ fn the_keys_go_to_the_list_from_the_start_and_it_shows_that_also_without_a_chose
 }
 
 #[test]
+fn the_menu_of_a_text_field_speaks_the_language_of_the_window() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    amina.get::<Settings>().set_language(1);
+    amina.get::<Settings>().invoke_changed();
+    amina.settle();
+    amina.find(AccessibleRole::TextInput, "Rechercher Patients").mock_single_click(PointerEventButton::Right);
+    amina.settle();
+    assert!(amina.has("Tout sélectionner"), "{:#?}", amina.labels());
+}
+
+#[test]
 fn a_sync_that_ends_while_somebody_types_takes_no_key_from_them() {
     let clinic = Clinic::open();
     let amina = clinic.person("amina");

@@ -268,6 +268,20 @@ fn a_long_list_shows_what_is_in_sight_in_a_few_places() {
 }
 
 #[test]
+fn a_list_is_ordered_by_a_column_that_its_table_has() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    amina.get::<Browse>().invoke_select_table(2);
+    amina.until("visits are shown", |me| me.get::<Browse>().get_table_title() == "Visits");
+    let first = amina.get::<Browse>().get_columns().row_data(0).unwrap();
+    let client = clinic.client("brian");
+    let schema = client.schema().unwrap();
+    let visits = schema.table_named("visits").unwrap();
+    assert!(visits.fields.iter().any(|field| field.label == first.as_str()), "visits have no {first}");
+}
+
+#[test]
 fn a_list_is_filtered_by_what_its_rows_point_at() {
     let clinic = Clinic::open();
     let client = clinic.client("amina");

@@ -9,6 +9,8 @@ use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
+use tombolo_client::protocol::schema::Plain;
+use tombolo_client::table::Fields;
 use tombolo_ui::app::Options;
 use tombolo_ui::window::{
     Browse, Conflict, Conn, Detail, History, Import, Merge, Pending, Report, RowState, Settings, Shell, Side, SignIn, Theme,
@@ -210,6 +212,44 @@ fn the_list_in_dark() {
 #[test]
 fn the_list_at_double_resolution() {
     list("list-light-2x", 2.0, ThemeMode::Light);
+}
+
+#[test]
+fn a_list_of_many_in_light() {
+    const GIVEN: [&str; 10] =
+        ["Zawadi", "Salim", "Neema", "Juma", "Halima", "Karisa", "Mwanaisha", "Omondi", "Riziki", "Wanjiru"];
+    const FAMILY: [&str; 6] = ["Charo", "Kazungu", "Mohamed", "Njoroge", "Odhiambo", "Said"];
+    const VILLAGES: [&str; 5] = ["Mtwapa", "Lamu", "Watamu", "Gede", "Takaungu"];
+    let clinic = Clinic::open();
+    let client = clinic.client("amina");
+    let patients = client.table::<Fields>("patients").unwrap();
+    let site = patients.list().unwrap().remove(0).value["site"].clone();
+    for (at, family) in FAMILY.iter().enumerate() {
+        for (by, given) in GIVEN.iter().enumerate() {
+            let patient = [
+                ("name", Plain::Text(format!("{given} {family}"))),
+                ("village", Plain::Text(VILLAGES[(at + by) % 5].into())),
+                ("phone", Plain::Text(format!("+2547110{at}{by:02}{at}"))),
+                ("site", site.clone()),
+            ];
+            patients.create(&patient.map(|(field, value)| (field.to_owned(), value)).into()).unwrap();
+        }
+    }
+    drop((patients, client));
+    let picture = Picture::at(clinic.options(Some(clinic.signed_in("amina")), "amina"), 1.0, ThemeMode::Light);
+    picture.until(|me| me.get::<Browse>().get_total() == 64 && me.get::<Shell>().get_conn() == Conn::Online);
+    for (at, label, text) in [(21, "Phone", "+254722000111"), (24, "Village", "Malindi")] {
+        picture.person.get::<Browse>().invoke_select_row(at);
+        (0..20).for_each(|_| picture.tick());
+        picture.write(label, text);
+        picture.until(|me| me.get::<Detail>().get_pending() == 1);
+    }
+    picture.person.ui().window().dispatch_event(WindowEvent::PointerScrolled {
+        position: slint::LogicalPosition::new(500.0, 500.0),
+        delta_x: 0.0,
+        delta_y: -700.0,
+    });
+    picture.compare("list-many-light");
 }
 
 #[test]

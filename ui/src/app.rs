@@ -17,6 +17,7 @@ use crate::desk::{Ask, Desk, Referred, Sink, Tell, Trouble};
 use crate::presenters::calendar::Calendar;
 use crate::presenters::decision::Decision;
 use crate::presenters::form::Form;
+use crate::presenters::progress::Progress;
 use crate::presenters::values::{Language, Locale, Names};
 use crate::settings::Settings;
 use crate::window::{self, AppWindow};
@@ -156,8 +157,7 @@ struct State {
     left_out: BTreeSet<RowKey>,
     connection: Connection,
     syncing: bool,
-    /// How far the log was known when the sync began.
-    synced_from: Option<u64>,
+    progress: Progress,
     last_sync_ms: i64,
     /// What can be undone last.
     undo: Option<u64>,

@@ -54,6 +54,8 @@ impl Driver {
                     job.progressed();
                     // Somebody waits, and the attempts lead on: the next one does not wait as if they had all failed.
                     self.backoff.reset();
+                    // What was sent is not pending any more.
+                    self.show_progress();
                 }
             }
             Event::Diverged { lost, .. } => {

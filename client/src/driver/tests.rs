@@ -1,6 +1,6 @@
 //! The driver against tiny servers: whatever comes back, what is pending stays and the state is named.
 
-use super::jobs::SyncJob;
+use super::jobs::{Seen, SyncJob};
 use super::*;
 use crate::event::Event;
 use crate::handle::Client;
@@ -500,6 +500,16 @@ async fn attempts_that_lead_on_are_made_again_soon_while_somebody_waits() {
         driver.tell(Event::RowsChanged(Default::default()));
         assert_eq!(driver.backoff.failures() == 0, waits);
     }
+}
+
+#[tokio::test]
+async fn whoever_waits_hears_of_every_answer_how_much_is_still_pending() {
+    let mut driver = driver();
+    let watch = Arc::new(SyncWatch::default());
+    driver.sync = Some(SyncJob::new(watch.clone(), Instant::now(), None, (0, 0)));
+    driver.tell(Event::RowsChanged(Default::default()));
+    watch.done(Ok(SyncDone::default()));
+    assert!(matches!(watch.wait(), Seen::Progress(_)));
 }
 
 #[tokio::test]

@@ -177,6 +177,9 @@ impl App {
         let (title, columns, sorted, may_write) = {
             let state = self.state.borrow();
             let Some(table) = shown_table(&state) else { return };
+            // What an entry is called begins with this field.
+            let title = table.title.first().and_then(|tag| table.field(*tag));
+            let by_title = title.map_or(by_title, |field| field.label.as_str().into());
             let columns = sortable(table).map(|(_, label)| label.as_str().into());
             let columns: Vec<slint::SharedString> = std::iter::once(by_title).chain(columns).collect();
             // The column has another place where the table has others by now.

@@ -4,7 +4,7 @@ use super::form::{kind, wrong};
 use super::shown::Showing;
 use super::{App, Place, State, at, fill, handler, handler1, handler2, int, model, named};
 use crate::desk::{Ask, Trouble};
-use crate::presenters::decision::{Decision, Line, Merge, Side};
+use crate::presenters::decision::{Decision, Line, Merge, Side, Taking};
 use crate::presenters::form::editor_of;
 use crate::presenters::words::{Piece, is_long, words};
 use crate::window::{self, Conflict, ConflictKind, ConflictLine, Shell, Words};
@@ -44,6 +44,10 @@ impl App {
             });
         }));
         conflict.on_apply(handler(self, |app| app.apply()));
+        conflict.on_drop(handler(self, |app| {
+            app.change_decision(|decision| decision.decide_row(Side::Server));
+            app.apply();
+        }));
         conflict.on_cancel(handler(self, |app| {
             put_aside(&mut app.state.borrow_mut());
             app.close_decision();
@@ -137,15 +141,19 @@ impl App {
             let lines: Vec<ConflictLine> =
                 (0..decision.lines.len()).map(|at| line_vm(decision, at, &showing, &words)).collect();
             let when = decision.author.as_ref().and_then(|(_, at_ms)| locale.moment(*at_ms)).unwrap_or_default();
-            let who = decision.author.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
+            let who = decision.author.as_ref().map(|(name, _)| words.invoke_person(name.into())).unwrap_or_default();
             let left = state.conflicts.iter().filter(|(view, _)| view.key != decision.key).count();
             let rival = decision.shown.server.as_ref().filter(|row| row.key != decision.key);
             let rival = rival.and_then(|row| state.names.of_row(row.key)).unwrap_or_default().to_owned();
             let unchanged = decision.lines.iter().filter(|line| line.merge == Merge::Unchanged).count();
             let open = (int(decision.undecided()), decision.has_beforehand());
-            (lines, unchanged, when, who, left, open, kind_of(decision.kind), rival)
+            let taken = lines.iter().find(|line| line.merge == window::Merge::Conflict);
+            let taken = taken.map(|line| line.mine.clone()).unwrap_or_default();
+            let clash = (rival, taken, taking(decision.takes()), decision.is_new(), decision.can_yield());
+            (lines, unchanged, when, who, left, open, kind_of(decision.kind), clash)
         };
-        let (mut lines, unchanged, when, who, left, (undecided, beforehand), kind, rival) = shown;
+        let (mut lines, unchanged, when, who, left, (undecided, beforehand), kind, clash) = shown;
+        let (rival, value, taking, is_new, can_yield) = clash;
         // A model of choices is compared by identity; it stays the one that a list was opened with.
         for (line, before) in lines.iter_mut().zip(self.lines.iter()) {
             if before.choices.iter().eq(line.choices.iter()) {
@@ -156,7 +164,11 @@ impl App {
         let other_question = conflict.get_kind() != kind;
         conflict.set_kind(kind);
         conflict.set_rival(rival.into());
-        conflict.set_who(who.into());
+        conflict.set_value(value);
+        conflict.set_taking(taking);
+        conflict.set_is_new(is_new);
+        conflict.set_can_yield(can_yield);
+        conflict.set_who(who);
         conflict.set_when(when.into());
         conflict.set_unchanged(int(unchanged));
         conflict.set_undecided(undecided);
@@ -325,6 +337,14 @@ fn side_of(side: window::Side) -> Side {
         window::Side::Mine => Side::Mine,
         window::Side::Server => Side::Server,
         window::Side::Other => Side::Other,
+    }
+}
+
+fn taking(taking: Taking) -> window::Taking {
+    match taking {
+        Taking::Empties => window::Taking::Empties,
+        Taking::Renames => window::Taking::Renames,
+        Taking::Refused => window::Taking::Refused,
     }
 }
 

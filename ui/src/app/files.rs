@@ -20,10 +20,6 @@ const YES_AND_NO: &str = "yes, no, true, false, 1, 0";
 /// Characters of a cell that are shown where it is wrong.
 const CELL_CHARS_MAX: usize = 40;
 
-/// What the About dialog says of the parts that are not ours.
-const LICENCES: &str = "Tombolo: MIT OR Apache-2.0. Inter typeface: SIL Open Font License 1.1, \
-    Copyright The Inter Project Authors. Lucide icons: ISC License, Copyright Lucide Icons and Contributors. \
-    Slint: royalty-free desktop licence 2.0.";
 /// The licences of all that others wrote, written by the program `licences`.
 const LICENCE_TEXTS: &str = include_str!("../../licences.txt");
 
@@ -31,7 +27,6 @@ impl App {
     pub(super) fn bind_files(self: &Rc<Self>) {
         let settings = self.get::<SettingsWindow>();
         settings.set_version(env!("CARGO_PKG_VERSION").into());
-        settings.set_licences(LICENCES.into());
         settings.on_open_licences(handler(self, |app| {
             let lines = LICENCE_TEXTS.lines().map(SharedString::from).collect();
             app.get::<SettingsWindow>().set_licence_lines(model(lines));

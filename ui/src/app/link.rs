@@ -4,6 +4,7 @@ use super::files::MODES;
 use super::shown::{Showing, label, op};
 use super::{App, State, handler, handler1, model};
 use crate::desk::{Ask, Deed, Found, HistorySource, SignInFailed, Trouble, look};
+use crate::presenters::progress::Progress;
 use crate::presenters::values::Names;
 use crate::settings::Settings;
 use crate::window::{
@@ -401,13 +402,14 @@ impl App {
             self.state.borrow_mut().sign_out_wanted |= sign_out;
             return;
         }
+        let shell = self.get::<Shell>();
         {
+            let sent = only.as_ref().map_or(shell.get_pending() - shell.get_review(), |only| super::int(only.len()));
             let mut state = self.state.borrow_mut();
             state.syncing = true;
-            state.synced_from = None;
+            state.progress = Progress::new(u64::try_from(shell.get_pending() - sent).unwrap_or(0));
             state.signing_out = sign_out;
         }
-        let shell = self.get::<Shell>();
         shell.set_progress(-1);
         shell.set_conn(Conn::Syncing);
         self.ask(Ask::Sync { only, sign_out });
@@ -417,18 +419,14 @@ impl App {
         if !self.state.borrow().syncing {
             return;
         }
-        let (scanned, head) = (progress.scanned.0, progress.head.0);
-        if head == 0 {
-            // The server has not said yet how much there is.
-            return;
-        }
-        // Of what this sync brings, and not of all that there ever was.
-        let from = *self.state.borrow_mut().synced_from.get_or_insert(scanned.min(head));
-        let done = scanned.clamp(from, head) - from;
-        let percent = (done * 100).checked_div(head - from).and_then(|percent| i32::try_from(percent).ok());
+        let percent = {
+            let mut state = self.state.borrow_mut();
+            state.progress.see(progress);
+            state.progress.percent()
+        };
         let shell = self.get::<Shell>();
         shell.set_conn(Conn::Syncing);
-        shell.set_progress(percent.filter(|percent| *percent < 100).unwrap_or(-1));
+        shell.set_progress(percent.unwrap_or(-1));
     }
 
     /// Why a sync did not come to its end, for `Words.sync-fault`.
@@ -491,6 +489,16 @@ impl App {
             }
             Err(error) => {
                 let (fault, why) = self.sync_fault(&error);
+                // A store that failed does not say what is pending, so that nothing can be told of what went out.
+                let known = fault != SyncFault::Store;
+                let (sent, (up, down)) = {
+                    let state = self.state.borrow();
+                    (state.progress.sent(), state.progress.bytes())
+                };
+                report.set_pushed(if known { i32::try_from(sent).unwrap_or(i32::MAX) } else { 0 });
+                report.set_up(language.bytes(up).into());
+                report.set_down(language.bytes(down).into());
+                report.set_reached(known && up + down > 0);
                 report.set_failed(true);
                 report.set_fault(fault);
                 report.set_why(why);
@@ -562,7 +570,7 @@ impl App {
                     });
                     let lost: Vec<ChangeLine> = lost.collect();
                     HistoryLine {
-                        who: entry.by.as_str().into(),
+                        who: words.invoke_person(entry.by.as_str().into()),
                         device: entry.device.to_string().chars().take(8).collect::<String>().into(),
                         here: Some(entry.device) == own,
                         when: locale.moment(entry.at_ms).unwrap_or_default().into(),
@@ -600,7 +608,7 @@ impl App {
                     Some(words.invoke_counted(table(*tag)?.label.as_str().into(), locale.language.count(*count).into()))
                 };
                 let what = deed.rows.iter().filter_map(counted).collect::<Vec<SharedString>>().join(" · ");
-                ActivityLine { who: deed.who.into(), when: when.into(), what: what.into() }
+                ActivityLine { who: words.invoke_person(deed.who.into()), when: when.into(), what: what.into() }
             });
             lines.collect()
         };

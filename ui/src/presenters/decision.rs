@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, RowKey};
 use tombolo_client::protocol::outbox::{Choice, ConflictKind, Resolution};
-use tombolo_client::protocol::schema::{Field, Preselect, Schema, Table};
+use tombolo_client::protocol::schema::{Field, Kind, Preselect, Schema, Table};
 use tombolo_client::protocol::value::Value;
 use tombolo_client::view::ConflictView;
 
@@ -31,10 +31,21 @@ pub enum Merge {
     Conflict,
     /// Only the person changed it.
     FromMine,
-    /// Only others changed it since the person saw the row.
+    /// Only others changed it since the person saw the row; or the person deleted the row, and what they changed is at stake.
     FromServer,
     /// Nobody changed it; or the server's row is another row, with which it has nothing to do.
     Unchanged,
+}
+
+/// What becomes of a unique value of another row that mine takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taking {
+    /// The other row has none then.
+    Empties,
+    /// The other row must have one: its text gets a number behind it.
+    Renames,
+    /// The other row must have one, and keeps it.
+    Refused,
 }
 
 /// A field of a decision.
@@ -131,14 +142,31 @@ impl Decision {
         matches!(self.kind, ConflictKind::DeleteUpdate | ConflictKind::UpdateDelete)
     }
 
-    /// Whether a field can be decided: in a duplicate only the one that is taken.
-    fn can_choose(&self, line: &Line) -> bool {
-        self.kind != ConflictKind::Unique || line.merge == Merge::Conflict
+    /// Whether a side of a field can be chosen: in a duplicate only of the one that is taken, and there not the other row's where
+    /// my new row must have a value.
+    fn can_choose(&self, line: &Line, side: Side) -> bool {
+        let taken = line.merge == Merge::Conflict && (side != Side::Server || self.can_yield());
+        self.kind != ConflictKind::Unique || taken
+    }
+
+    /// In a duplicate: whether my row can leave the value to the other one. A new row that must have one cannot.
+    pub fn can_yield(&self) -> bool {
+        !self.new || !self.lines.iter().any(|line| line.merge == Merge::Conflict && line.field.required)
+    }
+
+    /// In a duplicate: what becomes of the other row's value where mine keeps it.
+    pub fn takes(&self) -> Taking {
+        let taken = self.lines.iter().find(|line| line.merge == Merge::Conflict);
+        match taken.map(|line| &line.field).filter(|field| field.required) {
+            None => Taking::Empties,
+            Some(field) if field.kind == Kind::Text && field.choices.is_empty() => Taking::Renames,
+            Some(_) => Taking::Refused,
+        }
     }
 
     /// Chooses a side for a field, and for the members of its group.
     pub fn choose(&mut self, at: usize, side: Side) {
-        let Some(line) = self.lines.get(at).filter(|line| self.can_choose(line)) else { return };
+        let Some(line) = self.lines.get(at).filter(|line| self.can_choose(line, side)) else { return };
         let tag = line.field.tag;
         let unit = self.units.get(&tag).cloned().unwrap_or_default();
         self.row = Side::None;
@@ -380,6 +408,11 @@ fn line(table: &Table, field: &Field, view: &ConflictView) -> Line {
     // The server's row is another one there.
     let duplicate = view.conflict.kind == ConflictKind::Unique;
     let merge = match edit {
+        // What the deletion had swallowed is nobody's question; its base is what was there before others changed it.
+        _ if view.conflict.kind == ConflictKind::DeleteUpdate => {
+            let back = edit.is_some_and(|edit| edit.base_value.as_ref() == Some(&server));
+            if stamp > view.mine.row_base && !back { Merge::FromServer } else { Merge::Unchanged }
+        }
         _ if view.conflict.fields.contains(&field.tag) => Merge::Conflict,
         Some(edit) if !duplicate && edit.value != server => Merge::FromMine,
         None if merged && stamp > view.mine.row_base => Merge::FromServer,
@@ -414,7 +447,7 @@ mod tests {
     use tombolo_client::protocol::ids::{RowId, RowNo, Seq, Version};
     use tombolo_client::protocol::outbox::{self, Conflict, Edit, Entry, Pending, Review, resolve};
     use tombolo_client::protocol::row::{Life, Row, Stamped};
-    use tombolo_client::protocol::schema::{CLINIC, Kind, TimeUnit};
+    use tombolo_client::protocol::schema::{CLINIC, TimeUnit};
 
     fn locale() -> Locale {
         Locale { language: Language::English, zone: TimeZone::UTC }
@@ -631,6 +664,25 @@ mod tests {
     }
 
     #[test]
+    fn what_others_changed_in_a_row_that_i_deleted_is_at_stake_with_what_it_was_before() {
+        let schema = schema();
+        let mut view = of_row(&schema, ConflictKind::DeleteUpdate);
+        view.mine.op = Op::Delete;
+        let decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        let (phone, village, name) = (at(&decision, "phone"), at(&decision, "village"), at(&decision, "name"));
+        let of = |line: usize| (decision.lines[line].merge, decision.lines[line].server.clone());
+        assert_eq!(of(phone), (Merge::FromServer, Value::text("222")));
+        assert_eq!(decision.lines[phone].base, Some(Value::text("000")), "known from the edit that the deletion swallowed");
+        assert_eq!(of(village).0, Merge::Unchanged, "what the deletion swallowed is nobody's question");
+        assert_eq!(of(name).0, Merge::Unchanged);
+        // Without an edit of mine nothing is known of what was there before.
+        view.mine.fields.clear();
+        let decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        assert_eq!((decision.lines[phone].merge, &decision.lines[phone].base), (Merge::FromServer, &None));
+        assert_eq!((decision.undecided(), decision.is_begun()), (1, false), "only the row is asked about");
+    }
+
+    #[test]
     fn a_question_about_the_row_is_not_answered_by_nobody() {
         let schema = schema();
         for kind in [ConflictKind::DeleteUpdate, ConflictKind::UpdateDelete] {
@@ -756,8 +808,30 @@ mod tests {
             table.fields.iter_mut().for_each(|field| field.required = true);
         }
         let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        assert!(!decision.can_yield());
         decision.choose(phone, Side::Server);
+        assert_eq!((decision.lines[phone].side, decision.resolution()), (Side::None, None), "it is not offered");
+        decision.choose_all(Side::Server);
         assert_eq!((decision.wrong(phone), decision.resolution()), (Some(Wrong::Required), None));
+        decision.decide_row(Side::Server);
+        assert_eq!(decision.resolution(), Some(Resolution::AllServer), "it can be dropped");
+    }
+
+    #[test]
+    fn what_becomes_of_the_other_row_is_what_the_engine_makes_of_it() {
+        let mut schema = schema();
+        let view = duplicate(&schema);
+        let takes = |schema: &Schema| Decision::new(schema, &view, Side::None, locale()).unwrap().takes();
+        let of = |schema: &mut Schema, change: fn(&mut Field)| {
+            schema.tables.iter_mut().flat_map(|table| &mut table.fields).for_each(change);
+        };
+        assert_eq!(takes(&schema), Taking::Empties);
+        of(&mut schema, |field| field.required = true);
+        assert_eq!(takes(&schema), Taking::Renames);
+        of(&mut schema, |field| field.choices = vec!["222".to_owned()]);
+        assert_eq!(takes(&schema), Taking::Refused, "a choice has no number behind it");
+        of(&mut schema, |field| (field.kind, field.choices) = (Kind::Int, Vec::new()));
+        assert_eq!(takes(&schema), Taking::Refused);
     }
 
     #[test]
@@ -771,7 +845,7 @@ mod tests {
         let (name, phone, notes) = (at(&decision, "name"), at(&decision, "phone"), at(&decision, "notes"));
         assert_eq!((decision.lines[notes].merge, &decision.lines[notes].base), (Merge::FromServer, &None));
         assert_eq!(decision.lines[name].merge, Merge::Unchanged, "not newer than what the person saw");
-        let whole = ConflictView { conflict: of_row(&schema, ConflictKind::DeleteUpdate).conflict, ..view.clone() };
+        let whole = ConflictView { conflict: of_row(&schema, ConflictKind::UpdateDelete).conflict, ..view.clone() };
         let whole = Decision::new(&schema, &whole, Side::None, locale()).unwrap();
         assert_eq!(whole.lines[notes].merge, Merge::Unchanged, "nothing is merged where the row is the question");
         decision.choose(phone, Side::Server);

@@ -1,11 +1,11 @@
 //! Everything can be reached and is named.
 
 use crate::people::clash;
-use crate::stage::{Clinic, Person};
+use crate::stage::{Clinic, PATIENTS, Person};
 use i_slint_backend_testing::{AccessibleRole, ElementHandle, ElementQuery};
 use slint::Model;
 use slint::platform::Key;
-use tombolo_ui::window::{Browse, Detail, FieldKind, Form, History, Pending, Picker, Settings, Shell, SignIn};
+use tombolo_ui::window::{Browse, Detail, FieldKind, Form, History, Import, Pending, Picker, Settings, Shell, SignIn};
 
 /// Elements that a person acts on and that have no name.
 fn nameless(person: &Person) -> Vec<String> {
@@ -23,6 +23,7 @@ fn nameless(person: &Person) -> Vec<String> {
                 | R::ListItem
                 | R::Tab
                 | R::List
+                | R::Region
         )
     };
     ElementQuery::from_root(person.ui())
@@ -170,6 +171,68 @@ fn tab_stays_in_every_dialog_and_escape_closes_it() {
         }
         amina.settle();
     }
+}
+
+/// Goes on by Tab until what scrolls has the focus, and by End to its end: how far a thing in it came up, in pixels.
+fn scrolled(person: &Person, id: &str) -> f32 {
+    let top = || ElementHandle::find_by_element_id(person.ui(), id).next().unwrap().absolute_position().y;
+    let before = top();
+    let reader = |me: &Person| ElementHandle::find_by_element_id(me.ui(), "Reader::ring").next().is_some();
+    let found = (0..60).any(|_| {
+        let found = reader(person);
+        if !found {
+            person.key(Key::Tab);
+        }
+        found
+    });
+    assert!(found, "Tab comes to {id}, and its ring is seen");
+    person.key(Key::End);
+    let end = before - top();
+    person.key(Key::PageUp);
+    assert!(before - top() < end, "{id}: a page back");
+    person.key(Key::Home);
+    assert_eq!(top(), before, "{id}: and to the beginning");
+    person.key(Key::DownArrow);
+    assert!(before - top() > 0.0, "{id}: a line on");
+    end
+}
+
+#[test]
+fn what_does_not_fit_is_read_by_key() {
+    let clinic = Clinic::open();
+    clinic.one_deletes_what_the_other_changes(true);
+    let amina = clinic.person("amina");
+    amina.until("it is asked", |me| me.get::<Shell>().get_review() == 1);
+    amina.get::<Browse>().invoke_select_row(0);
+    amina.until("somebody is shown", |me| me.get::<Detail>().get_title() == PATIENTS[0]);
+    amina.get::<Settings>().set_text_size(3);
+    amina.get::<Settings>().invoke_changed();
+    slint::ComponentHandle::window(amina.ui()).set_size(slint::PhysicalSize::new(900, 480));
+    amina.settle();
+    assert!(scrolled(&amina, "DetailPane::all") > 0.0);
+    amina.control("h");
+    amina.until("the history is there", |me| me.get::<History>().get_lines().row_count() > 0);
+    assert!(scrolled(&amina, "HistoryDrawer::all") > 0.0);
+    amina.key(Key::Escape);
+    amina.control("d");
+    amina.until("the conflict is there", |me| me.get::<Shell>().get_conflict_open());
+    slint::ComponentHandle::window(amina.ui()).set_size(slint::PhysicalSize::new(720, 330));
+    amina.settle();
+    assert!(scrolled(&amina, "ConflictDialog::rows") > 0.0);
+    amina.key(Key::Escape);
+    for (name, id) in [("about", "AboutDialog::all"), ("shortcuts", "ShortcutsDialog::all")] {
+        let (_, switch, _) = OVERLAYS.into_iter().find(|(overlay, ..)| *overlay == name).unwrap();
+        switch(&amina.get::<Shell>(), true);
+        amina.settle();
+        assert!(scrolled(&amina, id) > 0.0);
+        amina.key(Key::Escape);
+    }
+    let file = clinic.folder.path().join("wrong.csv");
+    std::fs::write(&file, "name,site\n".to_owned() + &",Nowhere\n".repeat(20)).unwrap();
+    amina.get::<Shell>().invoke_open_import();
+    amina.get::<Import>().invoke_look(file.display().to_string().into());
+    amina.until("it is told what is wrong", |me| me.get::<Import>().get_problems().row_count() > 0);
+    assert!(scrolled(&amina, "ImportDialog::all") > 0.0);
 }
 
 #[test]

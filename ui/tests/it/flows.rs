@@ -268,6 +268,20 @@ fn a_long_list_shows_what_is_in_sight_in_a_few_places() {
 }
 
 #[test]
+fn a_list_is_ordered_by_a_column_that_its_table_has() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    amina.get::<Browse>().invoke_select_table(2);
+    amina.until("visits are shown", |me| me.get::<Browse>().get_table_title() == "Visits");
+    let first = amina.get::<Browse>().get_columns().row_data(0).unwrap();
+    let client = clinic.client("brian");
+    let schema = client.schema().unwrap();
+    let visits = schema.table_named("visits").unwrap();
+    assert!(visits.fields.iter().any(|field| field.label == first.as_str()), "visits have no {first}");
+}
+
+#[test]
 fn a_list_is_filtered_by_what_its_rows_point_at() {
     let clinic = Clinic::open();
     let client = clinic.client("amina");
@@ -400,6 +414,12 @@ fn the_activity_says_who_changed_how_much_of_what() {
     amina.until("it is shown", |me| me.get::<History>().get_activity().row_count() > 0);
     let newest = amina.get::<History>().get_activity().row_data(0).unwrap();
     assert_eq!((newest.who.as_str(), newest.what.as_str()), ("amina", "Patients: 2"));
+    let eldest = || amina.get::<History>().get_activity().iter().last().map(|deed| deed.who);
+    assert_eq!(eldest().as_deref(), Some("the server's operator"));
+    amina.get::<Settings>().set_language(1);
+    amina.get::<Settings>().invoke_changed();
+    amina.get::<Shell>().invoke_open_activity();
+    amina.until("it is said in French", |_| eldest().as_deref() == Some("l’exploitant du serveur"));
 }
 
 #[test]
@@ -621,6 +641,15 @@ fn words_are_said_in_the_language_that_was_chosen() {
     amina.get::<Settings>().set_language(0);
     amina.get::<Settings>().invoke_changed();
     assert_eq!(amina.get::<Words>().invoke_yes(), "Yes");
+}
+
+#[test]
+fn a_number_beside_a_warning_counts_what_needs_review_and_not_all_that_waits() {
+    let clinic = Clinic::open();
+    let amina = clinic.person_at(None, "amina");
+    let words = amina.get::<Words>();
+    let said = [(2, 1), (2, 0), (0, 0)].map(|(pending, review)| words.invoke_waiting(pending, review));
+    assert_eq!(said, ["1", "2", ""]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The keyboard is never dead, and nothing takes it from whoever is typing.
 
 use crate::stage::{Clinic, Person};
-use i_slint_backend_testing::AccessibleRole;
+use i_slint_backend_testing::{AccessibleRole, ElementHandle};
 use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, LogicalPosition, Model};
 use tombolo_ui::window::{Browse, Conn, Detail, Form, Import, Picker, Report, Settings, Shell, SignIn};
@@ -17,6 +17,55 @@ fn the_list_has_the_keys(person: &Person) {
 fn number(person: &Person, label: &str) -> i32 {
     let at = person.get::<Form>().get_fields().iter().position(|field| field.label == label);
     i32::try_from(at.unwrap()).unwrap()
+}
+
+fn has_a_ring(person: &Person) -> bool {
+    ElementHandle::find_by_element_id(person.ui(), "ListPane::ring").next().is_some()
+}
+
+#[test]
+fn the_keys_go_to_the_list_from_the_start_and_it_shows_that_also_without_a_chosen_row() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    assert!(has_a_ring(&amina), "nothing is chosen");
+    amina.key(Key::DownArrow);
+    assert_eq!(amina.get::<Browse>().get_selected(), 0);
+    assert!(!has_a_ring(&amina), "the row has it");
+    amina.control("k");
+    amina.write("nobody");
+    assert_eq!(amina.get::<Browse>().get_total(), 0);
+    amina.key(Key::DownArrow);
+    assert!(has_a_ring(&amina), "nothing is in the list");
+    amina.click("Show all");
+    amina.key(Key::End);
+    assert!(!has_a_ring(&amina));
+    // So little room that a list of four is scrolled.
+    amina.get::<Settings>().set_text_size(3);
+    amina.get::<Settings>().invoke_changed();
+    amina.ui().window().set_size(slint::PhysicalSize::new(1280, 650));
+    amina.settle();
+    let position = LogicalPosition::new(600.0, 600.0);
+    amina.ui().window().dispatch_event(WindowEvent::PointerScrolled { position, delta_x: 0.0, delta_y: -300.0 });
+    amina.key(Key::Home);
+    amina.settle();
+    assert!(!has_a_ring(&amina), "it was brought into sight");
+    amina.ui().window().dispatch_event(WindowEvent::PointerScrolled { position, delta_x: 0.0, delta_y: -300.0 });
+    amina.settle();
+    assert!(has_a_ring(&amina), "the row was scrolled out of sight");
+}
+
+#[test]
+fn the_menu_of_a_text_field_speaks_the_language_of_the_window() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    amina.get::<Settings>().set_language(1);
+    amina.get::<Settings>().invoke_changed();
+    amina.settle();
+    amina.find(AccessibleRole::TextInput, "Rechercher Patients").mock_single_click(PointerEventButton::Right);
+    amina.settle();
+    assert!(amina.has("Tout sélectionner"), "{:#?}", amina.labels());
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
+use tombolo_client::protocol::schema::Plain;
+use tombolo_client::table::Fields;
 use tombolo_ui::app::Options;
 use tombolo_ui::window::{
     Browse, Conflict, Conn, Detail, History, Import, Merge, Pending, Report, RowState, Settings, Shell, Side, SignIn, Theme,
@@ -213,6 +215,44 @@ fn the_list_at_double_resolution() {
 }
 
 #[test]
+fn a_list_of_many_in_light() {
+    const GIVEN: [&str; 10] =
+        ["Zawadi", "Salim", "Neema", "Juma", "Halima", "Karisa", "Mwanaisha", "Omondi", "Riziki", "Wanjiru"];
+    const FAMILY: [&str; 6] = ["Charo", "Kazungu", "Mohamed", "Njoroge", "Odhiambo", "Said"];
+    const VILLAGES: [&str; 5] = ["Mtwapa", "Lamu", "Watamu", "Gede", "Takaungu"];
+    let clinic = Clinic::open();
+    let client = clinic.client("amina");
+    let patients = client.table::<Fields>("patients").unwrap();
+    let site = patients.list().unwrap().remove(0).value["site"].clone();
+    for (at, family) in FAMILY.iter().enumerate() {
+        for (by, given) in GIVEN.iter().enumerate() {
+            let patient = [
+                ("name", Plain::Text(format!("{given} {family}"))),
+                ("village", Plain::Text(VILLAGES[(at + by) % 5].into())),
+                ("phone", Plain::Text(format!("+2547110{at}{by:02}{at}"))),
+                ("site", site.clone()),
+            ];
+            patients.create(&patient.map(|(field, value)| (field.to_owned(), value)).into()).unwrap();
+        }
+    }
+    drop((patients, client));
+    let picture = Picture::at(clinic.options(Some(clinic.signed_in("amina")), "amina"), 1.0, ThemeMode::Light);
+    picture.until(|me| me.get::<Browse>().get_total() == 64 && me.get::<Shell>().get_conn() == Conn::Online);
+    for (at, label, text) in [(21, "Phone", "+254722000111"), (24, "Village", "Malindi")] {
+        picture.person.get::<Browse>().invoke_select_row(at);
+        (0..20).for_each(|_| picture.tick());
+        picture.write(label, text);
+        picture.until(|me| me.get::<Detail>().get_pending() == 1);
+    }
+    picture.person.ui().window().dispatch_event(WindowEvent::PointerScrolled {
+        position: slint::LogicalPosition::new(500.0, 500.0),
+        delta_x: 0.0,
+        delta_y: -700.0,
+    });
+    picture.compare("list-many-light");
+}
+
+#[test]
 fn the_form_in_french() {
     let clinic = Clinic::open();
     let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
@@ -320,6 +360,27 @@ fn other_values_in_a_conflict_in_light() {
         }
     }
     picture.compare("conflict-other-light");
+}
+
+fn about_the_row(name: &str, amina_deletes: bool, theme: ThemeMode) {
+    let clinic = Clinic::open();
+    clinic.one_deletes_what_the_other_changes(amina_deletes);
+    let store = clinic.signed_in("amina");
+    let picture = Picture::at(clinic.options(Some(store), "amina"), 1.0, theme);
+    picture.until(|me| me.get::<Shell>().get_review() == 1 && me.get::<Shell>().get_conn() == Conn::Online);
+    picture.person.get::<Conflict>().invoke_next();
+    picture.until(|me| me.get::<Shell>().get_conflict_open());
+    picture.compare(name);
+}
+
+#[test]
+fn what_was_changed_in_what_i_deleted_in_light() {
+    about_the_row("conflict-i-deleted-light", true, ThemeMode::Light);
+}
+
+#[test]
+fn what_i_changed_in_what_was_deleted_in_dark() {
+    about_the_row("conflict-they-deleted-dark", false, ThemeMode::Dark);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::stage::{Clinic, PATIENTS, Person};
 use i_slint_backend_testing::AccessibleRole;
 use slint::Model;
-use slint::platform::Key;
+use slint::platform::{Key, PointerEventButton};
 use std::ops::ControlFlow;
 use tombolo_client::Client;
 use tombolo_client::protocol::schema::Plain;
@@ -52,7 +52,7 @@ fn a_conflict_is_decided_by_keyboard_and_both_end_equal() {
     let asked = |line: &tombolo_ui::window::ConflictLine| line.merge == tombolo_ui::window::Merge::Conflict;
     assert_eq!(conflict.get_lines().iter().filter(asked).count(), 1);
     // The schema of the clinic chooses mine beforehand; the server's is one key away.
-    brian.find(AccessibleRole::RadioButton, "Notes: mine").mock_single_click(slint::platform::PointerEventButton::Left);
+    brian.find(AccessibleRole::RadioButton, "Notes: mine").mock_single_click(PointerEventButton::Left);
     brian.settle();
     brian.key(Key::RightArrow);
     let server = brian.find(AccessibleRole::RadioButton, "Notes: server");
@@ -137,6 +137,8 @@ fn a_deletion_against_an_edit_is_asked_in_plain_words() {
     brian.control("d");
     brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
     assert_eq!(brian.get::<Conflict>().get_kind(), tombolo_ui::window::ConflictKind::IDeleted);
+    assert!(brian.has("Phone: 333"), "what Amina changed is shown to whoever deletes it");
+    assert!(!brian.has("Village: Watamu"), "and only that");
     brian.click("Keep it");
     brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
     brian.until("it is back in the list", |me| me.get::<Browse>().get_total() == 4);
@@ -230,7 +232,7 @@ fn the_next_conflict_by_key_has_the_keys() {
     brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
     let conflict = brian.get::<Conflict>();
     let first = conflict.get_title();
-    brian.find(AccessibleRole::RadioButton, "Notes: mine").mock_single_click(slint::platform::PointerEventButton::Left);
+    brian.find(AccessibleRole::RadioButton, "Notes: mine").mock_single_click(PointerEventButton::Left);
     brian.settle();
     brian.alt("n");
     brian.until("the next one is shown", |me| me.get::<Conflict>().get_title() != first);
@@ -253,7 +255,7 @@ fn a_form_over_a_row_that_others_delete_says_so_and_loses_nothing() {
     brian.ready().choose(0);
     brian.control("e");
     brian.until("the form is open", |me| me.get::<Shell>().get_form_open());
-    brian.find(AccessibleRole::TextInput, "Phone").mock_single_click(slint::platform::PointerEventButton::Left);
+    brian.find(AccessibleRole::TextInput, "Phone").mock_single_click(PointerEventButton::Left);
     brian.settle();
     brian.rewrite("777");
     amina.click("Delete this entry");
@@ -364,7 +366,11 @@ fn a_value_that_must_be_unique_is_decided_between_this_entry_and_the_other() {
     assert!(deputy.sync());
     deputy.control("d");
     deputy.until("it is asked", |me| me.get::<Shell>().get_conflict_open());
-    assert!(deputy.has("The other entry is Mtwapa. If this entry keeps the value, that one gives it up. If not, this one goes without it. Or write another value here."));
+    assert!(deputy.has(
+        "The other entry is Mtwapa. If this entry keeps the value, the other one gets a number behind it, like Mtwapa (2). \
+         If not, write another value here, or drop this entry."
+    ));
+    assert!(!deputy.has("Name: server"), "a site must have a name: it cannot be left to the other one");
     assert!(!deputy.has("All mine"));
     deputy.click("Another value for Name");
     deputy.write("Mtwapa South");
@@ -373,6 +379,32 @@ fn a_value_that_must_be_unique_is_decided_between_this_entry_and_the_other() {
     assert!(deputy.sync());
     assert_eq!((deputy.pending(), deputy.get::<Shell>().get_review()), (0, 0));
     clinic.sound();
+}
+
+#[test]
+fn what_is_said_of_a_taken_name_is_what_happens() {
+    for drops in [false, true] {
+        let clinic = Clinic::open();
+        clinic.two_make_the_same_site();
+        let deputy = clinic.person_at(Some(clinic.folder_of("deputy")), "deputy");
+        deputy.ready();
+        assert!(deputy.sync());
+        deputy.control("d");
+        deputy.until("it is asked", |me| me.get::<Shell>().get_conflict_open());
+        if drops {
+            deputy.click("Drop this entry");
+        } else {
+            deputy.find(AccessibleRole::RadioButton, "Name: mine").mock_single_click(PointerEventButton::Left);
+            deputy.settle();
+            deputy.click("Apply merge");
+        }
+        deputy.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+        assert!(deputy.sync());
+        assert_eq!((deputy.pending(), deputy.get::<Shell>().get_review()), (0, 0));
+        let sites = clinic.rows("sites");
+        let named = |name: &str| sites.lines().filter(|line| line.split(',').any(|cell| cell == name)).count();
+        assert_eq!((named("Mtwapa"), named("Mtwapa (2)")), (1, usize::from(!drops)), "{sites}");
+    }
 }
 
 #[test]

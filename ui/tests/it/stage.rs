@@ -212,6 +212,26 @@ impl Clinic {
         brian.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
     }
 
+    /// Of the third patient one of Amina and Brian changes what the other one deletes; Brian was first.
+    pub fn one_deletes_what_the_other_changes(&self, amina_deletes: bool) {
+        let (amina, brian) = (self.client("amina"), self.client("brian"));
+        for (client, deletes) in [(&brian, !amina_deletes), (&amina, amina_deletes)] {
+            let patients = client.table::<Fields>("patients").unwrap();
+            let third = Find::all().equal("name", Plain::Text(PATIENTS[2].into()));
+            let mut row = patients.query(third).unwrap().remove(0);
+            if deletes {
+                patients.delete(&row).unwrap();
+                continue;
+            }
+            let notes = "Comes every second Tuesday for her blood pressure, with her daughter, who knows what she takes";
+            for (field, text) in [("phone", "+254722000111"), ("notes", notes)] {
+                row.value.insert(field.to_owned(), Plain::Text(text.into()));
+            }
+            patients.update(&row).unwrap();
+        }
+        brian.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
+    }
+
     /// Brian and whoever looks at the window write another note about the second patient; Brian was first.
     pub fn clash(&self, app: &Rc<App>) {
         let brian = self.client("brian");

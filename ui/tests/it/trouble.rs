@@ -139,6 +139,39 @@ fn a_sync_that_is_stopped_says_so_and_keeps_everything() {
 }
 
 #[test]
+fn a_sync_that_sends_says_how_far_it_is_and_never_goes_back() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    many(&clinic, &amina, 3_000);
+    let said = std::cell::RefCell::new(Vec::new());
+    amina.control("r");
+    amina.until("the sync is over", |me| {
+        said.borrow_mut().push(me.get::<Shell>().get_progress());
+        me.get::<Shell>().get_report_open()
+    });
+    let said = said.into_inner();
+    assert!(said.is_sorted(), "{said:?}");
+    assert!(said.iter().any(|percent| (1..99).contains(percent)), "{said:?}");
+}
+
+#[test]
+fn a_sync_that_breaks_says_what_went_out_before_that() {
+    let mut clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    in_the_middle_of_a_sync(&clinic, &amina);
+    clinic.close();
+    amina.until("the sync is over", |me| me.get::<Shell>().get_report_open());
+    let report = amina.get::<Report>();
+    assert!(report.get_failed() && report.get_pushed() > 0);
+    assert_eq!(report.get_pushed() + report.get_waiting(), 3_000);
+    assert!(amina.has(&format!("{} changes had gone out before that.", report.get_pushed())));
+    let bytes = format!("{} sent, {} received", report.get_up(), report.get_down());
+    assert!(amina.has(&bytes), "{bytes}");
+}
+
+#[test]
 fn a_server_that_goes_in_the_middle_of_a_sync_and_comes_back_has_everything_once() {
     let mut clinic = Clinic::open();
     let amina = clinic.person("amina");

@@ -9,7 +9,7 @@ mod link;
 pub mod rows;
 mod tell;
 
-pub use link::{Deed, look};
+pub use link::{Deeds, look};
 pub use tell::{Ask, Done, Failed, Found, HistorySource, Import, PathFor, Referred, RowNews, SignInFailed, Tell, Trouble};
 
 use doorbell::Doorbell;

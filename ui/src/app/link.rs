@@ -3,7 +3,7 @@
 use super::files::MODES;
 use super::shown::{Showing, label, op};
 use super::{App, State, handler, handler1, model};
-use crate::desk::{Ask, Deed, Found, HistorySource, SignInFailed, Trouble, look};
+use crate::desk::{Ask, Deeds, Found, HistorySource, SignInFailed, Trouble, look};
 use crate::presenters::progress::Progress;
 use crate::presenters::values::Names;
 use crate::settings::Settings;
@@ -12,12 +12,12 @@ use crate::window::{
     Report, Settings as SettingsWindow, Shell, SignIn, SignInFault, SyncFault, Words,
 };
 use slint::{ComponentHandle, SharedString};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use tombolo_client::paths::store_folder;
 use tombolo_client::protocol::change::Op;
-use tombolo_client::protocol::ids::{RowKey, TableTag};
+use tombolo_client::protocol::ids::{DeviceId, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
 use tombolo_client::store::Account;
 use tombolo_client::url::ServerUrl;
@@ -32,10 +32,7 @@ impl App {
         shell.on_mode_chosen(handler(self, |app| app.mode_chosen()));
         shell.on_toggle_network(handler(self, |app| app.toggle_network()));
         shell.on_open_history(handler(self, |app| app.open_history()));
-        shell.on_open_activity(handler(self, |app| {
-            app.get::<Shell>().set_activity_open(true);
-            app.ask(Ask::Activity);
-        }));
+        shell.on_open_activity(handler(self, |app| app.open_activity()));
         shell.on_sign_in_again(handler(self, |app| app.show_sign_in(true)));
         shell.on_retry_store(handler(self, |app| {
             app.get::<Shell>().set_other_silent(false);
@@ -571,7 +568,7 @@ impl App {
                     let lost: Vec<ChangeLine> = lost.collect();
                     HistoryLine {
                         who: words.invoke_person(entry.by.as_str().into()),
-                        device: entry.device.to_string().chars().take(8).collect::<String>().into(),
+                        device: short_device(entry.device),
                         here: Some(entry.device) == own,
                         when: locale.moment(entry.at_ms).unwrap_or_default().into(),
                         version: entry.version.0.to_string().into(),
@@ -594,26 +591,68 @@ impl App {
         window.set_lines(model(lines));
     }
 
-    pub(super) fn activity(self: &Rc<Self>, deeds: Vec<Deed>) {
+    fn open_activity(self: &Rc<Self>) {
+        let window = self.get::<HistoryWindow>();
+        window.set_activity_loading(true);
+        window.set_activity_offline(false);
+        window.set_activity_more(false);
+        window.set_activity_fetched("".into());
+        self.get::<Shell>().set_activity_open(true);
+        self.ask(Ask::Activity);
+    }
+
+    pub(super) fn activity(self: &Rc<Self>, activity: Deeds) {
         let words = self.get::<Words>();
-        let lines: Vec<ActivityLine> = {
+        let Deeds { deeds, more, source } = activity;
+        let (lines, fetched) = {
             let state = self.state.borrow();
             let locale = state.locale();
+            let own = state.account.as_ref().map(|account| account.device);
             let lines = deeds.into_iter().map(|deed| {
                 let (from, until) = (locale.moment(deed.from_ms), locale.time(deed.until_ms));
                 let (from, until) = (from.unwrap_or_default(), until.unwrap_or_default());
                 let when = if from.ends_with(&until) { from } else { format!("{from}\u{2013}{until}") };
+                let mut by_table: BTreeMap<TableTag, Vec<SharedString>> = BTreeMap::new();
+                for ((table, done), count) in &deed.rows {
+                    let told = match done {
+                        Some(done) => words.invoke_done(op(*done), super::int(*count)),
+                        None => locale.language.count(*count).into(),
+                    };
+                    by_table.entry(*table).or_default().push(told);
+                }
                 let table = |tag| state.schema.as_ref().and_then(|schema| schema.table(tag));
-                let counted = |(tag, count): (&TableTag, &usize)| {
-                    Some(words.invoke_counted(table(*tag)?.label.as_str().into(), locale.language.count(*count).into()))
+                let counted = |(tag, done): (TableTag, Vec<SharedString>)| {
+                    Some(words.invoke_counted(table(tag)?.label.as_str().into(), done.join(", ").into()))
                 };
-                let what = deed.rows.iter().filter_map(counted).collect::<Vec<SharedString>>().join(" · ");
-                ActivityLine { who: words.invoke_person(deed.who.into()), when: when.into(), what: what.into() }
+                let what = by_table.into_iter().filter_map(counted).collect::<Vec<SharedString>>().join(" · ");
+                ActivityLine {
+                    who: words.invoke_person(deed.who.into()),
+                    device: deed.device.map(short_device).unwrap_or_default(),
+                    here: deed.device.is_some() && deed.device == own,
+                    when: when.into(),
+                    what: what.into(),
+                }
             });
-            lines.collect()
+            let lines: Vec<ActivityLine> = lines.collect();
+            let fetched = match source {
+                HistorySource::Offline { at_ms: Some(at_ms) } => locale.moment(at_ms),
+                _ => None,
+            };
+            (lines, fetched.unwrap_or_default())
         };
-        self.get::<HistoryWindow>().set_activity(model(lines));
+        let window = self.get::<HistoryWindow>();
+        window.set_activity_loading(false);
+        window.set_activity_offline(matches!(source, HistorySource::Offline { .. }));
+        window.set_activity_more(more);
+        window.set_activity_fetched(fetched.into());
+        window.set_activity(model(lines));
     }
+}
+
+/// A device as people tell it from others: the beginning of its id. What was imported at the server has none.
+fn short_device(device: DeviceId) -> SharedString {
+    let is_one = device != DeviceId::default();
+    device.to_string().chars().take(if is_one { 8 } else { 0 }).collect::<String>().into()
 }
 
 /// What a presenter gets as an argument.

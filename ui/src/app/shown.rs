@@ -62,7 +62,8 @@ pub(super) fn label(table: &Table, tag: FieldTag) -> SharedString {
 pub(super) fn op(op: Op) -> OpKind {
     match op {
         Op::Create => OpKind::Create,
-        Op::Update | Op::Decide => OpKind::Update,
+        Op::Update => OpKind::Update,
+        Op::Decide => OpKind::Decide,
         Op::Delete => OpKind::Delete,
         Op::Restore => OpKind::Restore,
     }

@@ -3,21 +3,23 @@
 use super::rows::names;
 use super::{Found, HistorySource, SignInFailed, Sink, Tell, Trouble, Worker};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tombolo_client::engine::LoginError;
 use tombolo_client::login::{self, LoginFailure};
-use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
-use tombolo_client::protocol::message::History;
+use tombolo_client::protocol::change::Op;
+use tombolo_client::protocol::ids::{DeviceId, FieldTag, RowKey, TableTag};
+use tombolo_client::protocol::message::{Activity, History};
 use tombolo_client::protocol::value::Value;
 use tombolo_client::url::ServerUrl;
-use tombolo_client::{ClientError, Connection, KnownCommit, LoginFailed, Mode, SyncDone, SyncError, SyncOptions};
+use tombolo_client::{Client, ClientError, Connection, KnownCommit, LoginFailed, Mode, SyncDone, SyncError, SyncOptions};
 
 /// A sync that makes no end within this time is told to be too slow; what was done stays done.
 const SYNC_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -143,18 +145,19 @@ impl Worker {
         );
     }
 
+    /// Whether the server can be asked something: it is connected, or a link is opened for what is asked.
+    fn may_ask(&self) -> bool {
+        let connection = self.client.as_ref().map(Client::connection);
+        matches!(connection, Some(Connection::Online | Connection::CatchingUp)) || self.mode == Mode::Metered
+    }
+
     pub(super) fn history(&mut self, key: RowKey) {
-        let file = histories_file(&self.file);
-        let online = self
-            .client
-            .as_ref()
-            .is_some_and(|client| matches!(client.connection(), Connection::Online | Connection::CatchingUp))
-            // There a link is opened for what is asked.
-            || self.mode == Mode::Metered;
+        let file = self.file.with_extension("histories.json");
+        let online = self.may_ask();
         self.beside(
             move |job| {
                 let asked = if online { job.client.history(key, HISTORY_LIMIT).ok() } else { None };
-                let mut known = Histories::read(&file);
+                let mut known: Histories = recall(&file).unwrap_or_default();
                 let from_memory = |last: Option<SeenHistory>| last.map(|seen| (seen.history, seen.at_ms)).unzip();
                 let (history, source) = match asked {
                     // What was seen before is all that is left.
@@ -164,8 +167,7 @@ impl Worker {
                     }
                     Some(history) => {
                         known.keep(SeenHistory { at_ms: Timestamp::now().as_millisecond(), history: history.clone() });
-                        // It is only a memory; without it there is none the next time.
-                        let _ = known.write(&file);
+                        remember(&file, &known);
                         (Some(history), HistorySource::Server)
                     }
                     None => {
@@ -190,8 +192,23 @@ fn told(history: &History) -> impl Iterator<Item = (FieldTag, Value)> + '_ {
     })
 }
 
-fn histories_file(store: &Path) -> PathBuf {
-    store.with_extension("histories.json")
+/// What was seen before, for when there is no network. A file that cannot be read is none: it is only a memory.
+fn recall<T: DeserializeOwned>(file: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(file).ok()?).ok()
+}
+
+/// Beside the store and readable for its owner only, as the store is. Where that fails there is no memory the next time.
+fn remember(file: &Path, what: &impl Serialize) {
+    let write = || -> std::io::Result<()> {
+        let new = file.with_extension("new");
+        let _ = fs::remove_file(&new);
+        let mut out = fs::File::create_new(&new)?;
+        tombolo_client::paths::protect(&new)?;
+        out.write_all(&serde_json::to_vec(what)?)?;
+        drop(out);
+        fs::rename(new, file)
+    };
+    let _ = write();
 }
 
 /// The histories that were last seen, oldest first.
@@ -208,11 +225,6 @@ struct SeenHistory {
 }
 
 impl Histories {
-    /// A file that cannot be read is none: it is only a memory.
-    fn read(file: &Path) -> Self {
-        fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
-    }
-
     fn of(&self, key: RowKey) -> Option<SeenHistory> {
         self.rows.iter().rev().find(|seen| seen.history.key == key).cloned()
     }
@@ -223,55 +235,141 @@ impl Histories {
         let over = self.rows.len().saturating_sub(HISTORIES_MAX);
         self.rows.drain(..over);
     }
-
-    /// Beside the store and readable for its owner only, as the store is.
-    fn write(&self, file: &Path) -> std::io::Result<()> {
-        let new = file.with_extension("new");
-        let _ = fs::remove_file(&new);
-        let mut out = fs::File::create_new(&new)?;
-        tombolo_client::paths::protect(&new)?;
-        out.write_all(&serde_json::to_vec(self)?)?;
-        drop(out);
-        fs::rename(new, file)
-    }
 }
 
-/// Commits by the same person within this time are one line of the activity.
+/// Pushes of the same device within this time are one line of the activity.
 const TOGETHER_MS: i64 = 10 * 60 * 1000;
-/// Commits that the activity is made of.
+/// Commits that the activity is made of where the server cannot be asked.
 const COMMITS_MAX: usize = 2000;
 
 /// What somebody did at a time.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deed {
     /// The name.
     pub who: String,
+    /// On which device, where the server told.
+    pub device: Option<DeviceId>,
     /// The first commit's time, in milliseconds since 1970.
     pub from_ms: i64,
     /// The last one's.
     pub until_ms: i64,
-    /// Rows that nobody has changed since, by table.
-    pub rows: BTreeMap<TableTag, usize>,
+    /// To how many rows of a table what was done; `None` of those that this device holds as that left them.
+    pub rows: BTreeMap<(TableTag, Option<Op>), usize>,
+}
+
+/// Who did what, newest first.
+#[derive(Clone, Debug)]
+pub struct Deeds {
+    /// By person, device and time.
+    pub deeds: Vec<Deed>,
+    /// Older ones were left out.
+    pub more: bool,
+    /// Where it is from.
+    pub source: HistorySource,
+}
+
+/// The activity as it was told at a moment.
+#[derive(Serialize, Deserialize)]
+struct SeenActivity {
+    at_ms: i64,
+    activity: Activity,
 }
 
 impl Worker {
     pub(super) fn activity(&self) {
+        let file = self.file.with_extension("activity.json");
+        let online = self.may_ask();
         self.beside(
-            |job| {
-                let mut deeds: Vec<Deed> = Vec::new();
-                for KnownCommit { author, rows, .. } in job.client.known_commits(COMMITS_MAX).unwrap_or_default() {
-                    let (who, at_ms) = (author.name, author.at_ms);
-                    match deeds.last_mut() {
-                        Some(deed) if deed.who == who && deed.from_ms - at_ms < TOGETHER_MS => {
-                            deed.from_ms = at_ms;
-                            rows.into_iter().for_each(|(table, count)| *deed.rows.entry(table).or_default() += count);
-                        }
-                        _ => deeds.push(Deed { who, from_ms: at_ms, until_ms: at_ms, rows }),
+            move |job| {
+                let asked = if online { job.client.activity(HISTORY_LIMIT).ok() } else { None };
+                if let Some(activity) = asked {
+                    let seen = SeenActivity { at_ms: Timestamp::now().as_millisecond(), activity };
+                    remember(&file, &seen);
+                    return Deeds {
+                        deeds: told_deeds(&seen.activity),
+                        more: seen.activity.more,
+                        source: HistorySource::Server,
+                    };
+                }
+                match recall::<SeenActivity>(&file) {
+                    Some(SeenActivity { at_ms, activity }) => {
+                        let source = HistorySource::Offline { at_ms: Some(at_ms) };
+                        Deeds { deeds: told_deeds(&activity), more: activity.more, source }
+                    }
+                    None => {
+                        let known = job.client.known_commits(COMMITS_MAX).unwrap_or_default();
+                        Deeds { deeds: known_deeds(known), more: false, source: HistorySource::Offline { at_ms: None } }
                     }
                 }
-                deeds
             },
             |worker, deeds| worker.tell(Tell::Activity(deeds)),
         );
+    }
+}
+
+fn told_deeds(activity: &Activity) -> Vec<Deed> {
+    together(activity.deeds.iter().map(|deed| Deed {
+        who: deed.by.clone(),
+        device: Some(deed.device),
+        from_ms: deed.at_ms,
+        until_ms: deed.at_ms,
+        rows: deed.rows.iter().map(|(table, op, count)| ((*table, Some(*op)), *count as usize)).collect(),
+    }))
+}
+
+fn known_deeds(commits: Vec<KnownCommit>) -> Vec<Deed> {
+    together(commits.into_iter().map(|KnownCommit { author, rows, .. }| Deed {
+        who: author.name,
+        device: None,
+        from_ms: author.at_ms,
+        until_ms: author.at_ms,
+        rows: rows.into_iter().map(|(table, count)| ((table, None), count)).collect(),
+    }))
+}
+
+/// Newest first, and so it stays: what somebody did at a device within a short time is one deed.
+fn together(deeds: impl Iterator<Item = Deed>) -> Vec<Deed> {
+    let mut joined: Vec<Deed> = Vec::new();
+    for deed in deeds {
+        match joined.last_mut() {
+            Some(newer)
+                if (&newer.who, newer.device) == (&deed.who, deed.device) && newer.from_ms - deed.until_ms < TOGETHER_MS =>
+            {
+                newer.from_ms = deed.from_ms;
+                deed.rows.into_iter().for_each(|(what, count)| *newer.rows.entry(what).or_default() += count);
+            }
+            _ => joined.push(deed),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_does_at_a_device_within_ten_minutes_is_one_deed() {
+        let device = |number| Some(DeviceId::from_bytes([number; 16]));
+        let deed = |who: &str, on, minute: i64, op, count| Deed {
+            who: who.to_owned(),
+            device: device(on),
+            from_ms: minute * 60_000,
+            until_ms: minute * 60_000,
+            rows: [((TableTag(2), Some(op)), count)].into(),
+        };
+        let deeds = [
+            deed("amina", 1, 30, Op::Update, 2),
+            deed("amina", 1, 25, Op::Update, 1),
+            deed("amina", 1, 20, Op::Delete, 1),
+            deed("amina", 2, 19, Op::Update, 1),
+            deed("brian", 2, 18, Op::Update, 1),
+            deed("brian", 2, 8, Op::Update, 1),
+        ];
+        let joined = together(deeds.into_iter());
+        let told: Vec<_> =
+            joined.iter().map(|deed| (deed.who.as_str(), deed.from_ms / 60_000, deed.until_ms / 60_000)).collect();
+        assert_eq!(told, [("amina", 20, 30), ("amina", 19, 19), ("brian", 18, 18), ("brian", 8, 8)]);
+        assert_eq!(joined[0].rows, [((TableTag(2), Some(Op::Update)), 3), ((TableTag(2), Some(Op::Delete)), 1)].into());
     }
 }

@@ -433,7 +433,7 @@ pub enum Tell {
         source: HistorySource,
     },
     /// Who did what, newest first.
-    Activity(Vec<super::Deed>),
+    Activity(super::Deeds),
     /// The demo's network is on, or off.
     Network(bool),
     /// The data was copied from another device, or put back.

@@ -1,6 +1,6 @@
 //! What one person does: signing in, finding, writing, discarding, importing, exporting.
 
-use crate::stage::{CHOSEN, Clinic, PASSWORD, PATIENTS};
+use crate::stage::{CHOSEN, Clinic, PASSWORD, PATIENTS, Person};
 use i_slint_backend_testing::{AccessibleRole, mock_elapsed_time};
 use slint::platform::{Key, PointerEventButton};
 use slint::{Model, StyledText};
@@ -10,7 +10,8 @@ use tombolo_client::csv::PROBLEMS_TOLD_MAX;
 use tombolo_client::protocol::schema::Plain;
 use tombolo_client::table::Fields;
 use tombolo_ui::window::{
-    Browse, Calendar, Detail, Fault, History, Import, Picker, Piece, Report, RowVm, Settings, Shell, SignIn, SignInFault, Words,
+    Browse, Calendar, Conn, Detail, Fault, History, Import, Picker, Piece, Report, RowVm, Settings, Shell, SignIn, SignInFault,
+    Words,
 };
 
 #[test]
@@ -402,24 +403,46 @@ fn a_value_before_that_is_not_known_is_not_told_to_have_been_empty() {
 }
 
 #[test]
-fn the_activity_says_who_changed_how_much_of_what() {
-    let clinic = Clinic::open();
-    let amina = clinic.person("amina");
+fn the_activity_says_who_did_what_to_how_many_and_what_was_last_seen_without_a_network() {
+    let mut clinic = Clinic::open();
+    let (amina, brian) = (clinic.person("amina"), clinic.person("brian"));
+    let opened = |me: &Person| {
+        me.get::<Shell>().invoke_open_activity();
+        assert!(me.get::<History>().get_activity_loading());
+        me.until("it is told", |me| !me.get::<History>().get_activity_loading());
+        let history = me.get::<History>();
+        let lines: Vec<_> = history.get_activity().iter().collect();
+        (lines, history.get_activity_offline(), history.get_activity_fetched())
+    };
+    brian.ready();
     amina.ready().choose(0);
     amina.edit("Phone", "321");
     amina.choose(1);
     amina.edit("Phone", "322");
     assert!(amina.sync());
-    amina.get::<Shell>().invoke_open_activity();
-    amina.until("it is shown", |me| me.get::<History>().get_activity().row_count() > 0);
-    let newest = amina.get::<History>().get_activity().row_data(0).unwrap();
-    assert_eq!((newest.who.as_str(), newest.what.as_str()), ("amina", "Patients: 2"));
+    amina.click("Delete this entry");
+    amina.click("Delete");
+    assert!(amina.sync());
+    let (lines, offline, fetched) = opened(&amina);
+    // What became of the same row later takes nothing away, and a deletion is told.
+    assert_eq!((lines[0].who.as_str(), lines[0].what.as_str()), ("amina", "Patients: 2 changed, 1 deleted"));
+    assert_eq!((lines[0].here, offline, fetched.as_str()), (true, false, ""));
     let eldest = || amina.get::<History>().get_activity().iter().last().map(|deed| deed.who);
     assert_eq!(eldest().as_deref(), Some("the server's operator"));
+    brian.until("he has heard of it", |me| me.get::<Browse>().get_total() == 3);
+    clinic.close();
+    amina.until("the link is gone", |me| me.get::<Shell>().get_conn() != Conn::Online);
+    let (last_seen, offline, fetched) = opened(&amina);
+    assert_eq!((last_seen, offline, fetched.is_empty()), (lines, true, false));
+    // Who never asked is told what this device holds.
+    brian.until("the link is gone", |me| me.get::<Shell>().get_conn() != Conn::Online);
+    let (held, offline, fetched) = opened(&brian);
+    assert_eq!((held[0].device.as_str(), offline, fetched.as_str()), ("", true, ""));
+    assert!(held.iter().any(|deed| deed.what == "Patients: 1"), "{held:?}");
     amina.get::<Settings>().set_language(1);
     amina.get::<Settings>().invoke_changed();
-    amina.get::<Shell>().invoke_open_activity();
-    amina.until("it is said in French", |_| eldest().as_deref() == Some("l’exploitant du serveur"));
+    opened(&amina);
+    assert_eq!(eldest().as_deref(), Some("l’exploitant du serveur"));
 }
 
 #[test]

@@ -301,7 +301,7 @@ impl Worker {
             Ask::Discard { key, field } => self.discard(key, field),
             Ask::SendAgain(key) => self.send_again(key),
             Ask::Undo(id) => self.undo(id),
-            Ask::Resolve { shown, resolution } => self.resolve(shown, &resolution),
+            Ask::Resolve { shown, resolution } => self.resolve(*shown, &resolution),
             Ask::Export(folder) => self.export(&folder),
             Ask::Preview { table, file } => self.preview(table, &file),
             Ask::Import { table, file } => self.import(table, &file),

@@ -191,7 +191,7 @@ impl App {
             let state = self.state.borrow();
             let Some(decision) = &state.decision else { return };
             let Some(resolution) = decision.resolution() else { return };
-            Ask::Resolve { shown: decision.shown.clone(), resolution }
+            Ask::Resolve { shown: Box::new(decision.shown.clone()), resolution }
         };
         self.ask(ask);
     }

@@ -79,7 +79,7 @@ pub enum Ask {
     /// Apply a decision.
     Resolve {
         /// The conflict as it was shown.
-        shown: ConflictView,
+        shown: Box<ConflictView>,
         /// The decision.
         resolution: Resolution,
     },

@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn percents_never_go_back_when_more_turns_out_to_be_left() {
-        let steps = [seen(10, 0, 0), seen(5, 0, 0), seen(5, 100, 1095), seen(25, 100, 1095), seen(0, 1095, 1095)];
+        let steps = [seen(10, 0, 0), seen(5, 0, 0), seen(4, 100, 1095), seen(25, 100, 1095), seen(0, 1095, 1095)];
         let percents: Vec<i32> = percents(0, &steps).into_iter().flatten().collect();
         assert!(percents.is_sorted(), "{percents:?}");
         assert_eq!((percents[0], percents[1], percents.last()), (50, 50, Some(&99)));

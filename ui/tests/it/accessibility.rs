@@ -113,6 +113,10 @@ fn every_control_has_a_name_also_where_there_is_something_in_it() {
     brian.until("the conflict is there", |me| me.get::<Shell>().get_conflict_open());
     brian.click("Another value for Notes");
     assert_eq!(nameless(&brian), [""; 0], "of a conflict");
+    let inside = brian.find(AccessibleRole::RadioGroup, "Notes").query_descendants();
+    let heard = inside.match_predicate(|element| element.accessible_role().is_some_and(|role| role != AccessibleRole::None));
+    let heard: Vec<_> = heard.find_all().iter().filter_map(ElementHandle::accessible_label).collect();
+    assert_eq!(heard[1..3], ["Notes: mine", "Notes: server"], "the focus of a reader counts on this order");
     brian.key(Key::Escape);
     brian.get::<Browse>().invoke_select_table(2);
     brian.until("visits are shown", |me| me.get::<Browse>().get_table_title() == "Visits");

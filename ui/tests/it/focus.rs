@@ -63,7 +63,7 @@ fn the_menu_of_a_text_field_speaks_the_language_of_the_window() {
     amina.get::<Settings>().set_language(1);
     amina.get::<Settings>().invoke_changed();
     amina.settle();
-    amina.find(AccessibleRole::TextInput, "Rechercher Patients").mock_single_click(PointerEventButton::Right);
+    amina.find(AccessibleRole::TextInput, "Chercher dans Patients").mock_single_click(PointerEventButton::Right);
     amina.settle();
     assert!(amina.has("Tout sélectionner"), "{:#?}", amina.labels());
 }

@@ -91,6 +91,13 @@ fn a_screen_reader_hears_the_window_and_works_it() {
             assert_ne!(element["name"], "", "what is worked by has a name: {element}");
         }
     }
+    bus.press(&window, "Settings");
+    window.activate();
+    window.keys(&["Tab", "Left"]);
+    until("the reader is at what an arrow key chose", || {
+        bus.tree(&window).into_iter().find(|element| element["name"] == "Manual" && element["focused"] == true)
+    });
+    window.keys(&["Escape"]);
     bus.press(&window, PATIENTS[2]);
     bus.hears(&window, "label", &format!("Name: {}", PATIENTS[2]));
     bus.press(&window, "Edit");

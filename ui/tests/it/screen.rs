@@ -99,12 +99,12 @@ impl Window {
         self.process.id().to_string()
     }
 
-    fn activate(&self) {
+    pub fn activate(&self) {
         xdotool(&["windowactivate", "--sync", &self.id]);
         std::thread::sleep(Duration::from_millis(300));
     }
 
-    fn keys(&self, keys: &[&str]) {
+    pub fn keys(&self, keys: &[&str]) {
         for key in keys {
             xdotool(&["key", "--clearmodifiers", key]);
             std::thread::sleep(Duration::from_millis(150));

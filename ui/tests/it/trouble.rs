@@ -1,7 +1,7 @@
 //! What may go wrong under a window, and what the person is told.
 
 use crate::stage::{Clinic, PASSWORD, PATIENTS, Person};
-use i_slint_backend_testing::AccessibleRole;
+use i_slint_backend_testing::{AccessibleLiveness, AccessibleRole, ElementQuery};
 use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, Model};
 use std::fmt::Write;
@@ -136,6 +136,27 @@ fn a_sync_that_is_stopped_says_so_and_keeps_everything() {
     assert!(amina.sync());
     assert_eq!(amina.pending(), 0);
     clinic.sound();
+}
+
+#[test]
+fn how_a_sync_ended_is_said_aloud_also_where_it_went_well() {
+    let mut clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    for (well, beginning, loud) in
+        [(true, "Synced. ", AccessibleLiveness::Polite), (false, "The sync did not finish. ", AccessibleLiveness::Assertive)]
+    {
+        if !well {
+            clinic.close();
+        }
+        amina.control("r");
+        amina.until("the sync is over", |me| me.get::<Shell>().get_report_open());
+        let aloud = ElementQuery::from_root(amina.ui())
+            .match_predicate(move |element| element.accessible_label().is_some_and(|label| label.starts_with(beginning)))
+            .find_first();
+        assert_eq!(aloud.and_then(|element| element.accessible_live_region()), Some(loud));
+        amina.key(Key::Escape);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Protocol versions, and what the two ends agree on.
 
-/// The protocol version that this code speaks. A change of the golden bytes changes it.
+/// The protocol version that this code speaks. From the first release on, a change of the golden bytes changes it.
 pub const PROTOCOL: u16 = 1;
 /// The oldest version that this code still speaks.
 pub const PROTOCOL_LOWEST: u16 = 1;

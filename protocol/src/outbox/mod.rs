@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 pub struct Edit {
     /// What it becomes.
     pub value: Value,
-    /// The value that the person saw; `None` where only the stamp is known.
+    /// The value that the person saw, an own one that was pending included; `None` where only the stamp is known.
     pub base_value: Option<Value>,
     /// The seq up to which the person had seen the field (O2).
     pub base: Seq,
@@ -139,9 +139,9 @@ impl Pending {
 
     /// Whether it does the same, on whatever base.
     pub fn does_the_same(&self, other: &Self) -> bool {
-        let values =
-            |pending: &Self| pending.fields.iter().map(|(field, edit)| (*field, edit.value.clone())).collect::<Vec<_>>();
-        self.op == other.op && values(self) == values(other)
+        let same = |one: (&FieldTag, &Edit), other: (&FieldTag, &Edit)| (one.0, &one.1.value) == (other.0, &other.1.value);
+        let fields = self.fields.iter().zip(&other.fields).all(|(one, other)| same(one, other));
+        self.op == other.op && self.fields.len() == other.fields.len() && fields
     }
 
     /// Whether a delete swallowed a create of which no device saw that it was accepted: nothing in it has a base.

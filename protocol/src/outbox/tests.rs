@@ -803,6 +803,32 @@ fn a_dose_that_a_form_writes_as_it_is_by_now_is_the_one_that_its_unit_stands_bes
 }
 
 #[test]
+fn a_dose_that_is_the_same_beside_another_unit_by_now_is_an_edit() {
+    // The form shows 100 mg, somebody else makes it 50 g, and the person types 50: they mean milligrams.
+    let of = |dose: i64, unit: &str, seq: u64| live_row(&[(DOSE, Value::Decimal(dose), seq), (UNIT, text(unit), seq)]);
+    let mut story = Story::new(medications(), Some(of(50, "g", 9)));
+    let form = Seen::of(0, Some(&of(100, "mg", 5)), None);
+    story.write_seen(Write::Update([(DOSE, Value::Decimal(50))].into()), Some(form)).unwrap();
+    assert_eq!((&story.next().fields[&UNIT].value, story.conflict()), (&text("mg"), Some(ConflictKind::UpdateUpdate)));
+}
+
+#[test]
+fn a_unit_that_a_form_changes_stands_beside_the_dose_that_it_showed_also_where_an_own_one_is_pending() {
+    let row = live_row(&[(DOSE, Value::Decimal(100), 5), (UNIT, text("mg"), 5)]);
+    for in_flight in [false, true] {
+        let mut story = Story::new(medications(), Some(row.clone()));
+        let form = Seen::of(0, story.mirror.as_ref(), Some(&story.entry));
+        story.write(Write::Update([(DOSE, Value::Decimal(200))].into())).unwrap();
+        if in_flight {
+            story.freeze(5);
+        }
+        story.write_seen(Write::Update(set(&[(UNIT, "g")])), Some(form)).unwrap();
+        let shown = story.shown().unwrap();
+        assert_eq!((&shown[&DOSE], &shown[&UNIT]), (&Value::Decimal(100), &text("g")), "in flight: {in_flight}");
+    }
+}
+
+#[test]
 fn a_strict_row_behind_its_own_create_is_not_asked_about_it_where_the_answer_came_without_the_row() {
     // Found by the simulation: the rights for the row were withdrawn before its creation was answered, and given back later.
     let mut story = Story::new(stock(), None);

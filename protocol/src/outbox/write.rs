@@ -245,9 +245,13 @@ fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag,
     }
     strict_row_agrees(ground, entry, &mut pending);
     let touched: Vec<FieldTag> = fields.keys().copied().collect();
+    let seen = ground.seen.and_then(|seen| seen.values.as_ref());
     for (field, value) in &fields {
         let unchanged = of(displayed, field) == value;
-        if unchanged && !pending.fields.contains_key(field) {
+        // Beside a member that moved since, the same value is another pair than the one that stands there.
+        let stays = |member: &FieldTag| seen.is_none_or(|seen| of(seen, member) == of(displayed, member));
+        let beside = ground.table.unit(field).iter().filter(|member| *member != field && !fields.contains_key(*member));
+        if unchanged && !pending.fields.contains_key(field) && beside.into_iter().all(stays) {
             continue;
         }
         if pending.op == Op::Create {
@@ -285,8 +289,8 @@ fn set_in_create(pending: &mut Pending, field: FieldTag, value: Value) {
     }
 }
 
-/// Sets a field; touching one member of a group records value, base value and base of all (C2). Members that are not written stay
-/// what the person saw beside it, also where they are something else by now.
+/// Sets a field; touching one member of a group records value, base value and base of all (C2). Members that are not written are
+/// what the person saw beside it, also where they are something else by now, here or at the server.
 fn set_field(
     ground: &Ground<'_>,
     entry: &Entry,
@@ -300,11 +304,15 @@ fn set_field(
     if pending.fields.get(&field).is_some_and(|edit| edit.value != value) {
         write_over_agreed(ground, entry, pending, unit);
     }
+    let seen = ground.seen.and_then(|seen| seen.values.as_ref());
     for member in unit {
+        let shown = written.get(member).or(seen.map(|seen| of(seen, member)));
         if !pending.fields.contains_key(member) || planted(Planted::NewestBase) {
             let (base_value, base) = base_of(ground, entry, *member);
-            let value = written.get(member).or(base_value.as_ref()).or(displayed.get(member)).cloned().unwrap_or_default();
+            let value = shown.or(base_value.as_ref()).or(displayed.get(member)).cloned().unwrap_or_default();
             pending.fields.insert(*member, Edit { value, base_value, base });
+        } else if let (Some(edit), Some(shown)) = (pending.fields.get_mut(member), shown) {
+            edit.value = shown.clone();
         }
     }
     if let Some(edit) = pending.fields.get_mut(&field) {

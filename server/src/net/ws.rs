@@ -128,9 +128,13 @@ pub(crate) fn begin(
 /// closed over bytes that nobody read takes the last frames back.
 async fn linger(mut incoming: Incoming, writer: &mut JoinHandle<()>) {
     let peer_left = async { while let Some(Ok(_)) = incoming.next().await {} };
-    tokio::select! {
-        () = peer_left => {}
-        _ = async { (writer.await, tokio::time::sleep(LINGER).await) } => {}
+    let left_first = tokio::select! {
+        () = peer_left => true,
+        _ = async { ((&mut *writer).await, tokio::time::sleep(LINGER).await) } => false,
+    };
+    // A peer that left is told so behind what waits, as far as it takes that in time; then nothing of the session goes on.
+    if left_first && tokio::time::timeout(CLOSE_DEADLINE, &mut *writer).await.is_err() {
+        writer.abort();
     }
 }
 

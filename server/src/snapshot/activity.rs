@@ -9,14 +9,16 @@ use tombolo_protocol::commit::{CommitBody, PushRecord};
 use tombolo_protocol::ids::{RowKey, Seq, TableTag};
 use tombolo_protocol::limits::ACTIVITY_DEEDS_MAX;
 use tombolo_protocol::message::{Activity, Deed};
+use tombolo_protocol::row::Life;
 
-/// Commits that are looked at for one answer.
-const COMMITS_MAX: usize = 1_000;
+/// Commits that are looked at for one answer, in one short look at the state.
+const COMMITS_MAX: usize = 500;
 /// And changes of rows in them: whether each may be seen is looked up.
-const CHANGES_MAX: usize = 5_000;
+const CHANGES_MAX: usize = 20_000;
 
 impl Snapshot {
-    /// The newest pushes, `limit` at most, that did something to rows which may be seen.
+    /// The newest pushes, `limit` at most, that did something to rows which may be seen and were not purged. Those of others who
+    /// work elsewhere may be so many that nothing is found; then there is more.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -25,9 +27,12 @@ impl Snapshot {
         let mut changes = 0;
         for (looked_at, seq) in (1..=self.head().seq.0).rev().map(Seq).enumerate() {
             let is_enough = activity.deeds.len() >= limit.min(ACTIVITY_DEEDS_MAX);
-            let commit = if is_enough || looked_at >= COMMITS_MAX || changes >= CHANGES_MAX { None } else { self.commit(seq)? };
-            let Some(commit) = commit else {
-                // Left out here, or put away with the log.
+            activity.more = is_enough || looked_at >= COMMITS_MAX || changes >= CHANGES_MAX;
+            if activity.more {
+                break;
+            }
+            let Some(commit) = self.commit(seq)? else {
+                // What is older was put away with the log.
                 activity.more = true;
                 break;
             };
@@ -35,7 +40,7 @@ impl Snapshot {
             let mut rows: BTreeMap<(TableTag, Op), u32> = BTreeMap::new();
             for (key, op) in done(record) {
                 changes += 1;
-                if self.visible(rights, &key)?.is_some() {
+                if self.visible(rights, &key)?.is_some_and(|row| row.life != Life::Purged) {
                     *rows.entry((key.table, op)).or_default() += 1;
                 }
             }

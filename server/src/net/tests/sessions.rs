@@ -171,9 +171,9 @@ fn patient(n: u8) -> WantedRow {
 }
 
 /// A device that asks for far more than it ever takes.
-async fn who_takes_no_bytes(world: &World, login: &client::Login) -> Client {
+async fn who_takes_no_bytes(world: &World, login: &client::Login, megabytes: usize) -> Client {
     let mut client = Client::fresh(world.server.addr(), login, 1).await;
-    for _ in 0..30 {
+    for _ in 0..megabytes {
         client.say(&Up::WantRow { rows: (1..=250).map(patient).collect() }).await;
     }
     client
@@ -184,7 +184,7 @@ async fn a_device_that_takes_no_bytes_keeps_no_other_from_reading() {
     let world = World::with(Limits { reads_max: 1, write_deadline: 2 * PATIENCE, ..Limits::default() }).await;
     import_a_megabyte(&world).await;
     let (one, two) = (world.login().await, world.login().await);
-    let _stuck = who_takes_no_bytes(&world, &one).await;
+    let _stuck = who_takes_no_bytes(&world, &one, 30).await;
     let mut client = Client::fresh(world.server.addr(), &two, 1).await;
     client.hear_until(|down| matches!(down, Down::Welcome(_))).await;
     // Reads take turns, so that the other one has come to its end meanwhile.
@@ -201,12 +201,30 @@ async fn a_revoked_device_that_takes_no_bytes_is_cut() {
     import_a_megabyte(&world).await;
     let operator = world.server.operator();
     let login = world.login().await;
-    let _client = who_takes_no_bytes(&world, &login).await;
+    let _client = who_takes_no_bytes(&world, &login, 30).await;
     operator.revoke_device(login.device).await.unwrap();
     // A server that stops waits for its sessions; without the cut, until the client has taken everything.
     let begun = Instant::now();
     soon(world.server.shutdown()).await;
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_device_that_leaves_has_its_place_until_nothing_is_written_to_it_any_more() {
+    let world = World::with(Limits { write_deadline: 2 * PATIENCE, ..Limits::default() }).await;
+    import_a_megabyte(&world).await;
+    let login = world.login().await;
+    // As many frames as wait for the writer: the session itself is free to hear that the device leaves.
+    let mut client = who_takes_no_bytes(&world, &login, 12).await;
+    let begun = Instant::now();
+    client.send(Message::Close(None)).await;
+    let free = async {
+        while world.server.hub().sessions() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon(free).await;
+    assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -130,7 +130,8 @@ pub(super) fn opened(oracles: &mut Oracles, snapshot: &Snapshot) -> Result<()> {
     let head = snapshot.head().seq.0 as usize;
     if head < oracles.log.hashes.len() || oracles.log.hashes.is_empty() {
         oracles.log = Log { told, ..Log::default() };
-        return read_again(oracles, snapshot);
+        read_again(oracles, snapshot)?;
+        return verdicts::all_rows(&oracles.log.model, snapshot);
     }
     committed(oracles, snapshot)
 }

@@ -366,7 +366,7 @@ fn the_history_of_a_row_is_shown_and_kept_for_later() {
     amina.edit("Phone", "321");
     assert!(amina.sync());
     amina.control("h");
-    let history = |me: &crate::stage::Person| me.get::<History>().get_lines();
+    let history = |me: &Person| me.get::<History>().get_lines();
     amina.until("two steps are shown", |me| history(me).row_count() == 2);
     let newest = history(&amina).row_data(0).unwrap();
     assert_eq!((newest.who.as_str(), newest.here, newest.merged), ("amina", true, false));
@@ -382,7 +382,7 @@ fn the_history_of_a_row_is_shown_and_kept_for_later() {
     assert_ne!(amina.get::<History>().get_fetched(), "");
     amina.key(Key::Escape);
     clinic.close();
-    amina.until("the server is gone", |me| me.get::<Shell>().get_conn() == tombolo_ui::window::Conn::Unreachable);
+    amina.until("the server is gone", |me| me.get::<Shell>().get_conn() == Conn::Unreachable);
     amina.control("h");
     amina.until("it is what was last seen", |me| me.get::<History>().get_offline());
     assert_eq!(history(&amina).row_count(), 2);
@@ -624,7 +624,7 @@ fn signing_out_with_pending_edits_asks_and_pushes_first() {
     assert_eq!(amina.pending(), 0);
     amina.click("Later");
     amina.choose(0);
-    assert_eq!(amina.get::<Shell>().get_conn(), tombolo_ui::window::Conn::NeedsSignIn, "one can go on working");
+    assert_eq!(amina.get::<Shell>().get_conn(), Conn::NeedsSignIn, "one can go on working");
     amina.edit("Phone", "43");
     amina.until("it is pending", |me| me.pending() == 1);
 }

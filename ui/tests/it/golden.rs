@@ -323,7 +323,9 @@ fn what_others_did_in_light() {
     for at in 0..lines.row_count() {
         let mut line = lines.row_data(at).unwrap();
         line.when = "2026-11-27 09:30".into();
-        line.device = if line.device == "" { "".into() } else { "0a1b2c3d".into() };
+        if !line.device.is_empty() {
+            line.device = "0a1b2c3d".into();
+        }
         lines.set_row_data(at, line);
     }
     picture.compare("activity-light");

@@ -243,18 +243,24 @@ impl ServerProcess {
     /// Kills it where it stands, as a power cut would, and returns when it is gone.
     ///
     /// # Errors
-    /// When the system refuses that.
+    /// When the system refuses that, or a thread of it has panicked before.
     pub fn kill9(self) -> Result<Output> {
-        self.running.kill9()
+        without_panic(self.running.kill9()?)
     }
 
     /// Asks it to end in good order, and returns when it has.
     ///
     /// # Errors
-    /// When the system refuses that, or it does not end.
+    /// When the system refuses that, it does not end, or a thread of it has panicked.
     pub fn stop(self) -> Result<Output> {
-        self.running.stop()
+        without_panic(self.running.stop()?)
     }
+}
+
+/// A task that panics takes no other one along, so that nobody would notice it.
+fn without_panic(output: Output) -> Result<Output> {
+    ensure!(!output.stderr.contains("panicked at"), "`{}` panicked:\n{}", output.command, output.stderr);
+    Ok(output)
 }
 
 /// The address in `Tombolo is serving NAME at http://IP:PORT`, if the line is one.

@@ -133,7 +133,8 @@ async fn linger(mut incoming: Incoming, writer: &mut JoinHandle<()>) {
         _ = async { ((&mut *writer).await, tokio::time::sleep(LINGER).await) } => false,
     };
     // A peer that left is told so behind what waits, as far as it takes that in time; then nothing of the session goes on.
-    if left_first && tokio::time::timeout(CLOSE_DEADLINE, &mut *writer).await.is_err() {
+    let goes_on = left_first && !writer.is_finished();
+    if goes_on && tokio::time::timeout(CLOSE_DEADLINE, &mut *writer).await.is_err() {
         writer.abort();
     }
 }

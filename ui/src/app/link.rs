@@ -651,8 +651,10 @@ impl App {
 
 /// A device as people tell it from others: the beginning of its id. What was imported at the server has none.
 fn short_device(device: DeviceId) -> SharedString {
-    let is_one = device != DeviceId::default();
-    device.to_string().chars().take(if is_one { 8 } else { 0 }).collect::<String>().into()
+    if device == DeviceId::default() {
+        return SharedString::new();
+    }
+    device.to_string().chars().take(8).collect::<String>().into()
 }
 
 /// What a presenter gets as an argument.

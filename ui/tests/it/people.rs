@@ -357,15 +357,21 @@ fn another_value_is_chosen_where_it_can_be_and_a_day_from_a_calendar() {
     assert_eq!((amina.value("Sex").as_str(), amina.value("Date of birth").as_str()), ("X", "1953-04-05"));
 }
 
-#[test]
-fn a_value_that_must_be_unique_is_decided_between_this_entry_and_the_other() {
-    let clinic = Clinic::open();
+/// The second of two who made the same site, before the dialog.
+fn asked_about_the_same_site(clinic: &Clinic) -> Person {
     clinic.two_make_the_same_site();
     let deputy = clinic.person_at(Some(clinic.folder_of("deputy")), "deputy");
     deputy.ready();
     assert!(deputy.sync());
     deputy.control("d");
     deputy.until("it is asked", |me| me.get::<Shell>().get_conflict_open());
+    deputy
+}
+
+#[test]
+fn a_value_that_must_be_unique_is_decided_between_this_entry_and_the_other() {
+    let clinic = Clinic::open();
+    let deputy = asked_about_the_same_site(&clinic);
     assert!(deputy.has(
         "The other entry is Mtwapa. If this entry keeps the value, the other one gets a number behind it, like Mtwapa (2). \
          If not, write another value here, or drop this entry."
@@ -385,12 +391,7 @@ fn a_value_that_must_be_unique_is_decided_between_this_entry_and_the_other() {
 fn what_is_said_of_a_taken_name_is_what_happens() {
     for drops in [false, true] {
         let clinic = Clinic::open();
-        clinic.two_make_the_same_site();
-        let deputy = clinic.person_at(Some(clinic.folder_of("deputy")), "deputy");
-        deputy.ready();
-        assert!(deputy.sync());
-        deputy.control("d");
-        deputy.until("it is asked", |me| me.get::<Shell>().get_conflict_open());
+        let deputy = asked_about_the_same_site(&clinic);
         if drops {
             deputy.click("Drop this entry");
         } else {

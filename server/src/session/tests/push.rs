@@ -532,6 +532,13 @@ fn the_activity_counts_what_was_done_to_rows_that_may_be_seen_newest_first() {
     let short = snapshot.activity(&rights, 2).unwrap();
     assert_eq!((short.deeds.len(), short.more), (2, true));
     assert_eq!(short.deeds[..], activity.deeds[..2]);
+    // What was purged is told of by nothing, not even a count to who may see everything.
+    let purge = Job::Purge { by: OPERATOR, rows: vec![key(PATIENTS, 1)] };
+    assert!(matches!(world.apply(purge), Reply::Purge(Ok(_))));
+    let snapshot = world.snapshot();
+    let rights = snapshot.rights(EVERYBODY).unwrap().unwrap();
+    let told: Vec<_> = snapshot.activity(&rights, 3).unwrap().deeds.into_iter().map(|deed| deed.rows).collect();
+    assert_eq!(told, [vec![of(Op::Create, 1)], vec![of(Op::Create, 1)], vec![of(Op::Create, 1)]]);
 }
 
 #[test]

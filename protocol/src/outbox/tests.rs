@@ -742,6 +742,17 @@ fn what_a_server_that_was_put_back_agrees_with_is_the_base_of_what_is_written_ov
 }
 
 #[test]
+fn a_group_that_is_set_back_as_a_whole_is_an_edit_where_others_had_brought_what_it_replaces() {
+    // Found by a law: the dose, which stays, is written first; it took the unit along before anybody looked whether others agree.
+    let of = |unit: &str, seq: u64| live_row(&[(DOSE, Value::Decimal(50), 5), (UNIT, text(unit), seq)]);
+    let mut story = Story::new(medications(), Some(of("mg", 5)));
+    story.update(&[(UNIT, "g")]);
+    story.mirror = Some(of("g", 8));
+    story.write_seen(Write::Update([(DOSE, Value::Decimal(50)), (UNIT, text("mg"))].into()), None).unwrap();
+    assert_eq!((&story.shown().unwrap()[&UNIT], story.conflict()), (&text("mg"), None));
+}
+
+#[test]
 fn a_form_from_before_an_own_edit_does_not_write_over_whoever_agreed_with_it() {
     let mut story = Story::new(medications(), Some(row("a", "n", 5)));
     let form = seen(5, story.entry.generation.0);

@@ -300,23 +300,21 @@ fn set_field(
     written: &BTreeMap<FieldTag, Value>,
 ) {
     let unit = ground.table.unit(&field);
-    let value = written.get(&field).cloned().unwrap_or_default();
-    if pending.fields.get(&field).is_some_and(|edit| edit.value != value) {
+    let seen = ground.seen.and_then(|seen| seen.values.as_ref());
+    let wanted = |member: &FieldTag| written.get(member).or(seen.map(|seen| of(seen, member)));
+    let is_new = |(member, edit): (&FieldTag, &Edit)| wanted(member).is_some_and(|value| *value != edit.value);
+    if unit.iter().filter_map(|member| pending.fields.get_key_value(member)).any(is_new) {
         write_over_agreed(ground, entry, pending, unit);
     }
-    let seen = ground.seen.and_then(|seen| seen.values.as_ref());
     for member in unit {
-        let shown = written.get(member).or(seen.map(|seen| of(seen, member)));
+        let wanted = wanted(member);
         if !pending.fields.contains_key(member) || planted(Planted::NewestBase) {
             let (base_value, base) = base_of(ground, entry, *member);
-            let value = shown.or(base_value.as_ref()).or(displayed.get(member)).cloned().unwrap_or_default();
+            let value = wanted.or(base_value.as_ref()).or(displayed.get(member)).cloned().unwrap_or_default();
             pending.fields.insert(*member, Edit { value, base_value, base });
-        } else if let (Some(edit), Some(shown)) = (pending.fields.get_mut(member), shown) {
-            edit.value = shown.clone();
+        } else if let (Some(edit), Some(wanted)) = (pending.fields.get_mut(member), wanted) {
+            edit.value = wanted.clone();
         }
-    }
-    if let Some(edit) = pending.fields.get_mut(&field) {
-        edit.value = value;
     }
 }
 

@@ -52,6 +52,10 @@ wrongs! {
     ExitShowsTheRow = "exit_shows_the_row",
     /// T22, P5: a result brings rows that the user may not see any more.
     ResultWithoutRights = "result_without_rights",
+    /// H5: the history of a row that was brought back goes on behind its purge.
+    HistoryBehindPurge = "history_behind_purge",
+    /// H5: what was done to rows whose values were purged is told as what was done lately.
+    ActivityOfPurged = "activity_of_purged",
     /// T9, section 8: a session is not told that the user's sections changed.
     SectionsUntold = "sections_untold",
     /// T21, H7: a session is not told of a new schema.

@@ -10,7 +10,7 @@ use tombolo_protocol::message::{Author, Authors, Outcome};
 use tombolo_protocol::row::RowState;
 
 /// What people read where no user made a commit.
-const OPERATOR_NAME: &str = "the server's operator";
+pub const OPERATOR_NAME: &str = "the server's operator";
 
 /// The commits that rows name.
 pub struct AuthorList(BTreeSet<Seq>);

@@ -9,6 +9,7 @@ use tombolo_protocol::commit::{Commit, CommitBody, PushRecord};
 use tombolo_protocol::ids::{FieldTag, RowKey, Seq, Version};
 use tombolo_protocol::limits::HISTORY_ENTRIES_MAX;
 use tombolo_protocol::message::{History, HistoryEntry, HistoryField};
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::value::Value;
 
 /// Commits behind the last entry that are looked through for values before it.
@@ -37,7 +38,12 @@ impl Snapshot {
             }
             let Some(commit) = self.commit(seq)? else { break false };
             // What was before a purge is not shown, also not after the row was brought back.
-            let CommitBody::Push(record) = &commit.body else { break false };
+            let CommitBody::Push(record) = &commit.body else {
+                if planted(Planted::HistoryBehindPurge) {
+                    continue;
+                }
+                break false;
+            };
             let Some(entry) = self.entry(&commit, record, key, &mut version)? else { continue };
             close(&mut history.entries, &mut open, &entry);
             history.more |= history.entries.len() >= limit;

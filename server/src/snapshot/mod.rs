@@ -5,8 +5,8 @@ mod authors;
 mod history;
 mod outcome;
 
-pub use authors::AuthorList;
 pub(crate) use authors::commits_of;
+pub use authors::{AuthorList, OPERATOR_NAME};
 
 use crate::access::Rights;
 use crate::feed::{Scan, Scanned, Source};

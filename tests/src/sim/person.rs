@@ -18,7 +18,7 @@ use tombolo_client::protocol::row::{Life, Row};
 use tombolo_client::protocol::schema::{Field, Kind, Schema, Table};
 use tombolo_client::protocol::value::Value;
 use tombolo_client::view::{self, ConflictView, RowView};
-use tombolo_client::{Before, LocalError, LocalWrite};
+use tombolo_client::{Before, LocalError, LocalWrite, Phase};
 
 /// Values of unique fields come from so few that they clash.
 const UNIQUE_VALUES: u64 = 3;
@@ -145,7 +145,7 @@ impl World {
                     self.oracles.ledger.taken_back.remove(&(at, key));
                     self.oracles.ledger.written_behind.remove(&(at, key));
                 }
-                Ok(())
+                self.ask(at, key)
             }
             Act::OpenDialog(which) => {
                 let conflicts = self.conflicts(at, schema)?;
@@ -161,6 +161,19 @@ impl World {
     }
 
     // ---- reading ----
+
+    /// Where there is a link, a person asks what became of a row, and what was done lately.
+    fn ask(&mut self, at: usize, key: RowKey) -> Result<()> {
+        let is_live = |engine: &Engine| engine.phase() == Phase::Live;
+        if self.devices[at].engine.as_ref().is_some_and(is_live) {
+            self.with_engine(at, |engine, _| {
+                engine.want_history(key);
+                engine.want_activity();
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
 
     /// The row that a plan names.
     pub fn row(&self, index: usize) -> Option<RowKey> {

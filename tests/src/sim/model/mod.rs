@@ -218,6 +218,13 @@ impl Model {
         Some(Prediction { effects: effects.filter_map(|(effect, _)| effect).collect(), verdicts, lost })
     }
 
+    /// Whether a user may see a row that was made, be it deleted.
+    pub fn may_see(&self, user: UserId, key: RowKey) -> bool {
+        let (Some(schema), Some(rights)) = (self.schemas.values().last(), self.users.get(&user)) else { return false };
+        let deciding = Deciding { model: self, schema, written_under: schema, rights: rights.clone() };
+        self.rows.get(&key).is_some_and(|row| deciding.may_see(key, row))
+    }
+
     /// The number that a push of this device must have: the last one and one more (P2).
     pub fn next_push(&self, device: DeviceId) -> PushNo {
         self.pushes.get(&device).copied().unwrap_or_default().next()

@@ -73,6 +73,11 @@ impl Log {
         self.pushes.get(&(device, number)).copied()
     }
 
+    /// The commits, oldest first, also those whose contents were put away.
+    pub(super) fn commits<'a>(&'a self, known: &'a BTreeMap<Hash16, Commit>) -> impl Iterator<Item = &'a Commit> {
+        self.hashes.iter().filter_map(|hash| known.get(hash))
+    }
+
     /// Compares the server's rows with those that were folded here.
     pub(super) fn equals(&self, snapshot: &Snapshot) -> Result<()> {
         verdicts::all_rows(&self.model, snapshot)

@@ -5,6 +5,7 @@ mod bases;
 mod copies;
 mod deletions;
 pub mod frozen;
+mod history;
 mod kept;
 mod log;
 mod mirror;
@@ -175,6 +176,7 @@ impl Oracles {
             copies::greeted(self, link, to.device, welcome)?;
         }
         scopes::sent(snapshot, read_at, to, message)?;
+        history::told(self, snapshot, to, message)?;
         let device = self.told.get(&link).map_or(to.device, |told| told.device);
         answers::sent(self, device, message)
     }

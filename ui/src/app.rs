@@ -35,7 +35,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tombolo_client::listing::{Listing, Wanted};
 use tombolo_client::paths::{STORE_FILE, data_folder};
-use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
+use tombolo_client::protocol::ids::{FieldTag, GroupId, RowKey, TableTag};
 use tombolo_client::protocol::outbox::Seen;
 use tombolo_client::protocol::schema::{Role, Schema};
 use tombolo_client::view::{ConflictView, PendingView};
@@ -152,7 +152,8 @@ struct State {
     decide_wanted: Option<Option<RowKey>>,
     pending: Vec<(PendingView, String)>,
     conflicts: Vec<(ConflictView, String)>,
-    ready: BTreeSet<RowKey>,
+    /// What is ready, with its group.
+    ready: BTreeMap<RowKey, Option<GroupId>>,
     /// Ready rows that the person does not want to push now.
     left_out: BTreeSet<RowKey>,
     connection: Connection,
@@ -370,9 +371,14 @@ impl App {
             Tell::Listing { table, listing, referred } => self.listing(table, listing, referred),
             Tell::Row(news) => self.row(*news),
             Tell::Candidates(table, listing) => self.candidates(table, listing),
-            Tell::Pending { pending, conflicts, ready, review, names } => {
-                self.state.borrow_mut().names.learn(names);
-                self.pending(pending, conflicts, ready, review);
+            Tell::Pending { pending, passed, conflicts, ready, review, going, names } => {
+                {
+                    let mut state = self.state.borrow_mut();
+                    state.names.learn(names);
+                    state.left_out.retain(|key| ready.contains_key(key));
+                    (state.pending, state.conflicts, state.ready) = (pending, conflicts, ready);
+                }
+                self.pending(passed, review, going);
             }
             Tell::Estimate(estimate) => self.show_estimate(estimate),
             Tell::Done { done, title, undo, key } => self.done(done, &title, undo, key),

@@ -10,7 +10,9 @@ pub mod rows;
 mod tell;
 
 pub use link::{Deeds, look};
-pub use tell::{Ask, Done, Failed, Found, HistorySource, Import, PathFor, Referred, RowNews, SignInFailed, Tell, Trouble};
+pub use tell::{
+    Ask, Done, Failed, Found, HistorySource, Import, Passed, PathFor, Referred, RowNews, SignInFailed, Tell, Trouble,
+};
 
 use doorbell::Doorbell;
 use rows::Shown;
@@ -292,10 +294,8 @@ impl Worker {
             Ask::Row(key) => self.show_row(key),
             Ask::Candidates(table) => self.candidates(table),
             Ask::Estimate(only) => self.estimate(only),
-            Ask::PendingShown(shown) => {
-                self.shown.pending = shown;
-                self.tell_pending();
-            }
+            Ask::PendingShown(shown) => self.show_pending(shown),
+            Ask::PendingBehind(passed) => self.turn_pending(passed),
             Ask::Save(writes) => self.save(writes),
             Ask::Delete { key, seen } => self.delete(key, seen),
             Ask::Discard { key, field } => self.discard(key, field),

@@ -39,7 +39,7 @@ use tombolo_client::protocol::ids::{FieldTag, GroupId, RowKey, TableTag};
 use tombolo_client::protocol::outbox::Seen;
 use tombolo_client::protocol::schema::{Role, Schema};
 use tombolo_client::view::{ConflictView, PendingView};
-use tombolo_client::{Connection, TableInfo};
+use tombolo_client::{Connection, Estimate, TableInfo};
 
 /// How long a message stays.
 const TOAST: Duration = Duration::from_secs(8);
@@ -157,7 +157,11 @@ struct State {
     /// Ready rows that the person does not want to push now.
     left_out: BTreeSet<RowKey>,
     connection: Connection,
+    /// What the push costs that is offered.
+    estimate: Estimate,
     syncing: bool,
+    /// The sync that is under way began over an open connection.
+    was_open: bool,
     progress: Progress,
     last_sync_ms: i64,
     /// What can be undone last.
@@ -186,6 +190,10 @@ impl State {
     fn may_write(&self) -> bool {
         let table = self.schema.as_ref().zip(self.table).and_then(|(schema, table)| schema.table(table));
         table.is_some_and(|table| self.role.is_none_or(|role| role.may_write(table)))
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.connection, Connection::CatchingUp | Connection::Online)
     }
 
     fn label(&self, table: TableTag) -> String {
@@ -368,6 +376,7 @@ impl App {
             Tell::Schema(schema, role) => self.schema(schema, role),
             Tell::Status(status, tables) => self.status(&status, tables),
             Tell::Connection(connection) => self.connection(connection),
+            Tell::Connected { took } => self.connected(took),
             Tell::Listing { table, listing, referred } => self.listing(table, listing, referred),
             Tell::Row(news) => self.row(*news),
             Tell::Candidates(table, listing) => self.candidates(table, listing),
@@ -380,7 +389,10 @@ impl App {
                 }
                 self.pending(passed, review, going);
             }
-            Tell::Estimate(estimate) => self.show_estimate(estimate),
+            Tell::Estimate(estimate) => {
+                self.state.borrow_mut().estimate = estimate;
+                self.show_estimate();
+            }
             Tell::Done { done, title, undo, key } => self.done(done, &title, undo, key),
             Tell::NotDone(failed) => self.not_done(failed),
             Tell::NotDecided(why) => self.not_decided(&why),

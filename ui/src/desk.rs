@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tombolo_client::event::Event;
 use tombolo_client::store::StoreError;
-use tombolo_client::{Client, Mode, Notice};
+use tombolo_client::{Client, Connection, Mode, Notice};
 
 /// Changes are told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(120);
@@ -34,7 +34,8 @@ pub type Sink = Arc<dyn Fn(Tell) + Send + Sync>;
 /// What runs on the desk's thread beside requests.
 enum Work {
     Ask(Ask),
-    Notice(Notice),
+    /// With when it came: the desk may be busy then.
+    Notice(Notice, Instant),
     /// A job on another thread ended.
     Ended(Box<dyn FnOnce(&mut Worker) + Send>),
 }
@@ -100,6 +101,8 @@ struct Worker {
     stale: Stale,
     told: Option<Instant>,
     syncing: bool,
+    /// Since when it is being connected.
+    connecting: Option<Instant>,
     /// While the store is open here.
     doorbell: Option<Doorbell>,
 }
@@ -130,6 +133,7 @@ impl Worker {
             stale: Stale::default(),
             told: None,
             syncing: false,
+            connecting: None,
             doorbell: None,
         }
     }
@@ -166,7 +170,7 @@ impl Worker {
         // system is out of threads, and then nothing else works either.
         let _ = std::thread::Builder::new().name("tombolo-news".to_owned()).spawn(move || {
             while let Some(notice) = subscription.wait() {
-                if work.send(Work::Notice(notice)).is_err() {
+                if work.send(Work::Notice(notice, Self::now())).is_err() {
                     return;
                 }
             }
@@ -197,7 +201,7 @@ impl Worker {
             match todo.recv_timeout(wait) {
                 Ok(Work::Ask(Ask::Close)) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Work::Ask(ask)) => self.answer(ask),
-                Ok(Work::Notice(notice)) => self.hear(notice),
+                Ok(Work::Notice(notice, at)) => self.hear(notice, at),
                 Ok(Work::Ended(end)) => end(self),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -212,9 +216,10 @@ impl Worker {
         }
     }
 
-    fn hear(&mut self, notice: Notice) {
+    fn hear(&mut self, notice: Notice, at: Instant) {
         match notice {
             Notice::Connection(connection) => {
+                self.time_connecting(&connection, at);
                 self.tell(Tell::Connection(connection));
                 self.stale.status = true;
             }
@@ -236,6 +241,20 @@ impl Worker {
                 }
                 _ => {}
             },
+            _ => {}
+        }
+    }
+
+    /// Tells how long connecting took, where it succeeded at once.
+    fn time_connecting(&mut self, connection: &Connection, at: Instant) {
+        let begun = self.connecting.take();
+        match connection {
+            Connection::Connecting => self.connecting = Some(at),
+            Connection::CatchingUp | Connection::Online => {
+                if let Some(begun) = begun {
+                    self.tell(Tell::Connected { took: at.saturating_duration_since(begun) });
+                }
+            }
             _ => {}
         }
     }

@@ -97,14 +97,14 @@ impl App {
         }
     }
 
-    pub(super) fn show_estimate(self: &Rc<Self>, estimate: Estimate) {
+    /// What the push costs that is offered, by what is known of the connection now.
+    pub(super) fn show_estimate(&self) {
         let (bytes, seconds) = {
             let state = self.state.borrow();
             let language = state.settings.language;
-            // What a sync reached counts for more than what came down.
-            let rate = if state.settings.rate > 0 { state.settings.rate } else { u64::from(estimate.rate) };
-            let ms = (estimate.bytes * 1000).checked_div(rate);
-            (language.bytes(estimate.bytes), ms.map(|ms| language.seconds(ms.max(100))).unwrap_or_default())
+            let Estimate { bytes, rate, .. } = state.estimate;
+            let ms = state.settings.pace.foretold_ms(bytes, rate, state.is_connected());
+            (language.bytes(bytes), ms.map(|ms| language.seconds(ms)).unwrap_or_default())
         };
         let window = self.get::<Pending>();
         window.set_bytes(bytes.into());

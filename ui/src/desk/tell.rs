@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tombolo_client::csv::Problems;
 use tombolo_client::listing::{Listing, Order};
 use tombolo_client::protocol::ids::{FieldTag, GroupId, RowId, RowKey, TableTag};
@@ -357,6 +358,11 @@ pub enum Tell {
     Status(Box<Status>, Vec<TableInfo>),
     /// How the link stands.
     Connection(Connection),
+    /// The server was reached.
+    Connected {
+        /// How long that took.
+        took: Duration,
+    },
     /// The rows of the table that is shown.
     Listing {
         /// Of which table.

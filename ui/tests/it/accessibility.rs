@@ -4,8 +4,8 @@ use crate::people::clash;
 use crate::stage::{Clinic, PATIENTS, Person};
 use i_slint_backend_testing::{AccessibleRole, ElementHandle, ElementQuery};
 use slint::Model;
-use slint::platform::Key;
-use tombolo_ui::window::{Browse, Detail, FieldKind, Form, History, Import, Pending, Picker, Settings, Shell, SignIn};
+use slint::platform::{Key, PointerEventButton, WindowEvent};
+use tombolo_ui::window::{Browse, Detail, FieldKind, Form, History, Import, Pending, Picker, Settings, Shell, SignIn, SignInFault};
 
 /// Elements that a person acts on and that have no name.
 fn nameless(person: &Person) -> Vec<String> {
@@ -270,6 +270,43 @@ fn the_window_is_usable_at_double_text_size_in_a_small_window() {
     inside("", &amina);
     each_overlay(&amina, inside);
     assert!(amina.get::<Detail>().get_shown());
+}
+
+#[test]
+fn the_sign_in_scrolls_to_what_has_the_focus_where_it_does_not_fit() {
+    let clinic = Clinic::open();
+    let amina = clinic.person_at(None, "amina");
+    amina.get::<Settings>().set_text_size(3);
+    amina.get::<Settings>().invoke_changed();
+    for (width, height) in [(1024, 700), (720, 480)] {
+        slint::ComponentHandle::window(amina.ui()).set_size(slint::PhysicalSize::new(width, height));
+        amina.settle();
+        amina.find(AccessibleRole::TextInput, "Server address").mock_single_click(PointerEventButton::Left);
+        // As much as it ever says.
+        amina.get::<SignIn>().set_found(3);
+        amina.get::<SignIn>().set_fault(SignInFault::NotTombolo);
+        amina.settle();
+        let card = amina.find(AccessibleRole::Form, "Sign in");
+        let (top, end) = (card.absolute_position().y, card.absolute_position().y + card.size().height);
+        assert!(top >= 0.0 && end <= height as f32, "{width} x {height}: the card is within the window");
+        // Address, name, password, language, the button, and the address again.
+        let mut seen = Vec::new();
+        for key in [Key::Tab, Key::Tab, Key::Tab, Key::Tab, Key::Tab, Key::Backtab] {
+            amina.key(key);
+            let ring = ElementHandle::find_by_element_id(amina.ui(), "FocusRing::ring").next();
+            let ring = ring.unwrap_or_else(|| panic!("{width} x {height}: behind {seen:?} the focus is out of sight"));
+            let (y, height) = (ring.absolute_position().y, ring.size().height);
+            assert!(y >= top && y + height <= end, "behind {seen:?} the focus is at {y}, in a card from {top} to {end}");
+            seen.push(y);
+        }
+        assert_eq!(seen[3], seen[5], "around and back");
+        amina.click("Sign in");
+        // Scrolled away by the wheel, it is still come to.
+        let position = slint::LogicalPosition::new(width as f32 / 2.0, height as f32 / 2.0);
+        let wheel = WindowEvent::PointerScrolled { position, delta_x: 0.0, delta_y: 2000.0 };
+        slint::ComponentHandle::window(amina.ui()).dispatch_event(wheel);
+        amina.settle();
+    }
 }
 
 #[test]

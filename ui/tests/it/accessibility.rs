@@ -5,36 +5,58 @@ use crate::stage::{Clinic, PATIENTS, Person};
 use i_slint_backend_testing::{AccessibleRole, ElementHandle, ElementQuery};
 use slint::Model;
 use slint::platform::{Key, PointerEventButton, WindowEvent};
-use tombolo_ui::window::{Browse, Detail, FieldKind, Form, History, Import, Pending, Picker, Settings, Shell, SignIn, SignInFault};
+use std::collections::BTreeSet;
+use tombolo_ui::window::{
+    Browse, Detail, FieldKind, Form, History, Import, Pending, Picker, Settings, Shell, SignIn, SignInFault,
+};
 
-/// Elements that a person acts on and that have no name.
-fn nameless(person: &Person) -> Vec<String> {
+/// Whether a person acts on what has this role.
+fn acting(role: AccessibleRole) -> bool {
     use AccessibleRole as R;
-    let acting = |role| {
-        matches!(
-            role,
-            R::Button
-                | R::TextInput
-                | R::Combobox
-                | R::RadioButton
-                | R::RadioGroup
-                | R::Checkbox
-                | R::Switch
-                | R::ListItem
-                | R::Tab
-                | R::List
-                | R::Region
-        )
+    matches!(
+        role,
+        R::Button
+            | R::TextInput
+            | R::Combobox
+            | R::RadioButton
+            | R::RadioGroup
+            | R::Checkbox
+            | R::Switch
+            | R::ListItem
+            | R::Tab
+            | R::List
+            | R::Region
+    )
+}
+
+fn told(element: &ElementHandle) -> String {
+    format!("{:?} {:?} {:?}", element.accessible_role(), element.id(), element.type_name())
+}
+
+/// Elements that a person acts on and that have no name, or no role.
+fn nameless(person: &Person) -> Vec<String> {
+    let acted_on = ElementQuery::from_root(person.ui())
+        .match_predicate(|element| element.accessible_role().is_some_and(acting))
+        .find_all();
+    let no_name = |element: &&ElementHandle| element.accessible_label().is_none_or(|label| label.trim().is_empty());
+    let mut found: Vec<String> = acted_on.iter().filter(no_name).map(told).collect();
+    let place = |element: &ElementHandle| {
+        let (at, size) = (element.absolute_position(), element.size());
+        [at.x, at.y, size.width, size.height].map(|length| length.round() as i32)
     };
-    ElementQuery::from_root(person.ui())
-        .match_predicate(move |element| {
-            element.accessible_role().is_some_and(acting)
-                && element.accessible_label().is_none_or(|label| label.trim().is_empty())
-        })
-        .find_all()
-        .iter()
-        .map(|element| format!("{:?} {:?} {:?}", element.accessible_role(), element.id(), element.type_name()))
-        .collect()
+    let places: BTreeSet<[i32; 4]> = acted_on.iter().map(place).collect();
+    // What takes clicks or keys is as large as the control that it works.
+    let works = ["TouchArea", "FocusScope"].map(|base| ElementQuery::from_root(person.ui()).match_inherits(base).find_all());
+    let no_role = |element: &&ElementHandle| !is_no_control(element) && !places.contains(&place(element));
+    found.extend(works.iter().flatten().filter(no_role).map(told));
+    found
+}
+
+/// What takes clicks or keys and is nothing that a person works.
+fn is_no_control(element: &ElementHandle) -> bool {
+    let of = element.type_name().into_iter().chain(element.bases().into_iter().flatten());
+    let mut of = of.chain(element.id());
+    of.any(|name| ["ClickShield", "Hearing", "FocusSentinel::stop", "AppWindow::keys"].contains(&name.as_str()))
 }
 
 /// Opens each thing that lies over the window, looks, and closes it.
@@ -297,7 +319,7 @@ fn the_sign_in_scrolls_to_what_has_the_focus_where_it_does_not_fit() {
             let ring = ring.unwrap_or_else(|| panic!("{width} x {height}: behind {seen:?} the focus is out of sight"));
             let (y, height) = (ring.absolute_position().y, ring.size().height);
             assert!(y >= top && y + height <= end, "behind {seen:?} the focus is at {y}, in a card from {top} to {end}");
-            seen.push(y);
+            seen.push(y.round());
         }
         assert_eq!(seen[3], seen[5], "around and back");
         amina.click("Sign in");

@@ -266,6 +266,7 @@ impl App {
         self.get::<Detail>().set_shown(false);
         self.get::<HistoryWindow>().set_activity(model(Vec::new()));
         let shell = self.get::<Shell>();
+        shell.set_modes_open(false);
         shell.set_pending_open(false);
         shell.set_conflict_open(false);
         shell.set_history_open(false);

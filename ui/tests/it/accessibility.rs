@@ -44,7 +44,12 @@ fn nameless(person: &Person) -> Vec<String> {
         let (at, size) = (element.absolute_position(), element.size());
         [at.x, at.y, size.width, size.height].map(|length| length.round() as i32)
     };
-    let places: BTreeSet<[i32; 4]> = acted_on.iter().map(place).collect();
+    let mut places: BTreeSet<[i32; 4]> = acted_on.iter().map(place).collect();
+    // Parts of widgets of Slint: what a text is written in has its role inside, and bars are for the pointer only.
+    for widget in ["TextEdit", "ScrollBar"] {
+        let parts = ElementQuery::from_root(person.ui()).match_inherits(widget).match_descendants().match_inherits("TouchArea");
+        places.extend(parts.find_all().iter().map(place));
+    }
     // What takes clicks or keys is as large as the control that it works.
     let works = ["TouchArea", "FocusScope"].map(|base| ElementQuery::from_root(person.ui()).match_inherits(base).find_all());
     let no_role = |element: &&ElementHandle| !is_no_control(element) && !places.contains(&place(element));
@@ -89,7 +94,8 @@ type Switch = fn(&Shell<'_>, bool);
 type IsOpen = fn(&Shell<'_>) -> bool;
 
 /// What lies over the window: how it is opened and closed, and whether it is open.
-const OVERLAYS: [(&str, Switch, IsOpen); 15] = [
+const OVERLAYS: [(&str, Switch, IsOpen); 16] = [
+    ("modes", |shell, on| shell.set_modes_open(on), |shell| shell.get_modes_open()),
     ("pending", |shell, on| shell.set_pending_open(on), |shell| shell.get_pending_open()),
     ("form", |shell, on| shell.set_form_open(on), |shell| shell.get_form_open()),
     ("calendar", |shell, on| shell.set_calendar_open(on), |shell| shell.get_calendar_open()),

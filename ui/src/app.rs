@@ -35,11 +35,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tombolo_client::listing::{Listing, Wanted};
 use tombolo_client::paths::{STORE_FILE, data_folder};
-use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
+use tombolo_client::protocol::ids::{FieldTag, GroupId, RowKey, TableTag};
 use tombolo_client::protocol::outbox::Seen;
 use tombolo_client::protocol::schema::{Role, Schema};
 use tombolo_client::view::{ConflictView, PendingView};
-use tombolo_client::{Connection, TableInfo};
+use tombolo_client::{Connection, Estimate, TableInfo};
 
 /// How long a message stays.
 const TOAST: Duration = Duration::from_secs(8);
@@ -152,11 +152,16 @@ struct State {
     decide_wanted: Option<Option<RowKey>>,
     pending: Vec<(PendingView, String)>,
     conflicts: Vec<(ConflictView, String)>,
-    ready: BTreeSet<RowKey>,
+    /// What is ready, with its group.
+    ready: BTreeMap<RowKey, Option<GroupId>>,
     /// Ready rows that the person does not want to push now.
     left_out: BTreeSet<RowKey>,
     connection: Connection,
+    /// What the push costs that is offered.
+    estimate: Estimate,
     syncing: bool,
+    /// The sync that is under way began over an open connection.
+    was_open: bool,
     progress: Progress,
     last_sync_ms: i64,
     /// What can be undone last.
@@ -185,6 +190,10 @@ impl State {
     fn may_write(&self) -> bool {
         let table = self.schema.as_ref().zip(self.table).and_then(|(schema, table)| schema.table(table));
         table.is_some_and(|table| self.role.is_none_or(|role| role.may_write(table)))
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.connection, Connection::CatchingUp | Connection::Online)
     }
 
     fn label(&self, table: TableTag) -> String {
@@ -367,14 +376,23 @@ impl App {
             Tell::Schema(schema, role) => self.schema(schema, role),
             Tell::Status(status, tables) => self.status(&status, tables),
             Tell::Connection(connection) => self.connection(connection),
+            Tell::Connected { took } => self.connected(took),
             Tell::Listing { table, listing, referred } => self.listing(table, listing, referred),
             Tell::Row(news) => self.row(*news),
             Tell::Candidates(table, listing) => self.candidates(table, listing),
-            Tell::Pending { pending, conflicts, ready, review, names } => {
-                self.state.borrow_mut().names.learn(names);
-                self.pending(pending, conflicts, ready, review);
+            Tell::Pending { pending, passed, conflicts, ready, review, going, names } => {
+                {
+                    let mut state = self.state.borrow_mut();
+                    state.names.learn(names);
+                    state.left_out.retain(|key| ready.contains_key(key));
+                    (state.pending, state.conflicts, state.ready) = (pending, conflicts, ready);
+                }
+                self.pending(passed, review, going);
             }
-            Tell::Estimate(estimate) => self.show_estimate(estimate),
+            Tell::Estimate(estimate) => {
+                self.state.borrow_mut().estimate = estimate;
+                self.show_estimate();
+            }
             Tell::Done { done, title, undo, key } => self.done(done, &title, undo, key),
             Tell::NotDone(failed) => self.not_done(failed),
             Tell::NotDecided(why) => self.not_decided(&why),

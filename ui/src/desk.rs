@@ -10,7 +10,9 @@ pub mod rows;
 mod tell;
 
 pub use link::{Deeds, look};
-pub use tell::{Ask, Done, Failed, Found, HistorySource, Import, PathFor, Referred, RowNews, SignInFailed, Tell, Trouble};
+pub use tell::{
+    Ask, Done, Failed, Found, HistorySource, Import, Passed, PathFor, Referred, RowNews, SignInFailed, Tell, Trouble,
+};
 
 use doorbell::Doorbell;
 use rows::Shown;
@@ -21,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tombolo_client::event::Event;
 use tombolo_client::store::StoreError;
-use tombolo_client::{Client, Mode, Notice};
+use tombolo_client::{Client, Connection, Mode, Notice};
 
 /// Changes are told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(120);
@@ -32,7 +34,8 @@ pub type Sink = Arc<dyn Fn(Tell) + Send + Sync>;
 /// What runs on the desk's thread beside requests.
 enum Work {
     Ask(Ask),
-    Notice(Notice),
+    /// With when it came: the desk may be busy then.
+    Notice(Notice, Instant),
     /// A job on another thread ended.
     Ended(Box<dyn FnOnce(&mut Worker) + Send>),
 }
@@ -98,6 +101,8 @@ struct Worker {
     stale: Stale,
     told: Option<Instant>,
     syncing: bool,
+    /// Since when it is being connected.
+    connecting: Option<Instant>,
     /// While the store is open here.
     doorbell: Option<Doorbell>,
 }
@@ -128,6 +133,7 @@ impl Worker {
             stale: Stale::default(),
             told: None,
             syncing: false,
+            connecting: None,
             doorbell: None,
         }
     }
@@ -164,7 +170,7 @@ impl Worker {
         // system is out of threads, and then nothing else works either.
         let _ = std::thread::Builder::new().name("tombolo-news".to_owned()).spawn(move || {
             while let Some(notice) = subscription.wait() {
-                if work.send(Work::Notice(notice)).is_err() {
+                if work.send(Work::Notice(notice, Self::now())).is_err() {
                     return;
                 }
             }
@@ -195,7 +201,7 @@ impl Worker {
             match todo.recv_timeout(wait) {
                 Ok(Work::Ask(Ask::Close)) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Work::Ask(ask)) => self.answer(ask),
-                Ok(Work::Notice(notice)) => self.hear(notice),
+                Ok(Work::Notice(notice, at)) => self.hear(notice, at),
                 Ok(Work::Ended(end)) => end(self),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -210,9 +216,10 @@ impl Worker {
         }
     }
 
-    fn hear(&mut self, notice: Notice) {
+    fn hear(&mut self, notice: Notice, at: Instant) {
         match notice {
             Notice::Connection(connection) => {
+                self.time_connecting(&connection, at);
                 self.tell(Tell::Connection(connection));
                 self.stale.status = true;
             }
@@ -234,6 +241,20 @@ impl Worker {
                 }
                 _ => {}
             },
+            _ => {}
+        }
+    }
+
+    /// Tells how long connecting took, where it succeeded at once.
+    fn time_connecting(&mut self, connection: &Connection, at: Instant) {
+        let begun = self.connecting.take();
+        match connection {
+            Connection::Connecting => self.connecting = Some(at),
+            Connection::CatchingUp | Connection::Online => {
+                if let Some(begun) = begun {
+                    self.tell(Tell::Connected { took: at.saturating_duration_since(begun) });
+                }
+            }
             _ => {}
         }
     }
@@ -292,10 +313,8 @@ impl Worker {
             Ask::Row(key) => self.show_row(key),
             Ask::Candidates(table) => self.candidates(table),
             Ask::Estimate(only) => self.estimate(only),
-            Ask::PendingShown(shown) => {
-                self.shown.pending = shown;
-                self.tell_pending();
-            }
+            Ask::PendingShown(shown) => self.show_pending(shown),
+            Ask::PendingBehind(passed) => self.turn_pending(passed),
             Ask::Save(writes) => self.save(writes),
             Ask::Delete { key, seen } => self.delete(key, seen),
             Ask::Discard { key, field } => self.discard(key, field),

@@ -3,6 +3,7 @@
 pub mod calendar;
 pub mod decision;
 pub mod form;
+pub mod pace;
 pub mod progress;
 pub mod values;
 pub mod words;

@@ -1,5 +1,6 @@
 //! What a person chose, kept beside the stores.
 
+use crate::presenters::pace::Pace;
 use crate::presenters::values::Language;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -28,8 +29,8 @@ pub struct Settings {
     pub name: String,
     /// The folder of its store.
     pub store: String,
-    /// Bytes a second that the last syncs reached, to foretell the next.
-    pub rate: u64,
+    /// How quick the connection was, to foretell the next sync.
+    pub pace: Pace,
 }
 
 impl Settings {

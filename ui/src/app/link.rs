@@ -4,6 +4,7 @@ use super::files::MODES;
 use super::shown::{Showing, label, op};
 use super::{App, State, handler, handler1, model};
 use crate::desk::{Ask, Deeds, Found, HistorySource, SignInFailed, Trouble, look};
+use crate::presenters::pace::Pace;
 use crate::presenters::progress::Progress;
 use crate::presenters::values::Names;
 use crate::settings::Settings;
@@ -15,6 +16,7 @@ use slint::{ComponentHandle, SharedString};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 use tombolo_client::paths::store_folder;
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{DeviceId, RowKey, TableTag};
@@ -264,6 +266,7 @@ impl App {
         self.get::<Detail>().set_shown(false);
         self.get::<HistoryWindow>().set_activity(model(Vec::new()));
         let shell = self.get::<Shell>();
+        shell.set_modes_open(false);
         shell.set_pending_open(false);
         shell.set_conflict_open(false);
         shell.set_history_open(false);
@@ -294,6 +297,10 @@ impl App {
                 {
                     let mut state = self.state.borrow_mut();
                     state.before = None;
+                    if state.settings.address != account.url {
+                        // Another server, and nobody knows how far away.
+                        state.settings.pace = Pace::default();
+                    }
                     state.settings.address.clone_from(&account.url);
                     state.settings.name.clone_from(&account.user_name);
                     state.settings.store = state.store.display().to_string();
@@ -366,6 +373,18 @@ impl App {
         shell.set_conn_since(since.unwrap_or_default().into());
         shell.set_conn_why(why.into());
         shell.set_conn(conn);
+        self.show_estimate();
+    }
+
+    /// How far away the server is, is kept with the settings.
+    pub(super) fn connected(self: &Rc<Self>, took: Duration) {
+        {
+            let mut state = self.state.borrow_mut();
+            let url = state.account.as_ref().and_then(|account| account.url.parse::<ServerUrl>().ok());
+            state.settings.pace.connected(took, url.is_some_and(|url| url.is_secure()));
+        }
+        self.keep_settings();
+        self.show_estimate();
     }
 
     fn mode_chosen(self: &Rc<Self>) {
@@ -404,6 +423,7 @@ impl App {
             let sent = only.as_ref().map_or(shell.get_pending() - shell.get_review(), |only| super::int(only.len()));
             let mut state = self.state.borrow_mut();
             state.syncing = true;
+            state.was_open = state.is_connected();
             state.progress = Progress::new(u64::try_from(shell.get_pending() - sent).unwrap_or(0));
             state.signing_out = sign_out;
         }
@@ -451,11 +471,8 @@ impl App {
             let signing_out = std::mem::take(&mut state.signing_out);
             let again = std::mem::take(&mut state.sign_out_wanted);
             if let Ok(done) = &result {
-                let bytes = done.bytes_up + done.bytes_down;
-                // Short syncs say more about round trips than about the link.
-                if let Some(rate) = (bytes * 1000).checked_div(done.duration_ms).filter(|_| bytes > 2000) {
-                    state.settings.rate = rate;
-                }
+                let was_open = state.was_open;
+                state.settings.pace.synced(done.bytes_up + done.bytes_down, done.duration_ms, was_open);
             }
             (state.connection.clone(), state.settings.language, state.locale().moment(state.last_sync_ms), signing_out, again)
         };

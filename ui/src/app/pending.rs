@@ -3,15 +3,16 @@
 use super::deciding::kind_of;
 use super::shown::{Showing, change_lines, op};
 use super::{App, fill, handler, handler1, handler2, int, model, named};
-use crate::desk::{Ask, Done, Failed};
+use crate::desk::rows::PENDING_SHOWN_MAX;
+use crate::desk::{Ask, Done, Failed, Passed};
 use crate::window::{ConflictKind, Pending, PendingVm, Reason, RowState, Shell, Words};
 use slint::ComponentHandle;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use tombolo_client::protocol::change::Refusal;
-use tombolo_client::protocol::ids::RowKey;
+use tombolo_client::protocol::ids::{GroupId, RowKey};
 use tombolo_client::protocol::outbox::Review;
-use tombolo_client::view::{ConflictView, PendingView};
+use tombolo_client::view::PendingView;
 use tombolo_client::{Estimate, Standing};
 
 /// Lines of a change that a card shows.
@@ -44,9 +45,13 @@ impl App {
         pending.on_select_all(handler1(self, |app, on| {
             {
                 let mut state = app.state.borrow_mut();
-                state.left_out = if on { BTreeSet::new() } else { state.ready.clone() };
+                state.left_out = if on { BTreeSet::new() } else { state.ready.keys().copied().collect() };
             }
             app.show_pending();
+        }));
+        pending.set_page(int(PENDING_SHOWN_MAX));
+        pending.on_turn(handler2(self, |app, review, going| {
+            app.ask(Ask::PendingBehind(Passed { review: super::at(review), going: super::at(going) }));
         }));
         pending.on_push(handler(self, |app| {
             let all = app.state.borrow().left_out.is_empty();
@@ -77,38 +82,29 @@ impl App {
         self.state.borrow().pending.get(super::at(id)).map(|(view, _)| view.key)
     }
 
-    pub(super) fn pending(
-        self: &Rc<Self>,
-        pending: Vec<(PendingView, String)>,
-        conflicts: Vec<(ConflictView, String)>,
-        ready: BTreeSet<RowKey>,
-        review: usize,
-    ) {
-        let wanted = {
-            let mut state = self.state.borrow_mut();
-            state.left_out = state.left_out.intersection(&ready).copied().collect();
-            state.pending = pending;
-            state.conflicts = conflicts;
-            state.ready = ready;
-            state.decide_wanted.take()
-        };
+    /// What is pending was read again.
+    pub(super) fn pending(self: &Rc<Self>, passed: Passed, review: usize, going: usize) {
+        let wanted = self.state.borrow_mut().decide_wanted.take();
         let window = self.get::<Pending>();
         window.set_review_total(int(review));
+        window.set_going_total(int(going));
         self.show_pending();
+        window.set_review_passed(int(passed.review));
+        window.set_going_passed(int(passed.going));
         self.conflicts_changed();
         if let Some(key) = wanted {
             self.open_decision(key);
         }
     }
 
-    pub(super) fn show_estimate(self: &Rc<Self>, estimate: Estimate) {
+    /// What the push costs that is offered, by what is known of the connection now.
+    pub(super) fn show_estimate(&self) {
         let (bytes, seconds) = {
             let state = self.state.borrow();
             let language = state.settings.language;
-            // What a sync reached counts for more than what came down.
-            let rate = if state.settings.rate > 0 { state.settings.rate } else { u64::from(estimate.rate) };
-            let ms = (estimate.bytes * 1000).checked_div(rate);
-            (language.bytes(estimate.bytes), ms.map(|ms| language.seconds(ms.max(100))).unwrap_or_default())
+            let Estimate { bytes, rate, .. } = state.estimate;
+            let ms = state.settings.pace.foretold_ms(bytes, rate, state.is_connected());
+            (language.bytes(bytes), ms.map(|ms| language.seconds(ms)).unwrap_or_default())
         };
         let window = self.get::<Pending>();
         window.set_bytes(bytes.into());
@@ -118,12 +114,14 @@ impl App {
     /// The rows that the person wants to push now.
     fn chosen(&self) -> BTreeSet<RowKey> {
         let state = self.state.borrow();
-        state.ready.difference(&state.left_out).copied().collect()
+        state.ready.keys().filter(|key| !state.left_out.contains(key)).copied().collect()
     }
 
     fn show_pending(self: &Rc<Self>) {
-        self.ask(Ask::Estimate(self.chosen()));
-        let (review, ready, total, selected) = {
+        let chosen = self.chosen();
+        let selected = chosen.len();
+        self.ask(Ask::Estimate(chosen));
+        let (review, ready, total) = {
             let words = self.get::<Words>();
             let (yes, no) = (words.invoke_yes(), words.invoke_no());
             let state = self.state.borrow();
@@ -134,7 +132,7 @@ impl App {
                 let card = self.card(&state, id, view, title, &showing);
                 if view.standing.waits_for_person() { review.push(card) } else { ready.push(card) }
             }
-            (review, ready, state.ready.len(), state.ready.difference(&state.left_out).count())
+            (review, ready, state.ready.len())
         };
         fill(&self.review, review);
         fill(&self.ready, ready);
@@ -174,7 +172,7 @@ impl App {
             in_flight: view.standing == Standing::InFlight,
             waits: matches!(view.standing, Standing::Waiting { .. }),
             grouped: view.change.group.is_some(),
-            selected: state.ready.contains(&view.key) && !state.left_out.contains(&view.key),
+            selected: state.ready.contains_key(&view.key) && !state.left_out.contains(&view.key),
             lines: model(lines),
             more: int(more),
         }
@@ -184,14 +182,10 @@ impl App {
         let Some(key) = self.pending_key(id) else { return };
         {
             let mut state = self.state.borrow_mut();
-            // A group goes whole.
-            let group = state.pending.iter().find(|(view, _)| view.key == key).and_then(|(view, _)| view.change.group);
-            let members: Vec<RowKey> = state
-                .pending
-                .iter()
-                .filter(|(view, _)| view.key == key || (group.is_some() && view.change.group == group))
-                .map(|(view, _)| view.key)
-                .collect();
+            // A group goes whole, also what of it is on another page.
+            let group = state.ready.get(&key).copied().flatten();
+            let is_member = |of: &(&RowKey, &Option<GroupId>)| *of.0 == key || (group.is_some() && *of.1 == group);
+            let members: Vec<RowKey> = state.ready.iter().filter(is_member).map(|(key, _)| *key).collect();
             for member in members {
                 if on {
                     state.left_out.remove(&member)

@@ -1,6 +1,6 @@
 //! What the desk shows of rows, and what it writes.
 
-use super::{Done, Failed, Import, RowNews, Tell, Trouble, Worker};
+use super::{Done, Failed, Import, Passed, RowNews, Tell, Trouble, Worker};
 use crate::presenters::values::Names;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use tombolo_client::csv::{self, ImportError};
 use tombolo_client::listing::{Lister, Order, target};
 use tombolo_client::protocol::change::Op;
-use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
+use tombolo_client::protocol::ids::{FieldTag, GroupId, RowKey, TableTag};
 use tombolo_client::protocol::outbox::{Edit, Pending, Resolution, Seen, Write};
 use tombolo_client::protocol::value::Value;
 use tombolo_client::view::{ConflictView, PendingView, Query, RowView};
 use tombolo_client::{Before, Client, ClientError, LocalError, LocalWrite, Standing, TableInfo};
 
-/// Changes of each kind that are shown at once; the others are counted.
-pub const PENDING_SHOWN_MAX: usize = 200;
+/// Changes of each kind that are shown at once; one turns to the others.
+pub const PENDING_SHOWN_MAX: usize = 100;
 /// Rows that a reference can be filtered by; of more nobody chooses in a list.
 const REFERRED_MAX: usize = 100;
 /// What can be undone at the same time.
@@ -30,7 +30,9 @@ pub(super) struct Shown {
     table: Option<TableTag>,
     row: Option<RowKey>,
     /// Pending changes are looked at.
-    pub pending: bool,
+    pending: bool,
+    /// From where on.
+    passed: Passed,
     counts: BTreeMap<TableTag, usize>,
     undo: VecDeque<Undo>,
     next_undo: u64,
@@ -153,24 +155,36 @@ impl Worker {
         Some(infos)
     }
 
-    pub(super) fn tell_pending(&self) {
+    pub(super) fn show_pending(&mut self, shown: bool) {
+        self.shown.pending = shown;
+        if !shown {
+            // Whoever looks again begins at the top.
+            self.shown.passed = Passed::default();
+        }
+        self.tell_pending();
+    }
+
+    pub(super) fn turn_pending(&mut self, passed: Passed) {
+        self.shown.passed = passed;
+        self.tell_pending();
+    }
+
+    fn tell_pending(&mut self) {
         if !self.shown.pending {
             return;
         }
+        let wanted = self.shown.passed;
         let told = self.with(|client| {
             let mut pending = client.pending()?;
             pending.sort_by_key(|view| std::cmp::Reverse(view.change.edited_at_ms));
-            let ready = |view: &&PendingView| !view.standing.waits_for_person();
-            let all_ready: BTreeSet<RowKey> =
-                pending.iter().filter(|view| view.standing == Standing::Ready).map(|view| view.key).collect();
-            let review = pending.iter().filter(|view| view.standing.waits_for_person()).count();
-            let shown: Vec<PendingView> = pending
-                .iter()
-                .filter(|view| view.standing.waits_for_person())
-                .take(PENDING_SHOWN_MAX)
-                .chain(pending.iter().filter(ready).take(PENDING_SHOWN_MAX))
-                .cloned()
-                .collect();
+            let ready = pending.iter().filter(|view| view.standing == Standing::Ready);
+            let ready: BTreeMap<RowKey, Option<GroupId>> = ready.map(|view| (view.key, view.change.group)).collect();
+            let (waiting, others): (Vec<PendingView>, Vec<PendingView>) =
+                pending.into_iter().partition(|view| view.standing.waits_for_person());
+            let (review, going) = (waiting.len(), others.len());
+            let passed = Passed { review: page_at(wanted.review, review), going: page_at(wanted.going, going) };
+            let shown = waiting.into_iter().skip(passed.review).take(PENDING_SHOWN_MAX);
+            let shown: Vec<PendingView> = shown.chain(others.into_iter().skip(passed.going).take(PENDING_SHOWN_MAX)).collect();
             let conflicts = client.conflicts()?;
             let mut values: Vec<FieldValue> = shown.iter().flat_map(|view| edited(view.key.table, &view.change)).collect();
             for view in &conflicts {
@@ -187,9 +201,10 @@ impl Worker {
             let mut titles = client.titles(keys)?.into_iter();
             let pending = shown.into_iter().map(|view| (view, titles.next().unwrap_or_default())).collect();
             let conflicts = conflicts.into_iter().map(|view| (view, titles.next().unwrap_or_default())).collect();
-            Ok(Tell::Pending { pending, conflicts, ready: all_ready, review, names })
+            Ok((passed, Tell::Pending { pending, passed, conflicts, ready, review, going, names }))
         });
-        if let Some(told) = told {
+        if let Some((passed, told)) = told {
+            self.shown.passed = passed;
             self.tell(told);
         }
     }
@@ -339,6 +354,12 @@ impl Worker {
     }
 }
 
+/// Where the page begins that has the change behind so many in it; where there is none any more, the last page.
+fn page_at(passed: usize, count: usize) -> usize {
+    let last = count.saturating_sub(1);
+    passed.min(last) / PENDING_SHOWN_MAX * PENDING_SHOWN_MAX
+}
+
 fn row_news(client: &Client, key: RowKey) -> Result<RowNews, ClientError> {
     let view: Option<RowView> = client.get(key)?;
     let pending = client.pending_of(key)?;
@@ -412,4 +433,18 @@ fn export_all(client: &Client, folder: &Path) -> Result<(usize, PathBuf), Troubl
         csv::export(table, rows, out).map_err(failed)?;
     }
     Ok((schema.tables.len(), folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_pending_changes_begin_where_there_is_something_to_show() {
+        for (passed, count, at) in
+            [(0, 0, 0), (100, 0, 0), (0, 1, 0), (100, 100, 0), (100, 101, 100), (199, 250, 100), (900, 250, 200)]
+        {
+            assert_eq!(page_at(passed, count), at, "{passed} of {count}");
+        }
+    }
 }

@@ -2,14 +2,15 @@
 
 use crate::presenters::values::Names;
 use crate::settings::Settings;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tombolo_client::csv::Problems;
 use tombolo_client::listing::{Listing, Order};
-use tombolo_client::protocol::ids::{FieldTag, RowId, RowKey, TableTag};
+use tombolo_client::protocol::ids::{FieldTag, GroupId, RowId, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
 use tombolo_client::protocol::outbox::{Pending, Resolution, ResolveError, Seen, WriteError};
 use tombolo_client::protocol::schema::{Role, Schema};
@@ -56,6 +57,8 @@ pub enum Ask {
     Estimate(BTreeSet<RowKey>),
     /// Whether what is pending is looked at.
     PendingShown(bool),
+    /// Show those behind so many.
+    PendingBehind(Passed),
     /// Save rows in one transaction.
     Save(Vec<LocalWrite>),
     /// Delete a row.
@@ -311,6 +314,15 @@ pub struct Import {
     pub rows: usize,
 }
 
+/// How many pending changes stand before those that are shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Passed {
+    /// Of those that wait for a person.
+    pub review: usize,
+    /// Of the others.
+    pub going: usize,
+}
+
 /// What a path is chosen for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PathFor {
@@ -346,6 +358,11 @@ pub enum Tell {
     Status(Box<Status>, Vec<TableInfo>),
     /// How the link stands.
     Connection(Connection),
+    /// The server was reached.
+    Connected {
+        /// How long that took.
+        took: Duration,
+    },
     /// The rows of the table that is shown.
     Listing {
         /// Of which table.
@@ -363,12 +380,16 @@ pub enum Tell {
     Pending {
         /// What is pending, at most [`crate::desk::rows::PENDING_SHOWN_MAX`] of each kind.
         pending: Vec<(PendingView, String)>,
+        /// How many of each kind stand before those.
+        passed: Passed,
         /// What is to decide.
         conflicts: Vec<(ConflictView, String)>,
-        /// All that is ready.
-        ready: BTreeSet<RowKey>,
+        /// All that is ready, with its group.
+        ready: BTreeMap<RowKey, Option<GroupId>>,
         /// All that waits for a person.
         review: usize,
+        /// All that does not: what is ready, is being sent, or waits for another change.
+        going: usize,
         /// What the rows are called that the values of all these point at.
         names: Names,
     },

@@ -4,37 +4,64 @@ use crate::people::clash;
 use crate::stage::{Clinic, PATIENTS, Person};
 use i_slint_backend_testing::{AccessibleRole, ElementHandle, ElementQuery};
 use slint::Model;
-use slint::platform::Key;
-use tombolo_ui::window::{Browse, Detail, FieldKind, Form, History, Import, Pending, Picker, Settings, Shell, SignIn};
+use slint::platform::{Key, PointerEventButton, WindowEvent};
+use std::collections::BTreeSet;
+use tombolo_ui::window::{
+    Browse, Detail, FieldKind, Form, History, Import, Pending, Picker, Settings, Shell, SignIn, SignInFault,
+};
 
-/// Elements that a person acts on and that have no name.
-fn nameless(person: &Person) -> Vec<String> {
+/// Whether a person acts on what has this role.
+fn acting(role: AccessibleRole) -> bool {
     use AccessibleRole as R;
-    let acting = |role| {
-        matches!(
-            role,
-            R::Button
-                | R::TextInput
-                | R::Combobox
-                | R::RadioButton
-                | R::RadioGroup
-                | R::Checkbox
-                | R::Switch
-                | R::ListItem
-                | R::Tab
-                | R::List
-                | R::Region
-        )
+    matches!(
+        role,
+        R::Button
+            | R::TextInput
+            | R::Combobox
+            | R::RadioButton
+            | R::RadioGroup
+            | R::Checkbox
+            | R::Switch
+            | R::ListItem
+            | R::Tab
+            | R::List
+            | R::Region
+    )
+}
+
+fn told(element: &ElementHandle) -> String {
+    format!("{:?} {:?} {:?}", element.accessible_role(), element.id(), element.type_name())
+}
+
+/// Elements that a person acts on and that have no name, or no role.
+fn nameless(person: &Person) -> Vec<String> {
+    let acted_on = ElementQuery::from_root(person.ui())
+        .match_predicate(|element| element.accessible_role().is_some_and(acting))
+        .find_all();
+    let no_name = |element: &&ElementHandle| element.accessible_label().is_none_or(|label| label.trim().is_empty());
+    let mut found: Vec<String> = acted_on.iter().filter(no_name).map(told).collect();
+    let place = |element: &ElementHandle| {
+        let (at, size) = (element.absolute_position(), element.size());
+        [at.x, at.y, size.width, size.height].map(|length| length.round() as i32)
     };
-    ElementQuery::from_root(person.ui())
-        .match_predicate(move |element| {
-            element.accessible_role().is_some_and(acting)
-                && element.accessible_label().is_none_or(|label| label.trim().is_empty())
-        })
-        .find_all()
-        .iter()
-        .map(|element| format!("{:?} {:?} {:?}", element.accessible_role(), element.id(), element.type_name()))
-        .collect()
+    let mut places: BTreeSet<[i32; 4]> = acted_on.iter().map(place).collect();
+    // Parts of widgets of Slint: what a text is written in has its role inside, and bars are for the pointer only.
+    for widget in ["TextEdit", "ScrollBar"] {
+        let parts = ElementQuery::from_root(person.ui()).match_inherits(widget).match_descendants().match_inherits("TouchArea");
+        places.extend(parts.find_all().iter().map(place));
+    }
+    // What takes clicks or keys is as large as the control that it works.
+    let works = ["TouchArea", "FocusScope"].map(|base| ElementQuery::from_root(person.ui()).match_inherits(base).find_all());
+    let no_role = |element: &&ElementHandle| !is_no_control(element) && !places.contains(&place(element));
+    found.extend(works.iter().flatten().filter(no_role).map(told));
+    found
+}
+
+/// What takes clicks or keys and is nothing that a person works.
+fn is_no_control(element: &ElementHandle) -> bool {
+    let of = element.type_name().into_iter().chain(element.bases().into_iter().flatten());
+    let mut of = of.chain(element.id());
+    of.any(|name| ["ClickShield", "Hearing", "FocusSentinel::stop", "AppWindow::keys"].contains(&name.as_str()))
 }
 
 /// Opens each thing that lies over the window, looks, and closes it.
@@ -67,7 +94,8 @@ type Switch = fn(&Shell<'_>, bool);
 type IsOpen = fn(&Shell<'_>) -> bool;
 
 /// What lies over the window: how it is opened and closed, and whether it is open.
-const OVERLAYS: [(&str, Switch, IsOpen); 15] = [
+const OVERLAYS: [(&str, Switch, IsOpen); 16] = [
+    ("modes", |shell, on| shell.set_modes_open(on), |shell| shell.get_modes_open()),
     ("pending", |shell, on| shell.set_pending_open(on), |shell| shell.get_pending_open()),
     ("form", |shell, on| shell.set_form_open(on), |shell| shell.get_form_open()),
     ("calendar", |shell, on| shell.set_calendar_open(on), |shell| shell.get_calendar_open()),
@@ -270,6 +298,43 @@ fn the_window_is_usable_at_double_text_size_in_a_small_window() {
     inside("", &amina);
     each_overlay(&amina, inside);
     assert!(amina.get::<Detail>().get_shown());
+}
+
+#[test]
+fn the_sign_in_scrolls_to_what_has_the_focus_where_it_does_not_fit() {
+    let clinic = Clinic::open();
+    let amina = clinic.person_at(None, "amina");
+    amina.get::<Settings>().set_text_size(3);
+    amina.get::<Settings>().invoke_changed();
+    for (width, height) in [(1024, 700), (720, 480)] {
+        slint::ComponentHandle::window(amina.ui()).set_size(slint::PhysicalSize::new(width, height));
+        amina.settle();
+        amina.find(AccessibleRole::TextInput, "Server address").mock_single_click(PointerEventButton::Left);
+        // As much as it ever says.
+        amina.get::<SignIn>().set_found(3);
+        amina.get::<SignIn>().set_fault(SignInFault::NotTombolo);
+        amina.settle();
+        let card = amina.find(AccessibleRole::Form, "Sign in");
+        let (top, end) = (card.absolute_position().y, card.absolute_position().y + card.size().height);
+        assert!(top >= 0.0 && end <= height as f32, "{width} x {height}: the card is within the window");
+        // Address, name, password, language, the button, and the address again.
+        let mut seen = Vec::new();
+        for key in [Key::Tab, Key::Tab, Key::Tab, Key::Tab, Key::Tab, Key::Backtab] {
+            amina.key(key);
+            let ring = ElementHandle::find_by_element_id(amina.ui(), "FocusRing::ring").next();
+            let ring = ring.unwrap_or_else(|| panic!("{width} x {height}: behind {seen:?} the focus is out of sight"));
+            let (y, height) = (ring.absolute_position().y, ring.size().height);
+            assert!(y >= top && y + height <= end, "behind {seen:?} the focus is at {y}, in a card from {top} to {end}");
+            seen.push(y.round());
+        }
+        assert_eq!(seen[3], seen[5], "around and back");
+        amina.click("Sign in");
+        // Scrolled away by the wheel, it is still come to.
+        let position = slint::LogicalPosition::new(width as f32 / 2.0, height as f32 / 2.0);
+        let wheel = WindowEvent::PointerScrolled { position, delta_x: 0.0, delta_y: 2000.0 };
+        slint::ComponentHandle::window(amina.ui()).dispatch_event(wheel);
+        amina.settle();
+    }
 }
 
 #[test]

@@ -769,7 +769,7 @@ fn tables_orders_and_settings_are_chosen_with_the_mouse() {
     amina.until("the sites are listed", |me| {
         me.get::<Browse>().get_table_title() == "Sites" && me.get::<Browse>().get_total() == 1
     });
-    amina.click("When to sync: Manual");
+    amina.click("Settings");
     press(AccessibleRole::RadioButton, "Dark");
     assert_eq!(amina.get::<Settings>().get_theme(), 2);
     assert!(amina.get::<tombolo_ui::window::Theme>().get_dark());
@@ -778,6 +778,45 @@ fn tables_orders_and_settings_are_chosen_with_the_mouse() {
     assert!(amina.has("When to sync: Save mobile data"), "the title bar says so");
     press(AccessibleRole::RadioButton, "150 %");
     assert_eq!(amina.get::<tombolo_ui::window::Theme>().get_scale(), 1.5);
+}
+
+#[test]
+fn the_mode_is_chosen_from_a_menu_in_the_title_bar_by_mouse_and_by_key() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    let shell = amina.get::<Shell>();
+    let item = |label: &str| amina.find(AccessibleRole::ListItem, label);
+    amina.click("When to sync: Manual");
+    assert_eq!(item("Manual").accessible_item_selected(), Some(true));
+    item("Save mobile data").mock_single_click(PointerEventButton::Left);
+    amina.settle();
+    assert_eq!((shell.get_mode(), shell.get_modes_open()), (1, false));
+    amina.find(AccessibleRole::Button, "When to sync: Save mobile data");
+    // The button has the focus again. Going through the menu chooses nothing.
+    amina.key(Key::Return);
+    assert!(shell.get_modes_open());
+    for key in [Key::DownArrow, Key::DownArrow, Key::Home, Key::UpArrow, Key::End] {
+        amina.key(key);
+    }
+    assert_eq!((shell.get_mode(), item("Save mobile data").accessible_item_selected()), (1, Some(true)));
+    amina.key(Key::Escape);
+    assert_eq!((shell.get_mode(), shell.get_modes_open()), (1, false));
+    amina.key(Key::Space);
+    amina.key(Key::DownArrow);
+    amina.key(Key::Return);
+    assert_eq!((shell.get_mode(), shell.get_modes_open()), (2, false));
+    let kept = clinic.folder.path().join("amina-settings/desktop.json");
+    amina.until("it is kept", |_| fs::read_to_string(&kept).is_ok_and(|kept| kept.contains("\"mode\": 1")));
+    // A click beside it closes it; the keys go to its button, and from the button on.
+    amina.click("When to sync: Automatic");
+    assert_eq!(amina.find(AccessibleRole::Button, "When to sync: Automatic").accessible_expanded(), Some(true));
+    amina.find(AccessibleRole::List, "Patients").mock_single_click(PointerEventButton::Left);
+    amina.settle();
+    assert!(!shell.get_modes_open() && amina.get::<Browse>().get_selected() < 0);
+    amina.key(Key::Tab);
+    amina.key(Key::Return);
+    assert!(shell.get_pending_open(), "the next button is the one of pending changes");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What may go wrong under a window, and what the person is told.
 
 use crate::stage::{Clinic, PASSWORD, PATIENTS, Person};
-use i_slint_backend_testing::{AccessibleLiveness, AccessibleRole, ElementQuery};
+use i_slint_backend_testing::{AccessibleLiveness, AccessibleRole, ElementHandle, ElementQuery};
 use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, Model};
 use std::fmt::Write;
@@ -354,11 +354,72 @@ fn ten_thousand_pending_changes_are_counted_and_some_of_them_shown() {
     amina.ready();
     many(&clinic, &amina, 10_000);
     amina.control("p");
-    amina.until("some are shown", |me| me.get::<Pending>().get_ready().row_count() == 200);
+    amina.until("some are shown", |me| me.get::<Pending>().get_ready().row_count() == 100);
     assert_eq!(amina.get::<Pending>().get_ready_total(), 10_000);
     assert!(amina.has("Push 10000 changes"));
     amina.key(Key::Escape);
     assert!(!amina.get::<Shell>().get_pending_open());
+}
+
+#[test]
+fn every_one_of_many_pending_changes_is_come_to_ticked_and_discarded() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    many(&clinic, &amina, 230);
+    amina.control("p");
+    let pending = || amina.get::<Pending>();
+    let page = |what: &str, passed: i32, shown: usize| {
+        amina.until(what, |me| {
+            let pending = me.get::<Pending>();
+            (pending.get_going_passed(), pending.get_ready().row_count()) == (passed, shown)
+        });
+    };
+    page("the first are shown", 0, 100);
+    amina.click("Next changes: Ready to push");
+    page("the mouse turns the page", 100, 100);
+    assert!(amina.has("101 to 200 of 230"));
+    amina.key(Key::Return);
+    page("and a key", 200, 30);
+    // There is nothing behind these; the focus is on the way back.
+    amina.key(Key::Space);
+    page("the page before", 100, 100);
+    amina.key(Key::Return);
+    page("the first page", 0, 100);
+    amina.key(Key::Return);
+    page("on again", 100, 100);
+    amina.key(Key::Return);
+    page("the last page", 200, 30);
+    // All and none are those of every page.
+    amina.click("Choose none");
+    assert_eq!(pending().get_selected(), 0);
+    let last = pending().get_ready().row_data(29).unwrap();
+    pending().invoke_select(last.id, true);
+    assert!(amina.has("Push 1 selected"));
+    amina.click("Choose all");
+    assert_eq!(pending().get_selected(), 230);
+    pending().invoke_select(last.id, false);
+    assert_eq!(pending().get_selected(), 229);
+    pending().invoke_discard(last.id);
+    page("it is discarded, and the others stay", 200, 29);
+    assert_eq!((pending().get_ready_total(), pending().get_selected()), (229, 229));
+    // At the end of a page one turns it too, and reads the next one from its top.
+    amina.key(Key::Return);
+    page("back", 100, 100);
+    let top_is_seen = || amina.has(&format!("Push {}", pending().get_ready().row_data(0).unwrap().title));
+    assert!(top_is_seen());
+    let position = slint::LogicalPosition::new(1000.0, 400.0);
+    amina.ui().window().dispatch_event(WindowEvent::PointerScrolled { position, delta_x: 0.0, delta_y: -100_000.0 });
+    amina.settle();
+    assert!(!top_is_seen(), "scrolled to the end");
+    let next = ElementHandle::find_by_accessible_label(amina.ui(), "Next changes: Ready to push").last().unwrap();
+    next.mock_single_click(PointerEventButton::Left);
+    page("turned at the end", 200, 29);
+    assert!(top_is_seen());
+    amina.key(Key::Escape);
+    assert!(!amina.get::<Shell>().get_pending_open());
+    amina.control("p");
+    page("whoever looks again begins at the top", 0, 100);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::ClientError;
 use crate::freeze::Standing;
 use crate::local::{Before, LocalError, LocalWrite};
-use crate::login::{self, LoginAnswer, LoginFailure};
+use crate::login::{self, Login, LoginAnswer, LoginFailure};
 use crate::paths;
 use crate::store::{Account, AuthorRecord, ReadTables, RecoveryCopy, Store, StoreError, guarded};
 use crate::transport::ByteCounts;
@@ -213,9 +213,9 @@ impl Client {
     ///
     /// # Errors
     /// [`LoginFailed`]; nothing was changed.
-    pub fn login(&self, url: &ServerUrl, name: &str, password: &str) -> Result<Account, LoginFailed> {
+    pub fn login(&self, url: &ServerUrl, login: Login<'_>) -> Result<Account, LoginFailed> {
         let device = self.account()?.map(|account| account.device);
-        let answer = login::ask(url, name, password, device)?;
+        let answer = login::ask(url, login, device)?;
         Ok(self.adopt(answer)?)
     }
 

@@ -67,6 +67,8 @@ pub use freeze::Standing;
 #[cfg(feature = "driver")]
 pub use handle::{Canceller, Client, KnownCommit, LoginFailed, Status, TableInfo, new_row_id};
 pub use local::{Before, LocalError, LocalWrite};
+#[cfg(feature = "driver")]
+pub use login::Login;
 pub use pushes::PushLimits;
 pub use session::{Hangup, Phase};
 pub use step::StepError;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tombolo_protocol::ids::{DeviceId, Seq, UserId, WorkspaceId};
-use tombolo_protocol::limits::SCHEMA_BYTES_MAX;
+use tombolo_protocol::limits::{NAME_BYTES_MAX, SCHEMA_BYTES_MAX};
 use tombolo_protocol::schema::Role;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
@@ -67,6 +67,40 @@ pub enum LoginFailure {
     },
 }
 
+/// Who logs in.
+#[derive(Clone, Copy, Debug)]
+pub struct Login<'a> {
+    /// The user's name.
+    pub name: &'a str,
+    /// The password.
+    pub password: &'a str,
+    /// What people call this device, in at most 64 bytes: whoever may see a change reads it beside who made it. `None` leaves the
+    /// name that the device has.
+    pub device_name: Option<&'a str>,
+}
+
+impl<'a> Login<'a> {
+    /// By name and password; the device is called as before.
+    pub fn new(name: &'a str, password: &'a str) -> Self {
+        Self { name, password, device_name: None }
+    }
+}
+
+/// What this computer calls itself, as far as that may be a device's name.
+pub fn computer_name() -> Option<String> {
+    device_name_of(&gethostname::gethostname().to_string_lossy())
+}
+
+/// A text as a device's name: without control characters and blanks around it, cut to what the server takes.
+pub fn device_name_of(text: &str) -> Option<String> {
+    let mut name: String = text.chars().filter(|character| !character.is_control()).collect();
+    while name.len() > NAME_BYTES_MAX {
+        name.pop();
+    }
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 /// What a login brought.
 pub(crate) struct LoginAnswer {
     pub account: Account,
@@ -100,18 +134,20 @@ struct Refused {
 }
 
 /// Asks the server. `device` is what the store was before, if it was anything.
-pub(crate) fn ask(url: &ServerUrl, name: &str, password: &str, device: Option<DeviceId>) -> Result<LoginAnswer, LoginFailure> {
-    ask_through(proxy::of_environment(url), url, name, password, device)
+pub(crate) fn ask(url: &ServerUrl, login: Login<'_>, device: Option<DeviceId>) -> Result<LoginAnswer, LoginFailure> {
+    ask_through(proxy::of_environment(url), url, login, device)
 }
 
 fn ask_through(
     proxy: Option<Proxy>,
     url: &ServerUrl,
-    name: &str,
-    password: &str,
+    login: Login<'_>,
     device: Option<DeviceId>,
 ) -> Result<LoginAnswer, LoginFailure> {
-    let mut body = serde_json::json!({ "name": name, "password": password });
+    let mut body = serde_json::json!({ "name": login.name, "password": login.password });
+    if let Some(name) = login.device_name {
+        body["device_name"] = serde_json::json!(name);
+    }
     if let Some(device) = device {
         body["device"] = serde_json::json!(device);
     }
@@ -227,7 +263,8 @@ mod tests {
 
     fn login_at(answer: &str) -> (Result<LoginAnswer, LoginFailure>, String) {
         let (url, heard) = answer_once(answer);
-        let result = ask(&url, "anna", "river stone 42", Some(DEVICE.parse().unwrap()));
+        let login = Login { device_name: Some("Reception"), ..Login::new("anna", "river stone 42") };
+        let result = ask(&url, login, Some(DEVICE.parse().unwrap()));
         (result, heard.recv().unwrap())
     }
 
@@ -249,14 +286,23 @@ mod tests {
         assert_eq!((account.token.as_deref(), account.user_name.as_str()), (Some("t"), "Anna"));
         assert_eq!((role, schema), (Role::Editor, (Seq(2), "x".to_owned())));
         assert!(heard.starts_with("POST /api/login "), "{heard}");
-        assert!(heard.contains(DEVICE), "{heard}");
+        assert!(heard.contains(DEVICE) && heard.contains("\"device_name\":\"Reception\""), "{heard}");
+    }
+
+    #[test]
+    fn a_computers_name_is_cut_to_what_a_device_may_be_called() {
+        assert_eq!(device_name_of("reception-2").as_deref(), Some("reception-2"));
+        assert_eq!(device_name_of(" \u{7}a\n ").as_deref(), Some("a"));
+        assert_eq!(device_name_of(" \t "), None);
+        let long = device_name_of(&"é".repeat(40)).unwrap();
+        assert_eq!((long.len(), long.chars().count()), (64, 32));
     }
 
     #[test]
     fn a_login_goes_through_a_proxy() {
         let (url, heard) = answer_once("HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n");
         let (proxy, asked) = crate::testing::proxy_once();
-        assert!(ask_through(Some(proxy), &url, "anna", "x", None).is_err());
+        assert!(ask_through(Some(proxy), &url, Login::new("anna", "x"), None).is_err());
         assert!(heard.recv().unwrap().starts_with("POST /api/login "));
         let asked = asked.recv().unwrap();
         assert!(asked.starts_with(&format!("CONNECT {} ", url.authority())), "{asked}");
@@ -296,6 +342,6 @@ mod tests {
     #[test]
     fn a_port_where_nothing_listens_is_not_reachable() {
         let url = crate::testing::closed_port();
-        assert!(matches!(ask(&url, "anna", "x", None), Err(LoginFailure::Unreachable { .. })));
+        assert!(matches!(ask(&url, Login::new("anna", "x"), None), Err(LoginFailure::Unreachable { .. })));
     }
 }

@@ -127,6 +127,13 @@ pub enum AccessChange {
         /// The device.
         device: DeviceId,
     },
+    /// 4: what people call a device from now on.
+    DeviceNamed {
+        /// The device.
+        device: DeviceId,
+        /// 1 to 64 bytes.
+        name: String,
+    },
 }
 
 /// Which scopes a user has.

@@ -356,6 +356,9 @@ pub struct HistoryEntry {
     pub by: String,
     /// The device.
     pub device: DeviceId,
+    /// What people call it; empty where nobody named it.
+    #[serde(default)]
+    pub device_name: String,
     /// What was done.
     pub op: Op,
     /// Others had changed the row since what it was sent on, and the server merged the two.
@@ -399,6 +402,9 @@ pub struct Deed {
     pub by: String,
     /// The device.
     pub device: DeviceId,
+    /// What people call it; empty where nobody named it.
+    #[serde(default)]
+    pub device_name: String,
     /// To how many rows of a table what was done, ascending. A decision changes no row, and keeps the values that lost.
     pub rows: Vec<(TableTag, Op, u32)>,
 }

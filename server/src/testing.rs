@@ -321,7 +321,7 @@ impl World {
     /// Gives a device a token, as a login does.
     pub(crate) fn login(&mut self, device: DeviceId, user: UserId) {
         let token = identity(device, user).token;
-        let job = Job::IssueToken { user, device: None, fresh: device, token, expires_at_ms: i64::MAX };
+        let job = Job::IssueToken { user, device: None, name: None, fresh: device, token, expires_at_ms: i64::MAX };
         assert_eq!(self.apply(job), Reply::Token(Ok(device)));
     }
 

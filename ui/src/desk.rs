@@ -324,7 +324,7 @@ impl Worker {
             Ask::Export(folder) => self.export(&folder),
             Ask::Preview { table, file } => self.preview(table, &file),
             Ask::Import { table, file } => self.import(table, &file),
-            Ask::SignIn { address, name, password } => self.sign_in(&address, &name, password),
+            Ask::SignIn { address, name, password, device } => self.sign_in(&address, &name, password, device),
             Ask::SignOut => self.sign_out(),
             Ask::Sync { only, sign_out } => self.sync(only, sign_out),
             Ask::CancelSync => {

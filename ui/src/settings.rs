@@ -29,6 +29,8 @@ pub struct Settings {
     pub name: String,
     /// The folder of its store.
     pub store: String,
+    /// What people call this device, as it was typed at a sign-in.
+    pub device: String,
     /// How quick the connection was, to foretell the next sync.
     pub pace: Pace,
 }

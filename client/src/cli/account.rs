@@ -7,7 +7,7 @@ use super::place::{self, Known, Place};
 use super::text;
 use crate::driver::Connection;
 use crate::handle::Status;
-use crate::login;
+use crate::login::{self, Login};
 use crate::store::Account;
 use crate::url::ServerUrl;
 use serde_json::json;
@@ -24,10 +24,13 @@ pub(super) fn login(io: &mut Io<'_>, place: &Place, args: &LoginArgs, output: Ou
         io.note("warning: this address is not encrypted (http://); others on the network can read the password and the data");
     }
     let file = place.for_login(&url, &args.user)?;
+    let mut login = Login { device_name: args.device_name.as_deref(), ..Login::new(&args.user, &password) };
     let account = if file.is_file() {
-        place::open(&file)?.login(&url, &args.user, &password)?
+        place::open(&file)?.login(&url, login)?
     } else {
-        first_login(&file, &url, &args.user, &password)?
+        let computer = login::computer_name();
+        login.device_name = login.device_name.or(computer.as_deref());
+        first_login(&file, &url, login)?
     };
     if let Err(error) = place.logged_in(&file) {
         io.note(&format!(
@@ -46,8 +49,8 @@ pub(super) fn login(io: &mut Io<'_>, place: &Place, args: &LoginArgs, output: Ou
 }
 
 /// A store is made when the server has said yes: a failed login leaves nothing behind.
-fn first_login(file: &Path, url: &ServerUrl, user: &str, password: &str) -> Result<Account, Failure> {
-    let answer = login::ask(url, user, password, None)?;
+fn first_login(file: &Path, url: &ServerUrl, login: Login<'_>) -> Result<Account, Failure> {
+    let answer = login::ask(url, login, None)?;
     let adopted = place::open(file)?.adopt(answer);
     if adopted.is_err() {
         // It holds nothing yet; if it cannot be removed, the next login finds an empty store.

@@ -207,6 +207,10 @@ pub(crate) struct LoginArgs {
     /// The user's name
     #[arg(long, value_name = "NAME")]
     pub(crate) user: String,
+    /// What people call this device; others read it beside what is changed here. The first login takes the computer's name, and
+    /// later ones leave it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device_name: Option<String>,
     /// Read the password from standard input; a command line can be read by others
     #[arg(long, required = true)]
     password_stdin: bool,

@@ -36,6 +36,8 @@ pub(super) struct HistoryStep {
     pub edited_at_ms: Option<i64>,
     pub by: Option<String>,
     pub device: Option<DeviceId>,
+    /// What people call that.
+    pub device_name: Option<String>,
     pub op: Op,
     /// With changes by others; `None` where only the server could say.
     pub merged: Option<bool>,
@@ -148,6 +150,7 @@ fn pending_step(pending: &Pending, me: Option<&(String, DeviceId)>) -> HistorySt
         edited_at_ms: Some(pending.edited_at_ms),
         by: me.map(|(name, _)| name.clone()),
         device: me.map(|(_, device)| *device),
+        device_name: None,
         op: pending.op,
         merged: None,
         version: None,
@@ -183,6 +186,7 @@ fn confirmed_steps(tables: &ReadTables, schema: &Schema, row: &Row) -> Result<Ve
                 edited_at_ms: None,
                 by: author.map(|AuthorRecord { name, .. }| name),
                 device: None,
+                device_name: None,
                 op,
                 merged: None,
                 version: (seq == row.seq).then_some(row.version),
@@ -201,6 +205,7 @@ fn told_steps(history: &History) -> Vec<HistoryStep> {
         edited_at_ms: Some(entry.edited_at_ms),
         by: Some(entry.by.clone()),
         device: Some(entry.device),
+        device_name: Some(entry.device_name.clone()).filter(|name| !name.is_empty()),
         op: entry.op,
         merged: Some(entry.merged),
         version: Some(entry.version),
@@ -221,10 +226,11 @@ fn step_text(names_of: &mut RowNames<'_>, table: &Table, step: &HistoryStep) -> 
         (None, _) => "not sent yet".to_owned(),
     };
     let by = step.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let at = step.device_name.as_ref().map(|name| format!(" at {name}")).unwrap_or_default();
     let version =
         step.version.filter(|version| version.0 > 0).map(|version| format!(", version {version}")).unwrap_or_default();
     let merged = if step.merged == Some(true) { ", merged with changes by others" } else { "" };
-    let mut lines = format!("{when}  {}{by}{version}{merged}\n", op_word(step.op));
+    let mut lines = format!("{when}  {}{by}{at}{version}{merged}\n", op_word(step.op));
     for (tag, before, after) in &step.fields {
         let Some(field) = table.field(*tag) else { continue };
         let after = or_nothing(names_of.show(field, after)?);
@@ -264,6 +270,7 @@ mod tests {
                 edited_at_ms: 0,
                 by: "amina".to_owned(),
                 device: DeviceId::from_bytes([1; 16]),
+                device_name: String::new(),
                 op,
                 merged: false,
                 version: Version(1),

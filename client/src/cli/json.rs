@@ -193,6 +193,7 @@ pub(super) fn history(table: &Table, step: &HistoryStep) -> Json {
         "edited_at": step.edited_at_ms.map(super::text::moment),
         "by": step.by,
         "device": step.device,
+        "device_name": step.device_name,
         "change": op_word(step.op),
         "merged": step.merged,
         "version": step.version,

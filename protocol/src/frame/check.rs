@@ -146,6 +146,7 @@ fn check_activity(activity: &Activity) -> Result<(), DecodeError> {
     within("pushes", activity.deeds.len(), ACTIVITY_DEEDS_MAX)?;
     for deed in &activity.deeds {
         within("bytes of a name", deed.by.len(), NAME_BYTES_MAX)?;
+        within("bytes of a name", deed.device_name.len(), NAME_BYTES_MAX)?;
         within("kinds of change", deed.rows.len(), PUSH_CHANGES_MAX)?;
         canonical(deed.rows.is_sorted_by(|one, next| (one.0, one.1) < (next.0, next.1)))?;
     }
@@ -159,6 +160,7 @@ fn check_history(history: &History) -> Result<(), DecodeError> {
 
 fn check_history_entry(entry: &HistoryEntry) -> Result<(), DecodeError> {
     within("bytes of a name", entry.by.len(), NAME_BYTES_MAX)?;
+    within("bytes of a name", entry.device_name.len(), NAME_BYTES_MAX)?;
     within("fields", entry.fields.len(), FIELDS_MAX)?;
     within("lost values", entry.lost.len(), FIELDS_MAX)?;
     let values = entry.fields.iter().flat_map(|field| [&field.before, &field.after]);

@@ -57,8 +57,9 @@ fn lines(answer: &Answer) -> Vec<String> {
     }
 }
 
-fn device(DeviceLine { id, user, state, pushes }: &DeviceLine) -> String {
-    format!("{id}  {user}  {state}  {pushes} pushes")
+fn device(DeviceLine { id, name, user, state, pushes }: &DeviceLine) -> String {
+    let name = if name.is_empty() { "(no name)" } else { name };
+    format!("{id}  {name}  {user}  {state}  {pushes} pushes")
 }
 
 fn role(role: Role) -> &'static str {
@@ -86,7 +87,7 @@ fn objects(answer: &Answer) -> Vec<Value> {
         Answer::PasswordChanged { name } => vec![json!({ "name": name })],
         Answer::Devices(devices) => devices
             .iter()
-            .map(|line| json!({ "id": line.id, "user": line.user, "state": line.state, "pushes": line.pushes }))
+            .map(|line| json!({ "id": line.id, "name": line.name, "user": line.user, "state": line.state, "pushes": line.pushes }))
             .collect(),
         Answer::Revoked { device, user } => vec![json!({ "id": device, "user": user, "state": "revoked" })],
         Answer::Imported { table, created, updated, unchanged, head } => {

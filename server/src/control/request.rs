@@ -119,6 +119,8 @@ pub(crate) enum GrantShown {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct DeviceLine {
     pub(crate) id: DeviceId,
+    /// What people call it; empty where nobody named it.
+    pub(crate) name: String,
     pub(crate) user: String,
     /// `active`, `logged out`, `expired` or `revoked`.
     pub(crate) state: String,

@@ -49,7 +49,8 @@ pub(super) fn devices(hub: &Hub) -> Result<Answer, Refused> {
         }
         let user = snapshot.user(device.user)?.map_or_else(|| device.user.to_string(), |user| user.name);
         let state = state(&device, hub.now_ms()).to_owned();
-        lines.push(DeviceLine { id, user, state, pushes: device.last.0 });
+        let name = snapshot.device_name(id)?;
+        lines.push(DeviceLine { id, name, user, state, pushes: device.last.0 });
     }
     Ok(Answer::Devices(lines))
 }

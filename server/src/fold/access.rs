@@ -37,6 +37,10 @@ impl Fold {
                 record.revoked = true;
             }),
             AccessChange::TokenRevoked { device } => change_device(tables, *device, |record| record.token = None),
+            AccessChange::DeviceNamed { device, name } => {
+                tables.device_names.insert(device.bytes(), name.as_str())?;
+                Ok(())
+            }
         }
     }
 }

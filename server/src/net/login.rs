@@ -155,6 +155,7 @@ struct LoginRequest {
     name: String,
     password: String,
     device: Option<DeviceId>,
+    device_name: Option<String>,
 }
 
 /// What a client needs to begin, and keeps.
@@ -178,7 +179,7 @@ pub(crate) async fn login(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<LoginAnswer>, HttpFailure> {
-    let LoginRequest { name, password, device } = read_request(&headers, body).await?;
+    let LoginRequest { name, password, device, device_name } = read_request(&headers, body).await?;
     // Who has to wait anyway takes no place.
     app.desk.attempts().admit(&name, app.hub.now_ms()).map_err(too_many)?;
     let wanted = name.clone();
@@ -190,7 +191,7 @@ pub(crate) async fn login(
     let (user, record) = found.ok_or_else(wrong_credentials)?;
     // A large schema takes its time on a bad link.
     peer.is_known_now();
-    issue(&app.hub, user, record, device).await.map(Json)
+    issue(&app.hub, user, record, (device, device_name)).await.map(Json)
 }
 
 async fn read_request(headers: &HeaderMap, body: Body) -> Result<LoginRequest, HttpFailure> {
@@ -205,16 +206,21 @@ async fn read_request(headers: &HeaderMap, body: Body) -> Result<LoginRequest, H
     let bytes = to_bytes(body, LOGIN_BYTES_MAX).await.map_err(|_| too_large())?;
     serde_json::from_slice(&bytes).map_err(|error| {
         HttpFailure::bad_request(format!(
-            "A login is a JSON object with name, password and, if there was one, device: {error}."
+            "A login is a JSON object with name, password and, where there is one, device and device_name: {error}."
         ))
     })
 }
 
-async fn issue(hub: &Arc<Hub>, user: UserId, record: User, device: Option<DeviceId>) -> Result<LoginAnswer, HttpFailure> {
+async fn issue(
+    hub: &Arc<Hub>,
+    user: UserId,
+    record: User,
+    (device, name): (Option<DeviceId>, Option<String>),
+) -> Result<LoginAnswer, HttpFailure> {
     let (token, hash) = new_token();
     let expires_at_ms = expires_at_ms(hub.now_ms());
     let fresh = DeviceId(clock::random_id());
-    let device = match hub.ask(Job::IssueToken { user, device, fresh, token: hash, expires_at_ms }).await? {
+    let device = match hub.ask(Job::IssueToken { user, device, name, fresh, token: hash, expires_at_ms }).await? {
         Reply::Token(Ok(device)) => device,
         Reply::Token(Err(refused)) => {
             return Err(HttpFailure::new(StatusCode::FORBIDDEN, "refused", format!("The login was refused: {refused}.")));

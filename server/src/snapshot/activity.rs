@@ -52,6 +52,7 @@ impl Snapshot {
                     at_ms: commit.at_ms,
                     by: self.user_name(commit.user)?,
                     device: record.device,
+                    device_name: self.device_name(record.device)?,
                     rows: rows.into_iter().map(|((table, op), count)| (table, op, count)).collect(),
                 });
             }

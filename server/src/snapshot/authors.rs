@@ -5,7 +5,7 @@ use crate::access::OPERATOR;
 use crate::store::StoreError;
 use crate::store::read::Read;
 use std::collections::{BTreeMap, BTreeSet};
-use tombolo_protocol::ids::{Seq, UserId};
+use tombolo_protocol::ids::{DeviceId, Seq, UserId};
 use tombolo_protocol::message::{Author, Authors, Outcome};
 use tombolo_protocol::row::RowState;
 
@@ -66,5 +66,10 @@ impl Snapshot {
             return Ok(OPERATOR_NAME.to_owned());
         }
         Ok(self.tables.user(user)?.map_or_else(String::new, |user| user.name))
+    }
+
+    /// What people call a device; empty where nobody named it.
+    pub(crate) fn device_name(&self, device: DeviceId) -> Result<String, StoreError> {
+        Ok(self.tables.device_name(device)?.unwrap_or_default())
     }
 }

@@ -83,6 +83,7 @@ impl Snapshot {
             edited_at_ms: record.edited_at_ms,
             by: self.user_name(commit.user)?,
             device: record.device,
+            device_name: self.device_name(record.device)?,
             op: effect.map_or(Op::Decide, |effect| effect.op),
             merged,
             version: if effect.is_some() { *version } else { Version(0) },

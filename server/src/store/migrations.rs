@@ -7,7 +7,7 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use tombolo_protocol::ids::RowNo;
 
 /// The format that this program writes.
-const FORMAT: u64 = 3;
+const FORMAT: u64 = 4;
 
 /// Brings a store to the present format; a new one starts with it.
 pub(super) fn run(store: &Store) -> Result<(), StoreError> {
@@ -16,7 +16,9 @@ pub(super) fn run(store: &Store) -> Result<(), StoreError> {
         Some(FORMAT) => Ok(()),
         Some(newer) if newer > FORMAT => Err(StoreError::NewerFormat { found: number(newer), known: number(FORMAT) }),
         Some(1) => references_by_field(store).and_then(|()| run(store)),
-        Some(2) => log_that_may_be_compacted(store),
+        // From 2 to 3, and from there to 4, tables were added that an older program would miss or lose: those of a log that is
+        // compacted, and the names of devices.
+        Some(2 | 3) => tables_are_added(store),
         // What is not numbered is new.
         _ => start(store),
     }
@@ -65,10 +67,10 @@ fn references_by_field(store: &Store) -> Result<(), StoreError> {
     Ok(txn.commit()?)
 }
 
-/// 2 to 3: tables for a log that is compacted, in which an older program would find commits missing.
-fn log_that_may_be_compacted(store: &Store) -> Result<(), StoreError> {
+/// To a format that has more tables, and is otherwise the same.
+fn tables_are_added(store: &Store) -> Result<(), StoreError> {
     let txn = store.write()?;
-    WriteTables::open(&txn)?.local.insert("format", 3)?;
+    WriteTables::open(&txn)?.local.insert("format", FORMAT)?;
     Ok(txn.commit()?)
 }
 
@@ -81,6 +83,7 @@ mod tests {
     use super::*;
     use crate::testing::*;
     use crate::workspace::{Init, Job, Workspace};
+    use redb::TableHandle;
     use tombolo_protocol::change::Op;
     use tombolo_protocol::ids::FieldTag;
     use tombolo_protocol::value::Value;
@@ -118,19 +121,23 @@ mod tests {
     }
 
     #[test]
-    fn a_store_of_format_2_is_brought_to_the_present_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("data.redb");
-        let store = Store::open(&path).unwrap();
-        drop(Workspace::init(store.clone(), Init { id: WORKSPACE, schema: SCHEMA }, 5).unwrap());
-        let txn = store.write().unwrap();
-        WriteTables::open(&txn).unwrap().local.insert("format", 2).unwrap();
-        txn.delete_table(TableDefinition::<u64, &[u8]>::new("base_1")).unwrap();
-        txn.delete_table(TableDefinition::<u64, &[u8]>::new("checkpoints_1")).unwrap();
-        txn.commit().unwrap();
-        drop(store);
-        let store = Store::open(&path).unwrap();
-        assert_eq!(format(&store).unwrap(), Some(FORMAT));
-        assert!(crate::verify::verify(&store, &Store::in_memory().unwrap(), &mut crate::verify::unwatched).unwrap().is_sound());
+    fn a_store_of_format_2_or_3_is_brought_to_the_present_one() {
+        for (before, missing) in [(2, &["base_1", "checkpoints_1", "device_names_1"][..]), (3, &["device_names_1"])] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("data.redb");
+            let store = Store::open(&path).unwrap();
+            drop(Workspace::init(store.clone(), Init { id: WORKSPACE, schema: SCHEMA }, 5).unwrap());
+            let txn = store.write().unwrap();
+            WriteTables::open(&txn).unwrap().local.insert("format", before).unwrap();
+            for table in txn.list_tables().unwrap().filter(|table| missing.contains(&table.name())) {
+                assert!(txn.delete_table(table).unwrap());
+            }
+            txn.commit().unwrap();
+            drop(store);
+            let store = Store::open(&path).unwrap();
+            assert_eq!(format(&store).unwrap(), Some(FORMAT));
+            let report = crate::verify::verify(&store, &Store::in_memory().unwrap(), &mut crate::verify::unwatched).unwrap();
+            assert!(report.is_sound());
+        }
     }
 }

@@ -113,6 +113,11 @@ pub trait Read: Tables {
         Ok(self.devices().get(id.bytes())?.map(|bytes| codec::store::decode(bytes.value())).transpose()?)
     }
 
+    /// What people call a device.
+    fn device_name(&self, id: DeviceId) -> Result<Option<String>, StoreError> {
+        Ok(self.device_names().get(id.bytes())?.map(|name| name.value().to_owned()))
+    }
+
     /// A recorded push.
     fn recorded_push(&self, device: DeviceId, number: PushNo) -> Result<Option<RecordedPush>, StoreError> {
         let bytes = self.pushes().get((device.bytes(), number.0))?;

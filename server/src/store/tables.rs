@@ -151,6 +151,10 @@ tables! {
     /// Key: device id.
     /// Value: [`super::records::Device`].
     devices = "devices_1": Id => Bytes;
+    /// What people call devices.
+    /// Key: device id.
+    /// Value: the name.
+    device_names = "device_names_1": Id => &'static str;
     /// Recorded pushes.
     /// Key: device id, push number.
     /// Value: [`super::records::RecordedPush`].

@@ -21,6 +21,9 @@ pub enum AccessError {
     /// The name cannot be one.
     #[error("a user's name has 1 to {NAME_BYTES_MAX} bytes and neither control characters nor blanks around it")]
     BadName,
+    /// A device cannot be called so.
+    #[error("a device's name has 1 to {NAME_BYTES_MAX} bytes and neither control characters nor blanks around it")]
+    BadDeviceName,
     /// The nil id is that of the operator.
     #[error("this user id is reserved")]
     Reserved,
@@ -78,6 +81,10 @@ impl Writer<'_> {
             AccessChange::DeviceRevoked { device } | AccessChange::TokenRevoked { device } => {
                 Ok(self.tables.device(*device)?.is_none().then_some(AccessError::UnknownDevice))
             }
+            AccessChange::DeviceNamed { name, .. } if !may_be_a_name(name) => Ok(Some(AccessError::BadDeviceName)),
+            AccessChange::DeviceNamed { device, .. } => {
+                Ok(self.tables.device(*device)?.is_none().then_some(AccessError::UnknownDevice))
+            }
         }
     }
 
@@ -85,7 +92,7 @@ impl Writer<'_> {
         if id == OPERATOR {
             return Ok(Some(AccessError::Reserved));
         }
-        if name.trim() != name || name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        if !may_be_a_name(name) {
             return Ok(Some(AccessError::BadName));
         }
         if self.tables.user_named(name)?.is_some_and(|other| other != id) {
@@ -107,6 +114,7 @@ impl Writer<'_> {
         &mut self,
         user: UserId,
         device: Option<DeviceId>,
+        name: Option<String>,
         fresh: DeviceId,
         token: [u8; 32],
         expires_at_ms: i64,
@@ -116,8 +124,15 @@ impl Writer<'_> {
             known.filter(|known| known.user == user && !known.revoked && id != SERVER_DEVICE).map(|_| id)
         });
         let device = kept.unwrap_or(fresh);
-        let change = AccessChange::Token { device, user, token, expires_at_ms };
-        Ok(self.access(user, change)?.map(|_| device))
+        if name.as_deref().is_some_and(|name| !may_be_a_name(name)) {
+            return Ok(Err(AccessError::BadDeviceName));
+        }
+        let issued = self.access(user, AccessChange::Token { device, user, token, expires_at_ms })?;
+        let known = self.tables.device_name(device)?;
+        if let (Ok(_), Some(name)) = (&issued, name.filter(|name| known.as_ref() != Some(name))) {
+            return Ok(self.access(user, AccessChange::DeviceNamed { device, name })?.map(|_| device));
+        }
+        Ok(issued.map(|_| device))
     }
 
     /// The request may have been queued before the revocation was decided: who asks is looked at once more.
@@ -132,8 +147,18 @@ impl Writer<'_> {
         let known = self.tables.device(asking)?;
         let may = |known: &Device| !known.revoked && known.token == Some(by_token) && self.now_ms < known.expires_at_ms;
         match known.filter(may) {
-            Some(known) => self.issue_token(known.user, None, fresh, token, expires_at_ms),
+            Some(known) => {
+                // What goes on as a device of its own is called like the one that it was, until somebody logs in there.
+                let name = self.tables.device_name(asking)?;
+                self.issue_token(known.user, None, name, fresh, token, expires_at_ms)
+            }
             None => Ok(Err(AccessError::Unauthorized)),
         }
     }
+}
+
+/// Whether a user, or a device, can be called so.
+fn may_be_a_name(name: &str) -> bool {
+    let is_clean = name.trim() == name && !name.chars().any(char::is_control);
+    is_clean && (1..=NAME_BYTES_MAX).contains(&name.len())
 }

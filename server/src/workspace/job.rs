@@ -53,6 +53,8 @@ pub enum Job {
         user: UserId,
         /// The device that the store had.
         device: Option<DeviceId>,
+        /// What people call it; `None` where it keeps the name that it has.
+        name: Option<String>,
         /// A random id for a new device.
         fresh: DeviceId,
         /// BLAKE3 of the token.

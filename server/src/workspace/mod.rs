@@ -217,8 +217,8 @@ impl<'txn> Writer<'txn> {
             Job::Void { device, user, number, hash } => Reply::Push(self.void(device, user, number, hash)?),
             Job::Access { by, change } => Reply::Access(self.access(by, change)?),
             Job::Password { by, user, password } => Reply::Access(self.change_password(by, user, password)?),
-            Job::IssueToken { user, device, fresh, token, expires_at_ms } => {
-                Reply::Token(self.issue_token(user, device, fresh, token, expires_at_ms)?)
+            Job::IssueToken { user, device, name, fresh, token, expires_at_ms } => {
+                Reply::Token(self.issue_token(user, device, name, fresh, token, expires_at_ms)?)
             }
             Job::IssueDevice { asking, by_token, fresh, token, expires_at_ms } => {
                 Reply::Token(self.issue_device(asking, by_token, fresh, token, expires_at_ms)?)

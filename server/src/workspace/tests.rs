@@ -199,6 +199,7 @@ fn logging_in_again_keeps_the_users_device_and_nobody_elses() {
         let job = Job::IssueToken {
             user,
             device: named.map(device),
+            name: None,
             fresh: device(fresh),
             token: [token; 32],
             expires_at_ms: 10_000,
@@ -217,6 +218,41 @@ fn logging_in_again_keeps_the_users_device_and_nobody_elses() {
 }
 
 #[test]
+fn a_device_is_called_as_its_last_login_said() {
+    let mut world = World::new();
+    let device = |number: u128| DeviceId(uuid::Uuid::from_u128(number));
+    let login = |world: &mut World, named: Option<u128>, name: Option<&str>, fresh: u128| {
+        world.apply(Job::IssueToken {
+            user: NORTHERN,
+            device: named.map(device),
+            name: name.map(str::to_owned),
+            fresh: device(fresh),
+            token: [fresh as u8; 32],
+            expires_at_ms: i64::MAX,
+        })
+    };
+    let called = |world: &World, number: u128| world.snapshot().device_name(device(number)).unwrap();
+    assert_eq!(login(&mut world, None, Some("Reception"), 1), Reply::Token(Ok(device(1))));
+    assert_eq!(called(&world, 1), "Reception");
+    let head = world.snapshot().head();
+    login(&mut world, Some(1), None, 2);
+    login(&mut world, Some(1), Some("Reception"), 3);
+    assert_eq!(called(&world, 1), "Reception");
+    assert_eq!(world.snapshot().head().seq.0, head.seq.0 + 2, "a name that stays is no commit");
+    for bad in ["", " Reception", "a\nb", &"x".repeat(65)] {
+        let head = world.snapshot().head();
+        assert_eq!(login(&mut world, Some(1), Some(bad), 4), Reply::Token(Err(AccessError::BadDeviceName)));
+        assert_eq!(world.snapshot().head(), head, "nothing was changed");
+    }
+    let issue =
+        Job::IssueDevice { asking: device(1), by_token: [3; 32], fresh: device(5), token: [5; 32], expires_at_ms: i64::MAX };
+    assert_eq!(world.apply(issue), Reply::Token(Ok(device(5))));
+    assert_eq!(called(&world, 5), "Reception", "a copy is called like the one that it was");
+    login(&mut world, Some(5), Some("Ward 2"), 6);
+    assert_eq!((called(&world, 1), called(&world, 5)), ("Reception".to_owned(), "Ward 2".to_owned()));
+}
+
+#[test]
 fn a_new_device_is_issued_only_to_one_that_may_connect() {
     let mut world = World::new();
     let device = |number: u128| DeviceId(uuid::Uuid::from_u128(number));
@@ -230,7 +266,8 @@ fn a_new_device_is_issued_only_to_one_that_may_connect() {
         })
     };
     let login = |world: &mut World, token: [u8; 32], expires_at_ms: i64| {
-        let job = Job::IssueToken { user: NORTHERN, device: Some(device(1)), fresh: device(1), token, expires_at_ms };
+        let job =
+            Job::IssueToken { user: NORTHERN, device: Some(device(1)), name: None, fresh: device(1), token, expires_at_ms };
         assert_eq!(world.apply(job), Reply::Token(Ok(device(1))));
     };
     login(&mut world, [1; 32], i64::MAX);

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use tombolo_client::Client;
 use tombolo_client::protocol::ids::{RowId, WorkspaceId};
+use tombolo_client::{Client, Login};
 
 /// As many sessions as a server takes.
 const SESSIONS: usize = 10_000;
@@ -111,7 +111,7 @@ impl<'a> Swarms<'a> {
     fn new(stage: &'a Stage) -> Result<Self> {
         let client = Client::open(&stage.folder.path().join("first/store.redb"))?;
         let (name, password) = credentials();
-        let account = client.login(&stage.server.url().parse()?, name, password)?;
+        let account = client.login(&stage.server.url().parse()?, Login::new(name, password))?;
         client.close();
         let token = account.token.context("a login without a token")?;
         Ok(Self { stage, workspace: account.workspace, first: Pass { device: account.device, token } })

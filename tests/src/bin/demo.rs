@@ -18,7 +18,7 @@ use tombolo_client::protocol::outbox::{Resolution, Write};
 use tombolo_client::protocol::schema::CLINIC;
 use tombolo_client::url::ServerUrl;
 use tombolo_client::view::Query;
-use tombolo_client::{Client, LocalWrite, SyncDone, SyncOptions};
+use tombolo_client::{Client, LocalWrite, Login, SyncDone, SyncOptions};
 use tombolo_server::net::{Config, Operator, RunningServer, Server};
 use tombolo_tests::clinic::{PASSWORD, PEOPLE, seed};
 use tombolo_tests::process;
@@ -34,6 +34,12 @@ struct Options {
     /// Patients to begin with
     #[arg(long, default_value_t = 10_000)]
     rows: usize,
+}
+
+/// Somebody's login, at a device whose name the other one reads in histories.
+fn login(name: &str) -> Login<'_> {
+    let device_name = if name == PEOPLE[0] { "Reception" } else { "Outreach tablet" };
+    Login { device_name: Some(device_name), ..Login::new(name, PASSWORD) }
 }
 
 #[expect(clippy::print_stdout, reason = "the story is told on standard output")]
@@ -105,7 +111,7 @@ impl Story<'_> {
             let store = self.folder.join(name);
             let client = Client::open(&store.join(STORE_FILE))?;
             let url: ServerUrl = format!("http://{}", proxy.addr()).parse()?;
-            client.login(&url, name, PASSWORD).with_context(|| format!("{name} cannot log in"))?;
+            client.login(&url, login(name)).with_context(|| format!("{name} cannot log in"))?;
             report(&format!("{name}'s first sync"), &sync(&client)?);
             drop(client);
             let switch = switch(proxy.clone())?;
@@ -143,7 +149,7 @@ impl Story<'_> {
     fn device(&self, name: &str) -> Result<Client> {
         let client = Client::open(&self.folder.join(format!("{name}.redb")))?;
         let url: ServerUrl = format!("http://{}", self.server.addr()).parse()?;
-        client.login(&url, name, PASSWORD).with_context(|| format!("{name} cannot log in"))?;
+        client.login(&url, login(name)).with_context(|| format!("{name} cannot log in"))?;
         Ok(client)
     }
 

@@ -346,6 +346,7 @@ fn deed(c: &mut Choices<'_>) -> Deed {
         at_ms: whole(c),
         by: text(c),
         device: DeviceId::from_bytes(c.sixteen()),
+        device_name: text(c),
         rows: rows.into_iter().map(|((table, op), count)| (table, op, count)).collect(),
     }
 }
@@ -357,6 +358,7 @@ fn history_entry(c: &mut Choices<'_>) -> HistoryEntry {
         edited_at_ms: whole(c),
         by: text(c),
         device: DeviceId::from_bytes(c.sixteen()),
+        device_name: text(c),
         op: op(c),
         merged: c.below(2) == 0,
         version: Version(c.number()),

@@ -121,7 +121,7 @@ impl World {
     fn issue(&mut self, user: UserId, device: Option<DeviceId>) -> Result<(DeviceId, String)> {
         let (fresh, token) = (DeviceId(self.id()), self.id().to_string());
         let hash = tombolo_client::protocol::hash::long(token.as_bytes());
-        let job = Job::IssueToken { user, device, fresh, token: hash, expires_at_ms: i64::MAX };
+        let job = Job::IssueToken { user, device, name: None, fresh, token: hash, expires_at_ms: i64::MAX };
         match self.server(job)? {
             Reply::Token(Ok(device)) => Ok((device, token)),
             other => bail!("a token was answered by {other:?}"),

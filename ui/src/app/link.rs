@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
+use tombolo_client::login::{computer_name, device_name_of};
 use tombolo_client::paths::store_folder;
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{DeviceId, RowKey, TableTag};
@@ -166,11 +167,18 @@ impl App {
         sign_in.set_password("".into());
         sign_in.set_address(address.as_str().into());
         sign_in.set_name(name.into());
+        sign_in.set_device(self.device_name().into());
         sign_in.set_found(0);
         sign_in.set_shown(true);
         if !address.is_empty() {
             self.look(&address);
         }
+    }
+
+    /// What people call this device: as it was typed at the last sign-in, or what the computer calls itself.
+    fn device_name(&self) -> String {
+        let typed = device_name_of(&self.state.borrow().settings.device);
+        typed.or_else(computer_name).unwrap_or_default()
     }
 
     fn look(self: &Rc<Self>, address: &str) {
@@ -223,7 +231,8 @@ impl App {
         if self.desk.borrow().is_none() {
             self.start_desk(&self.folder_of(&url, &name));
         }
-        self.ask(Ask::SignIn { address, name, password: password.to_string() });
+        let device = device_name_of(&sign_in.get_device()).unwrap_or_else(|| self.device_name());
+        self.ask(Ask::SignIn { address, name, password: password.to_string(), device });
     }
 
     /// Where the store of a person is: that of the last sign-in, where it was theirs, else one of their own.
@@ -303,6 +312,7 @@ impl App {
                     }
                     state.settings.address.clone_from(&account.url);
                     state.settings.name.clone_from(&account.user_name);
+                    state.settings.device = sign_in.get_device().into();
                     state.settings.store = state.store.display().to_string();
                 }
                 self.keep_settings();
@@ -585,7 +595,7 @@ impl App {
                     let lost: Vec<ChangeLine> = lost.collect();
                     HistoryLine {
                         who: words.invoke_person(entry.by.as_str().into()),
-                        device: short_device(entry.device),
+                        device: called(entry.device, &entry.device_name),
                         here: Some(entry.device) == own,
                         when: locale.moment(entry.at_ms).unwrap_or_default().into(),
                         version: entry.version.0.to_string().into(),
@@ -644,7 +654,7 @@ impl App {
                 let what = by_table.into_iter().filter_map(counted).collect::<Vec<SharedString>>().join(" · ");
                 ActivityLine {
                     who: words.invoke_person(deed.who.into()),
-                    device: deed.device.map(short_device).unwrap_or_default(),
+                    device: deed.device.map(|device| called(device, &deed.device_name)).unwrap_or_default(),
                     here: deed.device.is_some() && deed.device == own,
                     when: when.into(),
                     what: what.into(),
@@ -666,12 +676,13 @@ impl App {
     }
 }
 
-/// A device as people tell it from others: the beginning of its id. What was imported at the server has none.
-fn short_device(device: DeviceId) -> SharedString {
-    if device == DeviceId::default() {
-        return SharedString::new();
+/// A device as people tell it from others: its name, or the beginning of its id. What was imported at the server has none.
+fn called(device: DeviceId, name: &str) -> SharedString {
+    match name {
+        _ if device == DeviceId::default() => SharedString::new(),
+        "" => device.to_string().chars().take(8).collect::<String>().into(),
+        name => name.into(),
     }
-    device.to_string().chars().take(8).collect::<String>().into()
 }
 
 /// What a presenter gets as an argument.

@@ -19,7 +19,9 @@ use tombolo_client::protocol::ids::{DeviceId, FieldTag, RowKey, TableTag};
 use tombolo_client::protocol::message::{Activity, History};
 use tombolo_client::protocol::value::Value;
 use tombolo_client::url::ServerUrl;
-use tombolo_client::{Client, ClientError, Connection, KnownCommit, LoginFailed, Mode, SyncDone, SyncError, SyncOptions};
+use tombolo_client::{
+    Client, ClientError, Connection, KnownCommit, Login, LoginFailed, Mode, SyncDone, SyncError, SyncOptions,
+};
 
 /// A sync that makes no end within this time is told to be too slow; what was done stays done.
 const SYNC_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -44,7 +46,7 @@ pub fn look(address: String, sink: Sink) {
 }
 
 impl Worker {
-    pub(super) fn sign_in(&mut self, address: &str, name: &str, password: String) {
+    pub(super) fn sign_in(&mut self, address: &str, name: &str, password: String, device: String) {
         let url: ServerUrl = match address.parse() {
             Ok(url) => url,
             Err(error) => return self.tell(Tell::SignedIn(Err(SignInFailed::Address(format!("{error}"))))),
@@ -55,7 +57,10 @@ impl Worker {
         }
         let name = name.to_owned();
         self.beside(
-            move |job| job.client.login(&url, &name, &password),
+            move |job| {
+                let device_name = Some(device.as_str()).filter(|name| !name.is_empty());
+                job.client.login(&url, Login { device_name, ..Login::new(&name, &password) })
+            },
             |worker, result| {
                 let signed_in = result.map_err(|failed| match failed {
                     LoginFailed::Server(LoginFailure::WrongCredentials) => SignInFailed::Wrong,
@@ -249,6 +254,8 @@ pub struct Deed {
     pub who: String,
     /// On which device, where the server told.
     pub device: Option<DeviceId>,
+    /// What people call that; empty where nobody named it.
+    pub device_name: String,
     /// The first commit's time, in milliseconds since 1970.
     pub from_ms: i64,
     /// The last one's.
@@ -311,6 +318,7 @@ fn told_deeds(activity: &Activity) -> Vec<Deed> {
     together(activity.deeds.iter().map(|deed| Deed {
         who: deed.by.clone(),
         device: Some(deed.device),
+        device_name: deed.device_name.clone(),
         from_ms: deed.at_ms,
         until_ms: deed.at_ms,
         rows: deed.rows.iter().map(|(table, op, count)| ((*table, Some(*op)), *count as usize)).collect(),
@@ -321,6 +329,7 @@ fn known_deeds(commits: Vec<KnownCommit>) -> Vec<Deed> {
     together(commits.into_iter().map(|KnownCommit { author, rows, .. }| Deed {
         who: author.name,
         device: None,
+        device_name: String::new(),
         from_ms: author.at_ms,
         until_ms: author.at_ms,
         rows: rows.into_iter().map(|(table, count)| ((table, None), count)).collect(),
@@ -354,6 +363,7 @@ mod tests {
         let deed = |who: &str, on, minute: i64, op, count| Deed {
             who: who.to_owned(),
             device: device(on),
+            device_name: format!("device {on}"),
             from_ms: minute * 60_000,
             until_ms: minute * 60_000,
             rows: [((TableTag(2), Some(op)), count)].into(),

@@ -110,6 +110,8 @@ pub enum Ask {
         name: String,
         /// The password.
         password: String,
+        /// What people call this device; empty leaves the name that it has.
+        device: String,
     },
     /// Forget the token.
     SignOut,

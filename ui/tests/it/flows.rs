@@ -30,6 +30,8 @@ fn signing_in_for_the_first_time_brings_everything() {
     assert!(amina.has("The name or the password is wrong."));
     amina.find(AccessibleRole::TextInput, "Password").mock_single_click(PointerEventButton::Left);
     amina.rewrite(PASSWORD);
+    amina.find(AccessibleRole::TextInput, "Name of this device").mock_single_click(PointerEventButton::Left);
+    amina.rewrite("Reception");
     amina.key(Key::Return);
     amina.until("the page is gone", |me| !me.get::<SignIn>().get_shown());
     amina.ready();
@@ -430,6 +432,12 @@ fn the_activity_says_who_did_what_to_how_many_and_what_was_last_seen_without_a_n
     let eldest = || amina.get::<History>().get_activity().iter().last().map(|deed| deed.who);
     assert_eq!(eldest().as_deref(), Some("the server's operator"));
     brian.until("he has heard of it", |me| me.get::<Browse>().get_total() == 3);
+    brian.choose(0);
+    brian.control("h");
+    brian.until("the history is there", |me| me.get::<History>().get_lines().row_count() > 0);
+    let newest = brian.get::<History>().get_lines().row_data(0).unwrap();
+    assert_eq!((newest.who.as_str(), newest.device.as_str(), newest.here), ("amina", "amina's tablet", false));
+    brian.key(Key::Escape);
     clinic.close();
     amina.until("the link is gone", |me| me.get::<Shell>().get_conn() != Conn::Online);
     let (last_seen, offline, fetched) = opened(&amina);

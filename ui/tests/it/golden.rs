@@ -396,6 +396,7 @@ fn the_first_sign_in_in_light() {
     let sign_in = picture.person.get::<SignIn>();
     sign_in.set_address("https://clinic.example".into());
     sign_in.set_name("amina".into());
+    sign_in.set_device("Reception".into());
     sign_in.set_found(2);
     picture.compare("sign-in-light");
 }

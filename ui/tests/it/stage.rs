@@ -9,13 +9,13 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tombolo_client::Client;
 use tombolo_client::paths::STORE_FILE;
 use tombolo_client::protocol::commit::{AccessChange, Grant};
 use tombolo_client::protocol::ids::DeviceId;
 use tombolo_client::protocol::schema::{CLINIC, Plain, RENTAL, Role};
 use tombolo_client::table::{Fields, Find};
 use tombolo_client::url::ServerUrl;
+use tombolo_client::{Client, Login};
 use tombolo_server::access::OPERATOR;
 use tombolo_server::net::{Config, RunningServer, Server};
 use tombolo_server::store::records::User;
@@ -160,7 +160,8 @@ impl Clinic {
     pub fn client(&self, name: &str) -> Client {
         let client = Client::open(&self.folder_of(name).join(STORE_FILE)).unwrap();
         let url: ServerUrl = self.address().parse().unwrap();
-        client.login(&url, name, PASSWORD).unwrap();
+        let device_name = format!("{name}'s tablet");
+        client.login(&url, Login { device_name: Some(&device_name), ..Login::new(name, PASSWORD) }).unwrap();
         client.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
         client
     }

@@ -20,6 +20,7 @@ pub(super) fn samples() -> Vec<Sample<Commit>> {
         access("token", "", token()),
         access("device_revoked", "", AccessChange::DeviceRevoked { device: device() }),
         access("token_revoked", "", AccessChange::TokenRevoked { device: device() }),
+        access("device_named", "", AccessChange::DeviceNamed { device: device(), name: "Reception".into() }),
         commit("restore", "clients are asked", CommitBody::Restore { offer: Offer::Ask }),
         commit("purge", "two rows", CommitBody::Purge { rows: vec![key(1), key(2)] }),
         commit("checkpoint", "compacted up to 250", CommitBody::Checkpoint { horizon: Seq(250), base: [0xBB; 32] }),

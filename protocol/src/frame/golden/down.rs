@@ -256,6 +256,7 @@ fn history() -> History {
         edited_at_ms: 1_760_000_400_000,
         by: "joseph".into(),
         device: DeviceId::from_bytes([0xDD; 16]),
+        device_name: "Reception".into(),
         op: Op::Update,
         merged: true,
         version: Version(4),
@@ -280,6 +281,7 @@ fn activity() -> Activity {
         at_ms: 1_760_000_000_000 + i64::try_from(seq).unwrap_or(0) * 1_000,
         by: by.into(),
         device: DeviceId::from_bytes([0xDD; 16]),
+        device_name: "Reception".into(),
         rows: rows.iter().map(|(table, op, count)| (TableTag(*table), *op, *count)).collect(),
     };
     let second = deed(262, "joseph", &[(2, Op::Update, 3), (2, Op::Delete, 1), (5, Op::Decide, 1)]);

@@ -395,7 +395,7 @@ fn a_session_ends_with_the_token_that_opened_it() {
     peer.sync(&mut world, &mut registry);
     // It logs in again.
     let (device, fresh) = (Some(peer.kept.device), peer.kept.device);
-    world.apply(Job::IssueToken { user: NORTHERN, device, fresh, token: [7; 32], expires_at_ms: i64::MAX });
+    world.apply(Job::IssueToken { user: NORTHERN, device, name: None, fresh, token: [7; 32], expires_at_ms: i64::MAX });
     peer.settle(&mut world, &mut registry);
     assert_eq!(peer.closed_because(), Some(&CloseReason::Unauthorized));
     // It expires.

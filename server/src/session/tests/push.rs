@@ -6,7 +6,8 @@ use crate::access::OPERATOR;
 use crate::testing::*;
 use crate::workspace::{Job, Reply};
 use tombolo_protocol::change::{Change, Op, Refusal, Verdict};
-use tombolo_protocol::ids::{Hash16, PushNo, RowNo, Seq};
+use tombolo_protocol::commit::AccessChange;
+use tombolo_protocol::ids::{DeviceId, Hash16, PushNo, RowNo, Seq};
 use tombolo_protocol::message::{CloseReason, Down, Outcome, Up, WantedRow};
 use tombolo_protocol::row::RowName;
 use tombolo_protocol::value::Value;
@@ -476,6 +477,11 @@ fn a_wanted_row_comes_whole_and_one_that_may_not_be_seen_is_only_among_those_ask
     assert!(rows.0[0].whole);
 }
 
+fn name(world: &mut World, device: DeviceId) {
+    let change = AccessChange::DeviceNamed { device, name: "Reception".to_owned() };
+    assert!(matches!(world.apply(Job::Access { by: OPERATOR, change }), Reply::Access(Ok(_))));
+}
+
 #[test]
 fn a_history_shows_values_before_and_after_newest_first() {
     let (mut world, mut registry, mut other) = start();
@@ -483,6 +489,7 @@ fn a_history_shows_values_before_and_after_newest_first() {
     let base = world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, PHONE, "1")]).0;
     let base = world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, PHONE, "2")]).0;
     world.accepted(&mut other, vec![delete(key(PATIENTS, 1), base)]);
+    name(&mut world, other.device);
     let mut peer = Peer::new(&mut world, 1, NORTHERN);
     peer.sync(&mut world, &mut registry);
     peer.seen.clear();
@@ -492,6 +499,7 @@ fn a_history_shows_values_before_and_after_newest_first() {
     let [Down::History(history), Down::History(unknown)] = &peer.seen[..] else { panic!("{:?}", peer.seen) };
     let told: Vec<_> = history.entries.iter().map(|entry| (entry.op, entry.version.0)).collect();
     assert_eq!(told, [(Op::Delete, 4), (Op::Update, 3), (Op::Update, 2), (Op::Create, 1)]);
+    assert!(history.entries.iter().all(|entry| entry.device == other.device && entry.device_name == "Reception"));
     let phone = &history.entries[1].fields[0];
     assert_eq!((&phone.before, &phone.after), (&Value::text("1"), &Value::text("2")));
     assert!(history.entries[2].fields[0].before.is_null());
@@ -513,6 +521,7 @@ fn the_activity_counts_what_was_done_to_rows_that_may_be_seen_newest_first() {
     world.accepted(&mut other, vec![create_patient(3, "r", SOUTH)]);
     let of_first = world.accepted(&mut other, vec![update(key(PATIENTS, 1), base, PHONE, "1")]).0;
     world.accepted(&mut other, vec![delete(key(PATIENTS, 1), of_first), create_patient(4, "s", NORTH)]);
+    name(&mut world, other.device);
     let mut peer = Peer::new(&mut world, 1, NORTHERN);
     peer.sync(&mut world, &mut registry);
     peer.seen.clear();
@@ -526,6 +535,7 @@ fn the_activity_counts_what_was_done_to_rows_that_may_be_seen_newest_first() {
     assert_eq!(told[..3], here);
     assert!(activity.deeds.is_sorted_by(|newer, older| newer.seq > older.seq));
     assert!(activity.deeds[..3].iter().all(|deed| deed.device == other.device && !deed.by.is_empty() && deed.at_ms > 0));
+    assert!(activity.deeds[..3].iter().all(|deed| deed.device_name == "Reception"));
     // Cut short, it says so.
     let snapshot = world.snapshot();
     let rights = snapshot.rights(NORTHERN).unwrap().unwrap();

@@ -26,6 +26,7 @@ pub struct Model {
     schemas: BTreeMap<Seq, Schema>,
     users: BTreeMap<UserId, Rights>,
     pushes: BTreeMap<DeviceId, PushNo>,
+    device_names: BTreeMap<DeviceId, String>,
 }
 
 /// A row.
@@ -225,6 +226,11 @@ impl Model {
         self.rows.get(&key).is_some_and(|row| deciding.may_see(key, row))
     }
 
+    /// What people call a device; empty where nobody named it.
+    pub fn device_name(&self, device: DeviceId) -> String {
+        self.device_names.get(&device).cloned().unwrap_or_default()
+    }
+
     /// The number that a push of this device must have: the last one and one more (P2).
     pub fn next_push(&self, device: DeviceId) -> PushNo {
         self.pushes.get(&device).copied().unwrap_or_default().next()
@@ -250,6 +256,10 @@ impl Model {
             }
             CommitBody::Access(AccessChange::User { id, role, grant, .. }) => {
                 self.users.insert(*id, Rights { role: *role, grant: grant.clone() });
+                Ok(Vec::new())
+            }
+            CommitBody::Access(AccessChange::DeviceNamed { device, name }) => {
+                self.device_names.insert(*device, name.clone());
                 Ok(Vec::new())
             }
             CommitBody::Workspace { .. }

@@ -42,7 +42,9 @@ fn entries(oracles: &Oracles, snapshot: &Snapshot, key: RowKey) -> Result<Vec<Hi
     for commit in oracles.log.commits(&oracles.commits) {
         match &commit.body {
             CommitBody::Purge { rows } if rows.contains(&key) => (entries, values) = (Vec::new(), BTreeMap::new()),
-            CommitBody::Push(record) => entries.extend(entry(snapshot, commit, record, key, &mut values, &mut version)?),
+            CommitBody::Push(record) => {
+                entries.extend(entry(oracles, snapshot, commit, record, key, &mut values, &mut version)?)
+            }
             _ => {}
         }
         if commit.seq == horizon {
@@ -55,6 +57,7 @@ fn entries(oracles: &Oracles, snapshot: &Snapshot, key: RowKey) -> Result<Vec<Hi
 
 /// What a push did to a row.
 fn entry(
+    oracles: &Oracles,
     snapshot: &Snapshot,
     commit: &Commit,
     record: &PushRecord,
@@ -84,6 +87,7 @@ fn entry(
         edited_at_ms: record.edited_at_ms,
         by: name(snapshot, commit)?,
         device: record.device,
+        device_name: oracles.log.model.device_name(record.device),
         op: effect.map_or(Op::Decide, |effect| effect.op),
         merged: verdict == Some(&Verdict::Accepted { merged: true }),
         version: if effect.is_some() { *version } else { Version(0) },
@@ -134,8 +138,11 @@ fn deed(oracles: &Oracles, snapshot: &Snapshot, to: Identity, commit: &Commit, r
         }
     }
     let rows: Vec<_> = rows.into_iter().map(|((table, op), count)| (table, op, count)).collect();
+    if rows.is_empty() {
+        return Ok(None);
+    }
     let (seq, at_ms, device) = (commit.seq, commit.at_ms, record.device);
-    Ok(if rows.is_empty() { None } else { Some(Deed { seq, at_ms, by: name(snapshot, commit)?, device, rows }) })
+    Ok(Some(Deed { seq, at_ms, by: name(snapshot, commit)?, device, device_name: model.device_name(device), rows }))
 }
 
 /// Who made a commit. The operator is none of the users.

@@ -95,7 +95,15 @@ impl World {
 
     pub(super) fn issue(&mut self, user: UserId, device: Option<DeviceId>) -> Result<Option<(DeviceId, String)>> {
         let (fresh, token) = (DeviceId(self.id()), self.id().to_string());
-        let job = Job::IssueToken { user, device, fresh, token: hash::long(token.as_bytes()), expires_at_ms: i64::MAX };
+        let job = Job::IssueToken {
+            user,
+            device,
+            // Each login calls the device otherwise.
+            name: Some(format!("tablet {fresh}")),
+            fresh,
+            token: hash::long(token.as_bytes()),
+            expires_at_ms: i64::MAX,
+        };
         match self.operate(job)? {
             Some(Reply::Token(Ok(device))) => Ok(Some((device, token))),
             None => Ok(None),

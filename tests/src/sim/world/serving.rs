@@ -107,7 +107,7 @@ impl World {
                 if let Some(seat) = self.server.sessions.get_mut(&link) {
                     seat.issued.push(token);
                 }
-                let job = Job::IssueToken { user, device: None, fresh, token: hash, expires_at_ms: i64::MAX };
+                let job = Job::IssueToken { user, device: None, name: None, fresh, token: hash, expires_at_ms: i64::MAX };
                 self.submit(From::Link(link), job);
             }
             Output::Replace { session, process, connection } => {

@@ -18,9 +18,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use tombolo_client::Client;
 use tombolo_client::paths::STORE_FILE;
 use tombolo_client::url::ServerUrl;
+use tombolo_client::{Client, Login};
 use tombolo_ui::app::Options;
 
 /// What goes wrong is said and ends the program.
@@ -82,7 +82,7 @@ fn all(arguments: &Arguments) -> Result<()> {
     let store = |name: &str| -> Result<PathBuf> {
         let store = folder.path().join(name);
         let client = Client::open(&store.join(STORE_FILE))?;
-        client.login(&clinic.server, &clinic.user, &clinic.password)?;
+        client.login(&clinic.server, Login::new(&clinic.user, &clinic.password))?;
         Ok(store)
     };
     let full = store("full")?;

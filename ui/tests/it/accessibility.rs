@@ -94,7 +94,8 @@ type Switch = fn(&Shell<'_>, bool);
 type IsOpen = fn(&Shell<'_>) -> bool;
 
 /// What lies over the window: how it is opened and closed, and whether it is open.
-const OVERLAYS: [(&str, Switch, IsOpen); 16] = [
+const OVERLAYS: [(&str, Switch, IsOpen); 17] = [
+    ("filters", |shell, on| shell.set_filters_open(on), |shell| shell.get_filters_open()),
     ("modes", |shell, on| shell.set_modes_open(on), |shell| shell.get_modes_open()),
     ("pending", |shell, on| shell.set_pending_open(on), |shell| shell.get_pending_open()),
     ("form", |shell, on| shell.set_form_open(on), |shell| shell.get_form_open()),

@@ -159,8 +159,8 @@ struct State {
     /// Ready rows that the person does not want to push now.
     left_out: BTreeSet<RowKey>,
     connection: Connection,
-    /// What the push costs that is offered.
-    estimate: Estimate,
+    /// What the push costs that is offered, once it was asked.
+    estimate: Option<Estimate>,
     syncing: bool,
     /// The sync that is under way began over an open connection.
     was_open: bool,
@@ -395,7 +395,7 @@ impl App {
                 self.pending(passed, review, going);
             }
             Tell::Estimate(estimate) => {
-                self.state.borrow_mut().estimate = estimate;
+                self.state.borrow_mut().estimate = Some(estimate);
                 self.show_estimate();
             }
             Tell::Done { done, title, undo, key } => self.done(done, &title, undo, key),

@@ -7,6 +7,7 @@ mod browse;
 mod chooser;
 mod deciding;
 mod files;
+mod filters;
 mod form;
 mod link;
 mod list;
@@ -88,6 +89,7 @@ pub struct App {
     days: Rc<VecModel<window::DayVm>>,
     lines: Rc<VecModel<window::ConflictLine>>,
     filters: Rc<VecModel<window::Filter>>,
+    beside: Rc<VecModel<i32>>,
     review: Rc<VecModel<window::PendingVm>>,
     ready: Rc<VecModel<window::PendingVm>>,
     toasts: Rc<VecModel<window::ToastVm>>,
@@ -119,7 +121,7 @@ struct State {
     referred: Vec<Referred>,
     wanted: Wanted,
     /// The filters that are offered: a field, and the values of its choices.
-    filters: Vec<browse::Offered>,
+    filters: Vec<filters::Offered>,
     /// The column that the list is sorted by; without one, the title.
     sorted_by: Option<FieldTag>,
     selected: Option<RowKey>,
@@ -157,8 +159,8 @@ struct State {
     /// Ready rows that the person does not want to push now.
     left_out: BTreeSet<RowKey>,
     connection: Connection,
-    /// What the push costs that is offered.
-    estimate: Estimate,
+    /// What the push costs that is offered, once it was asked.
+    estimate: Option<Estimate>,
     syncing: bool,
     /// The sync that is under way began over an open connection.
     was_open: bool,
@@ -231,6 +233,7 @@ impl App {
             days: Rc::default(),
             lines: Rc::default(),
             filters: Rc::default(),
+            beside: Rc::default(),
             review: Rc::default(),
             ready: Rc::default(),
             toasts: Rc::default(),
@@ -264,10 +267,12 @@ impl App {
         self.get::<window::Calendar>().set_days(ModelRc::from(self.days.clone()));
         self.get::<window::Conflict>().set_lines(ModelRc::from(self.lines.clone()));
         self.get::<window::Browse>().set_filters(ModelRc::from(self.filters.clone()));
+        self.get::<window::Browse>().set_filters_beside(ModelRc::from(self.beside.clone()));
         self.get::<window::Pending>().set_review(ModelRc::from(self.review.clone()));
         self.get::<window::Pending>().set_ready(ModelRc::from(self.ready.clone()));
         self.get::<window::Shell>().set_toasts(ModelRc::from(self.toasts.clone()));
         self.bind_browse();
+        self.bind_filters();
         self.bind_form();
         self.bind_pending();
         self.bind_deciding();
@@ -390,7 +395,7 @@ impl App {
                 self.pending(passed, review, going);
             }
             Tell::Estimate(estimate) => {
-                self.state.borrow_mut().estimate = estimate;
+                self.state.borrow_mut().estimate = Some(estimate);
                 self.show_estimate();
             }
             Tell::Done { done, title, undo, key } => self.done(done, &title, undo, key),

@@ -1,42 +1,18 @@
 //! Tables, the list and the details of a row.
 
+use super::filters::filtered_by;
 use super::shown::Showing;
-use super::{App, Place, State, at, fill, handler, handler1, handler2, int, model, named};
+use super::{App, State, at, fill, handler, handler1, handler2, int, model, named};
 use crate::desk::{Ask, Referred, RowNews};
-use crate::presenters::values::Names;
-use crate::window::{Browse, Detail, DetailLine, Filter, NavItem, Shell, Words};
-use slint::Model;
-use std::collections::BTreeSet;
+use crate::window::{Browse, Detail, DetailLine, NavItem, Shell, Words};
 use std::rc::Rc;
 use std::sync::Arc;
 use tombolo_client::listing::{Listing, Order, Standings, Wanted, target};
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, RowKey, TableTag};
 use tombolo_client::protocol::schema::{Kind, Role, Schema, Table};
-use tombolo_client::protocol::value::Value;
 use tombolo_client::view::RowStanding;
 use tombolo_client::{Status, TableInfo};
-
-/// What the rows are called that the list is filtered by.
-fn filtered_by(state: &State, referred: &[Referred]) -> Names {
-    let name = |(tag, value): &(FieldTag, Value)| {
-        let key = target(shown_table(state)?.field(*tag)?, value)?;
-        let (_, rows) = referred.iter().find(|(field, _)| field == tag)?;
-        rows.iter().find(|(id, _)| *id == key.id).map(|(_, title)| (key, title.clone()))
-    };
-    state.wanted.equal.iter().filter_map(name).collect()
-}
-
-/// A filter with the values of its choices; the first choice is "all".
-pub(super) struct Offered {
-    field: FieldTag,
-    values: Vec<Value>,
-    /// There are more than can be listed: one is searched for.
-    many: bool,
-}
-
-/// Filters beside each other; more do not fit.
-const FILTERS_MAX: usize = 2;
 
 impl App {
     pub(super) fn bind_browse(self: &Rc<Self>) {
@@ -51,16 +27,6 @@ impl App {
         browse.on_set_standing(handler1(self, |app, standing| {
             app.state.borrow_mut().wanted.standings =
                 [Standings::All, Standings::Pending, Standings::Review][at(standing).min(2)];
-            app.find();
-        }));
-        browse.on_set_filter(handler2(self, |app, filter, choice| app.set_filter(at(filter), at(choice))));
-        browse.on_search_filter(handler1(self, |app, filter| app.search_filter(at(filter))));
-        browse.on_clear_filters(handler(self, |app| {
-            app.state.borrow_mut().wanted = Wanted::default();
-            let browse = app.get::<Browse>();
-            browse.set_text("".into());
-            browse.set_standing(0);
-            app.offer_filters();
             app.find();
         }));
         browse.on_sort(handler2(self, |app, column, descending| app.sort(at(column), descending)));
@@ -195,102 +161,6 @@ impl App {
         self.offer_filters();
     }
 
-    /// Choice and yes-or-no fields, and references, are offered as filters. Where references point at many rows, the one to filter
-    /// by is searched for.
-    fn offer_filters(self: &Rc<Self>) {
-        let words = self.get::<Words>();
-        let (any, yes, no) = (words.invoke_any(), words.invoke_yes(), words.invoke_no());
-        let mut filters = Vec::new();
-        {
-            let state = self.state.borrow();
-            let Some(table) = shown_table(&state) else { return };
-            for field in &table.fields {
-                let referred = state.referred.iter().find(|(tag, _)| *tag == field.tag);
-                let wanted = state.wanted.equal.iter().find(|(tag, _)| *tag == field.tag).map(|(_, value)| value);
-                let many = referred.is_none() && field.reference.is_some() && state.listing.is_some();
-                let choices: Vec<(slint::SharedString, Value)> = if !field.choices.is_empty() {
-                    field.choices.iter().map(|choice| (choice.as_str().into(), Value::text(choice))).collect()
-                } else if field.kind == Kind::Bool {
-                    vec![(yes.clone(), Value::Bool(true)), (no.clone(), Value::Bool(false))]
-                } else if let Some((_, rows)) = referred.filter(|(_, rows)| rows.len() > 1) {
-                    rows.iter().map(|(id, title)| (named(title), Value::Uuid(*id.bytes()))).collect()
-                } else if many {
-                    let title = |value| target(field, value).and_then(|key| state.names.of_row(key)).unwrap_or_default();
-                    wanted.iter().map(|value| (named(title(value)), (*value).clone())).collect()
-                } else {
-                    continue;
-                };
-                let choice = wanted.and_then(|value| choices.iter().position(|(_, choice)| choice == value));
-                let texts = choices.iter().map(|(text, _)| text.clone());
-                let texts = std::iter::once(any.clone()).chain(texts);
-                let shown = Filter {
-                    label: field.label.as_str().into(),
-                    choices: model(texts.collect()),
-                    choice: choice.map_or(0, |choice| int(choice + 1)),
-                    many,
-                };
-                let values = choices.into_iter().map(|(_, value)| value).collect();
-                filters.push((field.reference.is_some(), shown, Offered { field: field.tag, values, many }));
-            }
-        }
-        // Where there are more than fit, the first of each kind stays.
-        let mut kinds = BTreeSet::new();
-        filters.sort_by_cached_key(|(is_reference, ..)| !kinds.insert(*is_reference));
-        filters.truncate(FILTERS_MAX);
-        let (shown, offered): (Vec<Filter>, Vec<Offered>) =
-            filters.into_iter().map(|(_, shown, offered)| (shown, offered)).unzip();
-        let mut state = self.state.borrow_mut();
-        // What cannot be chosen any more filters nothing.
-        let stays = |(tag, value): &(FieldTag, Value)| offered.iter().any(|of| of.field == *tag && of.values.contains(value));
-        state.wanted.equal.retain(stays);
-        state.filters = offered;
-        drop(state);
-        // A list of choices is compared by identity; the one that has the focus stays.
-        let kept = |(mut filter, before): (Filter, Option<Filter>)| {
-            if let Some(before) = before.filter(|before| before.choices.iter().eq(filter.choices.iter())) {
-                filter.choices = before.choices;
-            }
-            filter
-        };
-        let before: Vec<Option<Filter>> = (0..shown.len()).map(|at| self.filters.row_data(at)).collect();
-        fill(&self.filters, shown.into_iter().zip(before).map(kept).collect());
-    }
-
-    fn set_filter(self: &Rc<Self>, filter: usize, choice: usize) {
-        let (field, value, many) = {
-            let state = self.state.borrow();
-            let Some(Offered { field, values, many }) = state.filters.get(filter) else { return };
-            (*field, choice.checked_sub(1).and_then(|choice| values.get(choice)).cloned(), *many)
-        };
-        self.filter_by(field, value);
-        if many {
-            self.offer_filters();
-        }
-        self.find();
-    }
-
-    /// Somebody looks for the one row that the others are to point at.
-    fn search_filter(self: &Rc<Self>, filter: usize) {
-        let field = self.state.borrow().filters.get(filter).map(|offered| offered.field);
-        if let Some(field) = field {
-            self.pick(Place::Filter(field));
-        }
-    }
-
-    /// Only rows with this value in a field are wanted; with none, whatever they have there.
-    fn filter_by(&self, field: FieldTag, value: Option<Value>) {
-        let mut state = self.state.borrow_mut();
-        state.wanted.equal.retain(|(tag, _)| *tag != field);
-        state.wanted.equal.extend(value.map(|value| (field, value)));
-    }
-
-    /// The row that was searched for is what the list is filtered by.
-    pub(super) fn filter_found(self: &Rc<Self>, field: FieldTag, value: Value) {
-        self.filter_by(field, Some(value));
-        self.offer_filters();
-        self.find();
-    }
-
     fn sort(self: &Rc<Self>, column: usize, descending: bool) {
         let by = {
             let mut state = self.state.borrow_mut();
@@ -326,7 +196,7 @@ impl App {
     }
 
     /// Searches the snapshot, in memory, and shows what was found.
-    fn find(self: &Rc<Self>) {
+    pub(super) fn find(self: &Rc<Self>) {
         let (listing, places, of, filtered, selected) = {
             let state = self.state.borrow();
             let Some(listing) = state.listing.clone() else { return };
@@ -521,7 +391,7 @@ fn capitalised(name: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-fn shown_table(state: &State) -> Option<&Table> {
+pub(super) fn shown_table(state: &State) -> Option<&Table> {
     state.schema.as_ref()?.table(state.table?)
 }
 

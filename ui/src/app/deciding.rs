@@ -132,52 +132,35 @@ impl App {
 
     fn show_decision(self: &Rc<Self>, anew: bool) {
         let words = self.get::<Words>();
-        let (yes, no) = (words.invoke_yes(), words.invoke_no());
-        let shown = {
+        let mut dialog = {
             let state = self.state.borrow();
             let Some(decision) = &state.decision else { return };
-            let locale = state.locale();
-            let showing = Showing { locale: &locale, yes: &yes, no: &no, names: &state.names };
-            let lines: Vec<ConflictLine> =
-                (0..decision.lines.len()).map(|at| line_vm(decision, at, &showing, &words)).collect();
-            let when = decision.author.as_ref().and_then(|(_, at_ms)| locale.moment(*at_ms)).unwrap_or_default();
-            let who = decision.author.as_ref().map(|(name, _)| words.invoke_person(name.into())).unwrap_or_default();
-            let left = state.conflicts.iter().filter(|(view, _)| view.key != decision.key).count();
-            let rival = decision.shown.server.as_ref().filter(|row| row.key != decision.key);
-            let rival = rival.and_then(|row| state.names.of_row(row.key)).unwrap_or_default().to_owned();
-            let unchanged = decision.lines.iter().filter(|line| line.merge == Merge::Unchanged).count();
-            let open = (int(decision.undecided()), decision.has_beforehand());
-            let taken = lines.iter().find(|line| line.merge == window::Merge::Conflict);
-            let taken = taken.map(|line| line.mine.clone()).unwrap_or_default();
-            let clash = (rival, taken, taking(decision.takes()), decision.is_new(), decision.can_yield());
-            (lines, unchanged, when, who, left, open, kind_of(decision.kind), clash)
+            Dialog::of(&state, decision, &words)
         };
-        let (mut lines, unchanged, when, who, left, (undecided, beforehand), kind, clash) = shown;
-        let (rival, value, taking, is_new, can_yield) = clash;
         // A model of choices is compared by identity; it stays the one that a list was opened with.
-        for (line, before) in lines.iter_mut().zip(self.lines.iter()) {
+        for (line, before) in dialog.lines.iter_mut().zip(self.lines.iter()) {
             if before.choices.iter().eq(line.choices.iter()) {
                 line.choices = before.choices;
             }
         }
         let conflict = self.get::<Conflict>();
-        let other_question = conflict.get_kind() != kind;
-        conflict.set_kind(kind);
-        conflict.set_rival(rival.into());
-        conflict.set_value(value);
-        conflict.set_taking(taking);
-        conflict.set_is_new(is_new);
-        conflict.set_can_yield(can_yield);
-        conflict.set_who(who);
-        conflict.set_when(when.into());
-        conflict.set_unchanged(int(unchanged));
-        conflict.set_undecided(undecided);
-        conflict.set_beforehand(beforehand);
-        conflict.set_left(int(left));
+        let other_question = conflict.get_kind() != dialog.kind;
+        conflict.set_kind(dialog.kind);
+        conflict.set_rival(dialog.rival);
+        conflict.set_value(dialog.value);
+        conflict.set_taking(dialog.taking);
+        conflict.set_is_new(dialog.is_new);
+        conflict.set_can_yield(dialog.can_yield);
+        conflict.set_who(dialog.who);
+        conflict.set_when(dialog.when);
+        conflict.set_unchanged(int(dialog.unchanged));
+        conflict.set_undecided(int(dialog.undecided));
+        conflict.set_beforehand(dialog.beforehand);
+        conflict.set_left(int(dialog.left));
         if anew {
-            self.lines.set_vec(lines);
+            self.lines.set_vec(dialog.lines);
         } else {
-            fill(&self.lines, lines);
+            fill(&self.lines, dialog.lines);
         }
         if anew || other_question {
             // What had the focus may have gone with its line.
@@ -247,6 +230,55 @@ impl App {
                 self.close_decision();
                 self.toast(self.get::<Words>().invoke_settled(title), None, false);
             }
+        }
+    }
+}
+
+/// What the dialog shows of a decision.
+struct Dialog {
+    kind: ConflictKind,
+    lines: Vec<ConflictLine>,
+    /// Lines that need no decision, and are folded away.
+    unchanged: usize,
+    undecided: usize,
+    /// Something stands as it was chosen beforehand.
+    beforehand: bool,
+    /// Who changed the server's side, and when.
+    who: SharedString,
+    when: SharedString,
+    /// Other conflicts.
+    left: usize,
+    /// The other entry that has a value which must be unique, and that value.
+    rival: SharedString,
+    value: SharedString,
+    taking: window::Taking,
+    is_new: bool,
+    can_yield: bool,
+}
+
+impl Dialog {
+    fn of(state: &State, decision: &Decision, words: &Words<'_>) -> Self {
+        let (yes, no) = (words.invoke_yes(), words.invoke_no());
+        let locale = state.locale();
+        let showing = Showing { locale: &locale, yes: &yes, no: &no, names: &state.names };
+        let lines: Vec<ConflictLine> = (0..decision.lines.len()).map(|at| line_vm(decision, at, &showing, words)).collect();
+        let author = decision.author.as_ref();
+        let rival = decision.shown.server.as_ref().filter(|row| row.key != decision.key);
+        let taken = lines.iter().find(|line| line.merge == window::Merge::Conflict);
+        Self {
+            kind: kind_of(decision.kind),
+            unchanged: decision.lines.iter().filter(|line| line.merge == Merge::Unchanged).count(),
+            undecided: decision.undecided(),
+            beforehand: decision.has_beforehand(),
+            who: author.map(|(name, _)| words.invoke_person(name.into())).unwrap_or_default(),
+            when: author.and_then(|(_, at_ms)| locale.moment(*at_ms)).unwrap_or_default().into(),
+            left: state.conflicts.iter().filter(|(view, _)| view.key != decision.key).count(),
+            rival: rival.and_then(|row| state.names.of_row(row.key)).unwrap_or_default().into(),
+            value: taken.map(|line| line.mine.clone()).unwrap_or_default(),
+            taking: taking(decision.takes()),
+            is_new: decision.is_new(),
+            can_yield: decision.can_yield(),
+            lines,
         }
     }
 }

@@ -340,7 +340,7 @@ impl App {
         match place {
             Place::Form(line) => self.change_form(line, |form| form.set_reference(line, Some((id, title)))),
             Place::Decision(line) => self.change_decision(|decision| decision.choose_value(line, &value)),
-            Place::Filter(field) => self.filter_found(field, value),
+            Place::Filter(field) => self.filter_by(field, Some(value)),
         }
     }
 

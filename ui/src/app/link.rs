@@ -271,11 +271,14 @@ impl App {
         browse.set_selected(-1);
         browse.set_table_title("".into());
         browse.set_text("".into());
+        self.beside.set_vec(Vec::new());
         self.filters.set_vec(Vec::new());
+        browse.set_filters_used(0);
         self.get::<Detail>().set_shown(false);
         self.get::<HistoryWindow>().set_activity(model(Vec::new()));
         let shell = self.get::<Shell>();
         shell.set_modes_open(false);
+        shell.set_filters_open(false);
         shell.set_pending_open(false);
         shell.set_conflict_open(false);
         shell.set_history_open(false);

@@ -102,7 +102,7 @@ impl App {
         let (bytes, seconds) = {
             let state = self.state.borrow();
             let language = state.settings.language;
-            let Estimate { bytes, rate, .. } = state.estimate;
+            let Some(Estimate { bytes, rate, .. }) = state.estimate else { return };
             let ms = state.settings.pace.foretold_ms(bytes, rate, state.is_connected());
             (language.bytes(bytes), ms.map(|ms| language.seconds(ms)).unwrap_or_default())
         };

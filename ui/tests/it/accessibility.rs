@@ -45,8 +45,8 @@ fn nameless(person: &Person) -> Vec<String> {
         [at.x, at.y, size.width, size.height].map(|length| length.round() as i32)
     };
     let mut places: BTreeSet<[i32; 4]> = acted_on.iter().map(place).collect();
-    // Parts of widgets of Slint: what a text is written in has its role inside, and bars are for the pointer only.
-    for widget in ["TextEdit", "ScrollBar"] {
+    // Parts of widgets of Slint that the pointer has, and keys do the same in another way: bars, and what empties a field.
+    for widget in ["ScrollBar", "LineEdit"] {
         let parts = ElementQuery::from_root(person.ui()).match_inherits(widget).match_descendants().match_inherits("TouchArea");
         places.extend(parts.find_all().iter().map(place));
     }
@@ -94,7 +94,8 @@ type Switch = fn(&Shell<'_>, bool);
 type IsOpen = fn(&Shell<'_>) -> bool;
 
 /// What lies over the window: how it is opened and closed, and whether it is open.
-const OVERLAYS: [(&str, Switch, IsOpen); 16] = [
+const OVERLAYS: [(&str, Switch, IsOpen); 17] = [
+    ("filters", |shell, on| shell.set_filters_open(on), |shell| shell.get_filters_open()),
     ("modes", |shell, on| shell.set_modes_open(on), |shell| shell.get_modes_open()),
     ("pending", |shell, on| shell.set_pending_open(on), |shell| shell.get_pending_open()),
     ("form", |shell, on| shell.set_form_open(on), |shell| shell.get_form_open()),

@@ -4,7 +4,7 @@
 use crate::stage::{Clinic, Person};
 use slint::platform::software_renderer::{MinimalSoftwareWindow, RepaintBufferType};
 use slint::platform::{Platform, WindowAdapter, WindowEvent};
-use slint::{ComponentHandle, Model, PhysicalSize, PlatformError};
+use slint::{ComponentHandle, LogicalPosition, Model, PhysicalSize, PlatformError};
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
@@ -98,6 +98,7 @@ impl Picture {
         (0..20).for_each(|_| self.tick());
         self.person.get::<Shell>().set_last_sync("2026-11-27 09:30".into());
         self.person.get::<Conflict>().set_when("2026-11-27 09:30".into());
+        self.person.get::<Pending>().set_seconds("0.4 s".into());
         self.person.get::<Settings>().set_place("/home/amina/tombolo/clinic".into());
         self.person.get::<Settings>().set_export_to("/home/amina/Documents/tombolo-export".into());
         // Messages go away by themselves; how many are left depends on the machine.
@@ -130,6 +131,54 @@ impl Picture {
             let actual = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.png"));
             drawn.save(&actual).unwrap();
             panic!("{name}: {:.3} % of the pixels differ; see {}", share * 100.0, actual.display());
+        }
+    }
+
+    /// Text of double size in a window as small as they come.
+    fn doubled(&self) {
+        self.person.get::<Settings>().set_text_size(3);
+        self.set();
+        self.person.ui().window().set_size(PhysicalSize::new(1024, 700));
+        (0..5).for_each(|_| self.tick());
+    }
+
+    /// The language, by its place among them.
+    fn speak(&self, language: i32) {
+        self.person.get::<Settings>().set_language(language);
+        self.set();
+    }
+
+    /// What was set in the settings counts, but the theme stays the picture's.
+    fn set(&self) {
+        let mode = self.person.get::<Theme>().get_mode();
+        self.person.get::<Settings>().invoke_changed();
+        self.person.get::<Theme>().set_mode(mode);
+        self.tick();
+    }
+
+    fn open_form(&self) {
+        self.until(|me| me.get::<Detail>().get_shown());
+        self.person.get::<Browse>().invoke_edit_record();
+        self.until(|me| me.get::<Shell>().get_form_open());
+    }
+
+    /// A conflict and a change that is ready, in the drawer.
+    fn pending(&self, clinic: &Clinic) {
+        clinic.clash(&self.person.app);
+        self.until(|me| me.get::<Shell>().get_review() == 1);
+        self.edit(2, "Phone", "+254722000111");
+        self.person.get::<Shell>().set_pending_open(true);
+        self.until(|me| me.get::<Pending>().get_ready().row_count() == 1 && me.get::<Pending>().get_bytes() != "");
+        self.cards_of_a_day();
+    }
+
+    fn cards_of_a_day(&self) {
+        for cards in [self.person.get::<Pending>().get_review(), self.person.get::<Pending>().get_ready()] {
+            for at in 0..cards.row_count() {
+                let mut card = cards.row_data(at).unwrap();
+                card.when = "2026-11-27 09:30".into();
+                cards.set_row_data(at, card);
+            }
         }
     }
 
@@ -171,12 +220,8 @@ fn the_calendar_in_spanish() {
     let clinic = Clinic::open();
     let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
     picture.choose(1);
-    picture.person.get::<Settings>().set_language(2);
-    picture.person.get::<Settings>().invoke_changed();
-    picture.person.get::<Theme>().set_mode(ThemeMode::Light);
-    picture.until(|me| me.get::<Detail>().get_shown());
-    picture.person.get::<Browse>().invoke_edit_record();
-    picture.until(|me| me.get::<Shell>().get_form_open());
+    picture.speak(2);
+    picture.open_form();
     let form = picture.person.get::<tombolo_ui::window::Form>();
     let born = form.get_fields().iter().position(|field| field.label == "Date of birth").unwrap();
     form.invoke_pick_day(i32::try_from(born).unwrap());
@@ -239,7 +284,7 @@ fn a_list_of_many_in_light() {
     let picture = Picture::at(clinic.options(Some(clinic.signed_in("amina")), "amina"), 1.0, ThemeMode::Light);
     picture.until(|me| me.get::<Browse>().get_total() == 64 && me.get::<Shell>().get_conn() == Conn::Online);
     picture.person.ui().window().dispatch_event(WindowEvent::PointerScrolled {
-        position: slint::LogicalPosition::new(500.0, 500.0),
+        position: LogicalPosition::new(500.0, 500.0),
         delta_x: 0.0,
         delta_y: -700.0,
     });
@@ -260,12 +305,8 @@ fn the_form_in_french() {
     let clinic = Clinic::open();
     let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
     picture.choose(1);
-    picture.person.get::<Settings>().set_language(1);
-    picture.person.get::<Settings>().invoke_changed();
-    picture.person.get::<Theme>().set_mode(ThemeMode::Light);
-    picture.until(|me| me.get::<Detail>().get_shown());
-    picture.person.get::<Browse>().invoke_edit_record();
-    picture.until(|me| me.get::<Shell>().get_form_open());
+    picture.speak(1);
+    picture.open_form();
     picture.compare("form-french");
 }
 
@@ -297,19 +338,27 @@ fn the_settings_in_dark() {
 fn what_is_pending_in_light() {
     let clinic = Clinic::open();
     let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
-    clinic.clash(&picture.person.app);
-    picture.until(|me| me.get::<Shell>().get_review() == 1);
-    picture.edit(2, "Phone", "+254722000111");
-    picture.person.get::<Shell>().set_pending_open(true);
-    picture.until(|me| me.get::<Pending>().get_ready().row_count() == 1 && me.get::<Pending>().get_bytes() != "");
-    for cards in [picture.person.get::<Pending>().get_review(), picture.person.get::<Pending>().get_ready()] {
-        for at in 0..cards.row_count() {
-            let mut card = cards.row_data(at).unwrap();
-            card.when = "2026-11-27 09:30".into();
-            cards.set_row_data(at, card);
-        }
-    }
+    picture.pending(&clinic);
     picture.compare("pending-light");
+}
+
+#[test]
+fn what_is_pending_in_swahili() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    picture.pending(&clinic);
+    picture.speak(3);
+    picture.cards_of_a_day();
+    picture.compare("pending-swahili");
+}
+
+#[test]
+fn the_conflict_in_spanish() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    picture.conflict(&clinic);
+    picture.speak(2);
+    picture.compare("conflict-spanish");
 }
 
 #[test]
@@ -422,10 +471,7 @@ fn what_was_refused_in_dark() {
     picture.until(|me| me.get::<Shell>().get_review() == 1);
     picture.person.get::<Shell>().set_pending_open(true);
     picture.until(|me| me.get::<Pending>().get_review().row_count() == 1);
-    let cards = picture.person.get::<Pending>().get_review();
-    let mut card = cards.row_data(0).unwrap();
-    card.when = "2026-11-27 09:30".into();
-    cards.set_row_data(0, card);
+    picture.cards_of_a_day();
     picture.compare("refused-dark");
 }
 
@@ -489,11 +535,66 @@ fn a_list_without_anything_in_it_in_light() {
 fn double_text_in_a_small_window_in_light() {
     let clinic = Clinic::open();
     let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
-    picture.person.get::<Settings>().set_text_size(3);
-    picture.person.get::<Settings>().invoke_changed();
-    picture.person.ui().window().set_size(PhysicalSize::new(1024, 700));
+    picture.doubled();
     picture.choose(1);
     picture.compare("double-text-light");
+}
+
+#[test]
+fn a_form_with_double_text_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    picture.choose(1);
+    picture.doubled();
+    picture.open_form();
+    picture.compare("double-text-form-light");
+}
+
+#[test]
+fn a_conflict_with_double_text_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    picture.conflict(&clinic);
+    picture.doubled();
+    picture.compare("double-text-conflict-light");
+}
+
+#[test]
+fn the_sign_in_with_double_text_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::at(clinic.options(None, "amina"), 1.0, ThemeMode::Light);
+    picture.person.get::<SignIn>().set_address("https://clinic.example".into());
+    picture.person.get::<SignIn>().set_found(2);
+    picture.doubled();
+    picture.compare("double-text-sign-in-light");
+}
+
+#[test]
+fn all_filters_of_a_table_in_light() {
+    let agency = Clinic::agency();
+    agency.four_leases();
+    let picture = Picture::at(agency.options(Some(agency.folder_of("amina")), "amina"), 1.0, ThemeMode::Light);
+    let browse = picture.person.get::<Browse>();
+    picture.until(|me| me.get::<Shell>().get_conn() == Conn::Online && me.get::<Shell>().get_pending() == 8);
+    browse.invoke_select_table(2);
+    picture.until(|me| me.get::<Browse>().get_total() == 4 && me.get::<Browse>().get_filters().row_count() == 3);
+    browse.invoke_set_filter(1, 2);
+    browse.invoke_set_filter(2, 3);
+    picture.person.get::<Shell>().set_filters_open(true);
+    picture.compare("filters-light");
+}
+
+#[test]
+fn the_menu_of_modes_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    let place = LogicalPosition::new(938.0, 29.0);
+    let button = slint::platform::PointerEventButton::Left;
+    let window = picture.person.ui().window();
+    window.dispatch_event(WindowEvent::PointerPressed { position: place, button });
+    window.dispatch_event(WindowEvent::PointerReleased { position: place, button });
+    picture.until(|me| me.get::<Shell>().get_modes_open());
+    picture.compare("modes-light");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use tombolo_client::Client;
 use tombolo_client::protocol::schema::Plain;
 use tombolo_client::table::{Fields, Find};
-use tombolo_ui::window::{Browse, Conflict, Detail, Pending, Shell};
+use tombolo_ui::window::{Browse, Conflict, ConflictKind, Detail, Merge, Pending, Shell, Side};
 
 /// Both write another note about the second patient; Amina syncs first, so that Brian is asked.
 pub fn clash(clinic: &Clinic) -> (Person, Person) {
@@ -63,6 +63,29 @@ fn a_conflict_is_decided_by_keyboard_and_both_end_equal() {
     assert_eq!(brian.value("Notes"), "Allergic to penicillin");
     assert_eq!(brian.value("Phone"), "111", "what only Amina changed merged by itself");
     clinic.sound();
+}
+
+#[test]
+fn the_dialog_says_whose_changes_they_are_and_how_much_is_left_to_decide() {
+    let clinic = Clinic::open();
+    clinic.two_write_what_can_be_chosen();
+    let amina = clinic.person("amina");
+    amina.until("she is asked", |me| me.get::<Shell>().get_review() == 1);
+    amina.control("d");
+    amina.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    let conflict = amina.get::<Conflict>();
+    assert_eq!((conflict.get_kind(), conflict.get_who().as_str()), (ConflictKind::Fields, "brian"));
+    let unchanged = conflict.get_lines().iter().filter(|line| line.merge == Merge::Unchanged).count();
+    assert_eq!((conflict.get_unchanged(), conflict.get_left()), (i32::try_from(unchanged).unwrap(), 0));
+    // The schema of the clinic chooses mine beforehand. What is no value is open again.
+    assert_eq!((conflict.get_undecided(), conflict.get_beforehand()), (0, true));
+    let born = conflict.get_lines().iter().position(|line| line.label == "Date of birth").unwrap();
+    let born = i32::try_from(born).unwrap();
+    conflict.invoke_choose(born, Side::Other);
+    conflict.invoke_choose_value(born, "yesterday".into());
+    assert_eq!((conflict.get_undecided(), conflict.get_beforehand()), (1, true));
+    conflict.invoke_choose_all(Side::Server);
+    assert_eq!((conflict.get_undecided(), conflict.get_beforehand()), (0, false));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! An agency that lets dwellings: the same application by another schema, with fields of every kind.
 
 use crate::stage::{Clinic, Person};
-use i_slint_backend_testing::AccessibleRole;
+use i_slint_backend_testing::{AccessibleRole, ElementHandle};
 use slint::Model;
 use slint::platform::{Key, PointerEventButton};
 use tombolo_ui::window::{Browse, Conflict, Detail, Fault, Merge, Shell, Side};
@@ -207,4 +207,53 @@ fn a_moment_an_amount_with_its_currency_and_yes_or_no_are_decided() {
         assert_eq!(person.value("Has a lift"), "Yes");
     }
     agency.sound();
+}
+
+#[test]
+fn a_list_is_filtered_by_every_choice_and_reference_of_its_table() {
+    let agency = Clinic::agency();
+    agency.four_leases();
+    let amina = agency.person_at(Some(agency.folder_of("amina")), "amina");
+    table(&amina, "Leases");
+    amina.until("all are listed", |me| me.get::<Browse>().get_total() == 4);
+    let listed = || amina.get::<Browse>().get_total();
+    let chosen = |label: &str| amina.find(AccessibleRole::Combobox, label).accessible_value().unwrap();
+    // The first reference and the choice stand beside the list.
+    amina.find(AccessibleRole::Combobox, "Only Building");
+    amina.find(AccessibleRole::Combobox, "Only Currency");
+    assert!(!amina.has("Only Tenant"));
+    let choose = |label: &str, steps: usize| {
+        let boxes = ElementHandle::find_by_accessible_label(amina.ui(), label);
+        let combo = boxes.filter(|of| of.accessible_role() == Some(AccessibleRole::Combobox)).last().unwrap();
+        combo.mock_single_click(PointerEventButton::Left);
+        amina.settle();
+        (0..steps).for_each(|_| amina.key(Key::DownArrow));
+        amina.key(Key::Return);
+    };
+    choose("Only Currency", 3);
+    assert_eq!((listed(), chosen("Only Currency").as_str()), (2, "KES"));
+    // Those that have no room there are in a dialog, with the others.
+    amina.click("All filters, 1 is used");
+    assert!(amina.get::<Shell>().get_filters_open());
+    choose("Only Tenant", 1);
+    assert_eq!(listed(), 0);
+    choose("Only Tenant", 1);
+    assert_eq!((listed(), chosen("Only Tenant").as_str()), (2, "Zawadi Kamau"));
+    choose("Only Building", 1);
+    assert_eq!(listed(), 1);
+    assert!(amina.has("1 of 4"));
+    amina.click("Done");
+    assert!(!amina.get::<Shell>().get_filters_open());
+    amina.find(AccessibleRole::Button, "All filters, 3 are used");
+    assert!(!amina.has("Only Tenant"), "the first of each kind stand beside the list");
+    assert_eq!((chosen("Only Building").as_str(), chosen("Only Currency").as_str()), ("Hill Top", "KES"));
+    amina.click("Show all");
+    assert_eq!(listed(), 4);
+    assert_eq!((chosen("Only Building").as_str(), chosen("Only Currency").as_str()), ("All", "All"));
+    // Escape closes it too, and the list has the keys.
+    amina.click("All filters");
+    amina.key(Key::Escape);
+    assert!(!amina.get::<Shell>().get_filters_open());
+    amina.key(Key::DownArrow);
+    assert_eq!(amina.get::<Browse>().get_selected(), 0);
 }

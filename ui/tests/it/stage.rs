@@ -97,6 +97,25 @@ impl Clinic {
         agency
     }
 
+    /// Amina lets flats of two houses to two people, and pushes nothing.
+    pub fn four_leases(&self) {
+        let client = self.client("amina");
+        let make = |table: &str, fields: &[(&str, &str)]| {
+            let fields = fields.iter().map(|(field, value)| ((*field).to_owned(), Plain::Text((*value).to_owned())));
+            client.table::<Fields>(table).unwrap().create(&fields.collect()).unwrap().to_string()
+        };
+        let houses = ["Hill Top", "Sea View"].map(|name| make("buildings", &[("name", name), ("address", "12 Beach Road")]));
+        let people = ["Musa Ali", "Zawadi Kamau"].map(|name| make("tenants", &[("name", name)]));
+        for (at, (house, tenant, currency)) in
+            [(0, 0, "EUR"), (0, 1, "KES"), (1, 1, "KES"), (1, 1, "EUR")].into_iter().enumerate()
+        {
+            let apartment = format!("{}A", at + 1);
+            let fields = [("building", houses[house].as_str()), ("tenant", &people[tenant]), ("currency", currency)];
+            let others = [("apartment", apartment.as_str()), ("start", "2026-11-01"), ("rent", "100")];
+            make("leases", &[&fields[..], &others].concat());
+        }
+    }
+
     /// A server with nothing on it.
     fn of(schema: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -84,8 +84,9 @@ fn many(clinic: &Clinic, person: &Person, count: usize) {
     import.set_file(file.display().to_string().into());
     import.invoke_look(import.get_file());
     person.until("it was looked at", |me| me.get::<Import>().get_ready());
+    let before = person.pending();
     import.invoke_run();
-    person.until("they are pending", |me| me.pending() == i32::try_from(count).unwrap());
+    person.until("they are pending", |me| me.pending() - before == i32::try_from(count).unwrap());
 }
 
 /// Sends many, until the server has some of them.
@@ -420,6 +421,29 @@ fn every_one_of_many_pending_changes_is_come_to_ticked_and_discarded() {
     assert!(!amina.get::<Shell>().get_pending_open());
     amina.control("p");
     page("whoever looks again begins at the top", 0, 100);
+}
+
+#[test]
+fn how_long_a_push_takes_is_said_once_the_connection_was_measured() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    let foretold = |phone: &str| {
+        amina.edit("Phone", phone);
+        amina.control("p");
+        amina.until("the bytes are known", |me| {
+            let pending = me.get::<Pending>();
+            me.pending() == 1 && pending.get_ready_total() == 1 && !pending.get_bytes().is_empty()
+        });
+        let seconds = amina.get::<Pending>().get_seconds();
+        amina.key(Key::Escape);
+        seconds
+    };
+    assert_eq!(foretold("1"), "", "so little came at first that nobody knows how quickly it goes");
+    many(&clinic, &amina, 300);
+    assert!(amina.sync());
+    amina.until("nothing is pending", |me| me.pending() == 0);
+    assert!(foretold("2").ends_with(" s"));
 }
 
 #[test]

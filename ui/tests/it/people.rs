@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use tombolo_client::Client;
 use tombolo_client::protocol::schema::Plain;
 use tombolo_client::table::{Fields, Find};
-use tombolo_ui::window::{Browse, Conflict, Detail, Pending, Shell};
+use tombolo_ui::window::{Browse, Conflict, ConflictKind, Detail, Merge, Pending, Shell, Side};
 
 /// Both write another note about the second patient; Amina syncs first, so that Brian is asked.
 pub fn clash(clinic: &Clinic) -> (Person, Person) {
@@ -49,7 +49,7 @@ fn a_conflict_is_decided_by_keyboard_and_both_end_equal() {
     brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
     let conflict = brian.get::<Conflict>();
     assert_eq!((conflict.get_title().as_str(), conflict.get_who().as_str()), (PATIENTS[1], "amina"));
-    let asked = |line: &tombolo_ui::window::ConflictLine| line.merge == tombolo_ui::window::Merge::Conflict;
+    let asked = |line: &tombolo_ui::window::ConflictLine| line.merge == Merge::Conflict;
     assert_eq!(conflict.get_lines().iter().filter(asked).count(), 1);
     // The schema of the clinic chooses mine beforehand; the server's is one key away.
     brian.find(AccessibleRole::RadioButton, "Notes: mine").mock_single_click(PointerEventButton::Left);
@@ -63,6 +63,29 @@ fn a_conflict_is_decided_by_keyboard_and_both_end_equal() {
     assert_eq!(brian.value("Notes"), "Allergic to penicillin");
     assert_eq!(brian.value("Phone"), "111", "what only Amina changed merged by itself");
     clinic.sound();
+}
+
+#[test]
+fn the_dialog_says_whose_changes_they_are_and_how_much_is_left_to_decide() {
+    let clinic = Clinic::open();
+    clinic.two_write_what_can_be_chosen();
+    let amina = clinic.person("amina");
+    amina.until("she is asked", |me| me.get::<Shell>().get_review() == 1);
+    amina.control("d");
+    amina.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    let conflict = amina.get::<Conflict>();
+    assert_eq!((conflict.get_kind(), conflict.get_who().as_str()), (ConflictKind::Fields, "brian"));
+    let unchanged = conflict.get_lines().iter().filter(|line| line.merge == Merge::Unchanged).count();
+    assert_eq!((conflict.get_unchanged(), conflict.get_left()), (i32::try_from(unchanged).unwrap(), 0));
+    // The schema of the clinic chooses mine beforehand. What is no value is open again.
+    assert_eq!((conflict.get_undecided(), conflict.get_beforehand()), (0, true));
+    let born = conflict.get_lines().iter().position(|line| line.label == "Date of birth").unwrap();
+    let born = i32::try_from(born).unwrap();
+    conflict.invoke_choose(born, Side::Other);
+    conflict.invoke_choose_value(born, "yesterday".into());
+    assert_eq!((conflict.get_undecided(), conflict.get_beforehand()), (1, true));
+    conflict.invoke_choose_all(Side::Server);
+    assert_eq!((conflict.get_undecided(), conflict.get_beforehand()), (0, false));
 }
 
 #[test]
@@ -111,7 +134,7 @@ fn a_row_that_moves_while_it_is_decided_says_so_and_keeps_what_holds() {
     assert!(brian.get::<Shell>().get_conflict_open());
     let notes = brian.get::<Conflict>().get_lines().iter().find(|line| line.label == "Notes").unwrap();
     assert_eq!(notes.server, "Allergic to aspirin, too");
-    assert_eq!(notes.side, tombolo_ui::window::Side::None, "the choice was about another value");
+    assert_eq!(notes.side, Side::None, "the choice was about another value");
     brian.click("All server's");
     brian.click("Apply merge");
     brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
@@ -136,7 +159,7 @@ fn a_deletion_against_an_edit_is_asked_in_plain_words() {
     brian.until("Brian is asked", |me| me.get::<Shell>().get_review() == 1);
     brian.control("d");
     brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
-    assert_eq!(brian.get::<Conflict>().get_kind(), tombolo_ui::window::ConflictKind::IDeleted);
+    assert_eq!(brian.get::<Conflict>().get_kind(), ConflictKind::IDeleted);
     assert!(brian.has("Phone: 333"), "what Amina changed is shown to whoever deletes it");
     assert!(!brian.has("Village: Watamu"), "and only that");
     brian.click("Keep it");
@@ -167,7 +190,7 @@ fn an_edit_of_what_others_deleted_brings_it_back_or_leaves_it_deleted() {
         let (amina, brian) = they_deleted(&clinic);
         brian.control("d");
         brian.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
-        assert_eq!(brian.get::<Conflict>().get_kind(), tombolo_ui::window::ConflictKind::TheyDeleted);
+        assert_eq!(brian.get::<Conflict>().get_kind(), ConflictKind::TheyDeleted);
         assert!(brian.has("Mine: 333"), "what is at stake is shown");
         brian.click(if brings_back { "Bring it back" } else { "Leave it deleted" });
         brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
@@ -422,7 +445,7 @@ fn a_dialog_that_was_closed_to_decide_later_opens_with_what_was_chosen_so_far() 
     brian.rewrite("Both");
     brian.click("Decide later");
     let notes = open();
-    assert_eq!((notes.side, notes.other.as_str()), (tombolo_ui::window::Side::Other, "Both"));
+    assert_eq!((notes.side, notes.other.as_str()), (Side::Other, "Both"));
     assert!(!brian.get::<Conflict>().get_moved());
     brian.key(Key::Escape);
     // The server's side moves while the dialog is closed: what was chosen about the old one has to be chosen anew.
@@ -441,7 +464,7 @@ fn a_dialog_that_was_closed_to_decide_later_opens_with_what_was_chosen_so_far() 
         moved
     });
     let notes = brian.get::<Conflict>().get_lines().iter().find(|line| line.label == "Notes").unwrap();
-    assert_eq!((notes.side, notes.other.as_str()), (tombolo_ui::window::Side::None, "Both"), "what was typed is kept");
+    assert_eq!((notes.side, notes.other.as_str()), (Side::None, "Both"), "what was typed is kept");
     assert!(brian.get::<Conflict>().get_moved());
     assert_eq!(brian.get::<Conflict>().get_dropped(), 1);
     brian.click("All server's");

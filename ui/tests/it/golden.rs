@@ -438,16 +438,20 @@ fn what_i_changed_in_what_was_deleted_in_dark() {
     about_the_row("conflict-they-deleted-dark", false, ThemeMode::Dark);
 }
 
-#[test]
-fn the_first_sign_in_in_light() {
-    let clinic = Clinic::open();
+/// The first sign-in, filled in but for the password. What the computer calls itself is in no picture.
+fn first_sign_in(clinic: &Clinic) -> Picture {
     let picture = Picture::at(clinic.options(None, "amina"), 1.0, ThemeMode::Light);
     let sign_in = picture.person.get::<SignIn>();
     sign_in.set_address("https://clinic.example".into());
     sign_in.set_name("amina".into());
     sign_in.set_device("Reception".into());
     sign_in.set_found(2);
-    picture.compare("sign-in-light");
+    picture
+}
+
+#[test]
+fn the_first_sign_in_in_light() {
+    first_sign_in(&Clinic::open()).compare("sign-in-light");
 }
 
 #[test]
@@ -562,9 +566,7 @@ fn a_conflict_with_double_text_in_light() {
 #[test]
 fn the_sign_in_with_double_text_in_light() {
     let clinic = Clinic::open();
-    let picture = Picture::at(clinic.options(None, "amina"), 1.0, ThemeMode::Light);
-    picture.person.get::<SignIn>().set_address("https://clinic.example".into());
-    picture.person.get::<SignIn>().set_found(2);
+    let picture = first_sign_in(&clinic);
     picture.doubled();
     picture.compare("double-text-sign-in-light");
 }

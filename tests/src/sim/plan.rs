@@ -161,7 +161,7 @@ pub enum Act {
     DiscardField(usize, usize),
     /// Takes the last discard or deletion at this device back.
     PutBack,
-    /// Opens a form of a row, to save it later.
+    /// Opens a form of a row, to save it later; where there is a link, its history is asked for, and the activity.
     Look(usize),
     /// Opens the dialog of a conflict, to decide it later.
     OpenDialog(usize),

@@ -29,7 +29,9 @@ fn of_row(oracles: &Oracles, snapshot: &Snapshot, to: Identity, told: &History) 
     let horizon = snapshot.horizon()?;
     let has = right.iter().filter(|entry| entry.seq > horizon).count().min(HISTORY_ENTRIES_MAX);
     ensure!(
-        told.entries == right[..has] && told.more >= (has < right.len()) && (!told.more || horizon > Seq(0)),
+        told.entries == right[..has]
+            && told.more >= (has < right.len())
+            && (!told.more || has < right.len() || horizon > Seq(0)),
         Broken::new("history", format!("{to:?} is told {told:?}, and right are {has} of {right:?}, put away up to {horizon}"))
     );
     Ok(())

@@ -54,7 +54,9 @@ fn two_devices_that_worked_offline_agree_again() -> Result<()> {
     assert_eq!(a.field("patients", &rows[2], "phone")?, json!("111"));
     equal(&a, &b)?;
     let history = a.ok(&["history", "patients", &rows[1], "--json"])?.json_lines()?;
-    ensure!(history.len() >= 3, "{history:?}");
+    ensure!(history.len() >= 3 && history[0]["device_name"] == json!("b"), "{history:?}");
+    let told = a.ok(&["history", "patients", &rows[1]])?;
+    ensure!(told.stdout.contains(" by ada at b, version "), "{}", told.stdout);
     stage.verify()?;
     server.stop()?;
     stage.verify()
@@ -239,6 +241,7 @@ fn a_copied_store_is_noticed_and_loses_nothing() -> Result<()> {
     equal(&a, &copy)?;
     let devices = stage.server(&["device", "list", "--json", "--data", text(&stage.data())])?.json_lines()?;
     ensure!(devices.len() >= 2, "the copy has a device id of its own: {devices:?}");
+    ensure!(devices.iter().all(|device| device["name"] == json!("a")), "and goes on under its name: {devices:?}");
     Ok(())
 }
 

@@ -90,8 +90,10 @@ pub struct Device {
 }
 
 impl Device {
+    /// The device is called like the folder of its store.
     pub fn login(&self, url: &str) -> Result<Output> {
-        tombolo(&self.store, &["login", url, "--user", "ada", "--password-stdin"], PASSWORD)
+        let name = self.store.file_name().and_then(|name| name.to_str()).context("a store without a name")?;
+        tombolo(&self.store, &["login", url, "--user", "ada", "--device-name", name, "--password-stdin"], PASSWORD)
     }
 
     /// Runs a command.

@@ -116,6 +116,8 @@ wrongs! {
     BaseOfTheMoment = "base_of_the_moment",
     /// O2: what is set back leaves the outbox, although by now the server has the value that was replaced.
     AgreedSetBack = "agreed_set_back",
+    /// O2, O3: what an old form writes over a newer own edit stands on what that edit had seen.
+    OlderViewIgnored = "older_view_ignored",
     /// T16, O4: a delete of an entry in conflict takes what it conflicts with for seen.
     DeleteForgetsConflict = "delete_forgets_conflict",
     /// T41, O2: a view of a pending value is worth nothing once that value is confirmed.

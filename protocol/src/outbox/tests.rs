@@ -840,6 +840,64 @@ fn a_unit_that_a_form_changes_stands_beside_the_dose_that_it_showed_also_where_a
 }
 
 #[test]
+fn what_an_old_form_writes_over_a_newer_edit_asks_about_what_was_changed_behind_the_form() {
+    let theirs = live_row(&[(NAME, text("theirs"), 8), (NOTES, text("n"), 5)]);
+    for typed in ["z", "a"] {
+        let mut story = Story::new(medications(), Some(row("a", "n", 5)));
+        let form = Seen::of(0, story.mirror.as_ref(), Some(&story.entry));
+        story.mirror = Some(theirs.clone());
+        story.update(&[(NAME, "mine")]);
+        assert_eq!(story.conflict(), None);
+        story.write_seen(Write::Update(set(&[(NAME, typed)])), Some(form)).unwrap();
+        assert_eq!((&story.shown().unwrap()[&NAME], story.conflict()), (&text(typed), Some(ConflictKind::UpdateUpdate)));
+        // It is an edit also where it is what the form showed, and stays one.
+        story.update(&[(NAME, typed)]);
+        assert_eq!(story.shown().unwrap()[&NAME], text(typed));
+    }
+}
+
+#[test]
+fn a_dose_that_an_old_form_gives_back_beside_its_unit_asks_about_what_was_changed_behind_the_form() {
+    // Found by the simulation: 100 mg is in the form, 200 at the server, and I made it 250 where I saw that. The form writes the
+    // unit beside its 100, which took the place of the server's 200 as if the form had shown that.
+    let of = |dose: i64, seq: u64| live_row(&[(DOSE, Value::Decimal(dose), seq), (UNIT, text("mg"), 5)]);
+    let mut story = Story::new(medications(), Some(of(100, 5)));
+    let form = Seen::of(0, story.mirror.as_ref(), Some(&story.entry));
+    story.mirror = Some(of(200, 8));
+    story.write(Write::Update([(DOSE, Value::Decimal(250))].into())).unwrap();
+    assert_eq!(story.conflict(), None);
+    story.write_seen(Write::Update(set(&[(UNIT, "g")])), Some(form)).unwrap();
+    assert_eq!(story.conflict(), Some(ConflictKind::UpdateUpdate));
+    let dose = &story.next().fields[&DOSE];
+    assert_eq!((&dose.value, &dose.base_value), (&Value::Decimal(100), &Some(Value::Decimal(100))));
+}
+
+#[test]
+fn what_is_written_in_the_view_of_a_decision_stands_on_that_also_where_an_older_edit_is_in_flight() {
+    let mut story = Story::new(medications(), Some(row("a", "n", 5)));
+    story.update(&[(NAME, "b")]);
+    story.freeze(5);
+    story.mirror = Some(live_row(&[(NAME, text("theirs"), 8), (NOTES, text("n"), 5)]));
+    story.update(&[(NAME, "c")]);
+    let next = story.entry.next.as_mut().unwrap().fields.get_mut(&NAME).unwrap();
+    (next.base_value, next.base) = (Some(text("theirs")), Seq(8));
+    let now = Seen::of(0, story.mirror.as_ref(), Some(&story.entry));
+    story.write_seen(Write::Update(set(&[(NAME, "d")])), Some(now)).unwrap();
+    assert_eq!(story.conflict(), None);
+}
+
+#[test]
+fn a_unit_of_a_new_row_that_a_form_changes_stands_beside_the_dose_that_it_showed() {
+    let mut story = Story::new(medications(), None);
+    story.write(Write::Create([(DOSE, Value::Decimal(100)), (UNIT, text("mg"))].into())).unwrap();
+    let form = Seen::of(0, None, Some(&story.entry));
+    story.write(Write::Update([(DOSE, Value::Decimal(200))].into())).unwrap();
+    story.write_seen(Write::Update(set(&[(UNIT, "g")])), Some(form)).unwrap();
+    let shown = story.shown().unwrap();
+    assert_eq!((&shown[&DOSE], &shown[&UNIT]), (&Value::Decimal(100), &text("g")));
+}
+
+#[test]
 fn a_strict_row_behind_its_own_create_is_not_asked_about_it_where_the_answer_came_without_the_row() {
     // Found by the simulation: the rights for the row were withdrawn before its creation was answered, and given back later.
     let mut story = Story::new(stock(), None);

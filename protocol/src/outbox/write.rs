@@ -255,7 +255,7 @@ fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag,
             continue;
         }
         if pending.op == Op::Create {
-            set_in_create(&mut pending, *field, value.clone());
+            set_in_create(ground.table, &mut pending, *field, &fields, seen);
         } else {
             set_field(ground, entry, &mut pending, displayed, *field, &fields);
         }
@@ -264,9 +264,8 @@ fn update(ground: &Ground<'_>, entry: &mut Entry, displayed: &BTreeMap<FieldTag,
         pending.rounds = 0;
     }
     forget_set_back(ground.table, &mut pending, entry.sent.as_ref().map(|sent| &sent.pending), &touched);
-    let is_left = touched.iter().any(|field| pending.fields.contains_key(field));
-    if let Some(seen) = strict_base(ground, entry).filter(|_| is_left && pending.op != Op::Create) {
-        pending.row_base = pending.row_base.min(seen);
+    if pending.op != Op::Create {
+        stand_on_older_view(ground, entry, &mut pending, &touched);
     }
     entry.next = pending.tidied();
 }
@@ -281,11 +280,20 @@ fn strict_row_agrees(ground: &Ground<'_>, entry: &Entry, pending: &mut Pending) 
     }
 }
 
-fn set_in_create(pending: &mut Pending, field: FieldTag, value: Value) {
-    if value.is_null() {
-        pending.fields.remove(&field);
-    } else {
-        pending.fields.insert(field, Edit { value, base_value: None, base: Seq(0) });
+/// Sets a field of a new row; the other members of its group are what the person saw beside it.
+fn set_in_create(
+    table: &Table,
+    pending: &mut Pending,
+    field: FieldTag,
+    written: &BTreeMap<FieldTag, Value>,
+    seen: Option<&BTreeMap<FieldTag, Value>>,
+) {
+    for member in table.unit(&field) {
+        match written.get(member).or(seen.map(|seen| of(seen, member))) {
+            Some(Value::Null) => drop(pending.fields.remove(member)),
+            Some(value) => drop(pending.fields.insert(*member, Edit { value: value.clone(), base_value: None, base: Seq(0) })),
+            None => {}
+        }
     }
 }
 
@@ -424,8 +432,36 @@ fn row_base(ground: &Ground<'_>, entry: &Entry) -> Seq {
     settled_view(ground).fold(seen, |base, settled| settled.row_base(base))
 }
 
-/// In a strict table each edit of a pending change asks about what changed behind the view that it was made in, be it older than
-/// that of the edits before (C3). A row that was only deleted and brought back since holds nothing that the view did not show.
+/// Each edit of a pending change asks about what changed behind the view that it was made in, be it older than that of the edits
+/// before (O3): of the row in a strict table (C3), of the units that it touches in others.
+fn stand_on_older_view(ground: &Ground<'_>, entry: &Entry, pending: &mut Pending, touched: &[FieldTag]) {
+    let is_left = touched.iter().any(|field| pending.fields.contains_key(field));
+    if let Some(seen) = strict_base(ground, entry).filter(|_| is_left) {
+        pending.row_base = pending.row_base.min(seen);
+    }
+    let is_old = ground.seen.is_some_and(|seen| seen.generation != entry.generation);
+    if !is_old || planted(Planted::OlderViewIgnored) {
+        return;
+    }
+    for unit in touched.iter().map(|field| ground.table.unit(field)) {
+        let mut is_older = false;
+        for member in unit {
+            let (base_value, base) = base_of(ground, entry, *member);
+            if let Some(edit) = pending.fields.get_mut(member).filter(|edit| base < edit.base) {
+                (edit.base_value, edit.base) = (base_value, base);
+                is_older = true;
+            }
+        }
+        // What is written as the view showed it is an edit where it replaces a newer one, and not to be taken for none later.
+        let is_base = |edit: &Edit| edit.base_value.as_ref() == Some(&edit.value);
+        if is_older && unit.iter().filter_map(|member| pending.fields.get(member)).all(is_base) {
+            pending.fields.iter_mut().filter(|(field, _)| unit.contains(field)).for_each(|(_, edit)| edit.base_value = None);
+        }
+    }
+}
+
+/// What the view is worth for a row of a strict table. One that was only deleted and brought back since holds nothing that the view
+/// did not show.
 fn strict_base(ground: &Ground<'_>, entry: &Entry) -> Option<Seq> {
     let row = ground.mirror.or(entry.kept.as_ref()).filter(|_| ground.table.strict)?;
     let seen = row_base(ground, entry);

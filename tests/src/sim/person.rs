@@ -7,13 +7,13 @@ use super::oracles::frozen::in_flight;
 use super::plan::{Act, row_of};
 use super::world::World;
 use anyhow::Result;
-use std::collections::btree_map::Entry;
+use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tombolo_client::engine::Engine;
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, GroupId, RowId, RowKey};
-use tombolo_client::protocol::outbox::{Choice, ConflictKind, Pending, Resolution, Seen, Write};
+use tombolo_client::protocol::outbox::{Choice, ConflictKind, Entry, Pending, Resolution, Seen, Write};
 use tombolo_client::protocol::row::{Life, Row};
 use tombolo_client::protocol::schema::{Field, Kind, Schema, Table};
 use tombolo_client::protocol::value::Value;
@@ -318,12 +318,35 @@ impl World {
             for (field, value) in values.iter().filter(|(field, _)| is_traced(table, **field)) {
                 let place = (*key, *field);
                 match written.entry((place, content(value))) {
-                    Entry::Vacant(place) => drop(place.insert(1)),
+                    Place::Vacant(place) => drop(place.insert(1)),
                     // Written once more: here a value says nothing any more about who wrote it.
-                    Entry::Occupied(_) => drop(ambiguous.insert(place)),
+                    Place::Occupied(_) => drop(ambiguous.insert(place)),
                 }
             }
         }
+    }
+
+    /// What a form shows beside the members of a group that are typed is written with them, and may come into the log once more
+    /// where the row shows another value by now.
+    fn is_given_back(
+        &mut self,
+        at: usize,
+        schema: &Schema,
+        table: &Table,
+        form: &RowView,
+        typed: &BTreeMap<FieldTag, Value>,
+    ) -> Result<()> {
+        let Some(now) = self.shown(at, schema, form.key)? else { return Ok(()) };
+        let beside: BTreeSet<FieldTag> = typed.keys().flat_map(|field| table.unit(field)).copied().collect();
+        for field in beside.into_iter().filter(|field| !typed.contains_key(field)) {
+            let place = ((form.key, field), content(form.value(field)));
+            if now.value(field) != form.value(field)
+                && let Some(times) = self.oracles.ledger.written.get_mut(&place)
+            {
+                *times += 1;
+            }
+        }
+        Ok(())
     }
 
     fn accepted(&mut self, at: usize, key: RowKey, table: &Table, values: &BTreeMap<FieldTag, Value>) {
@@ -367,7 +390,8 @@ impl World {
             return Ok(());
         };
         let taken_back = self.oracles.ledger.taken_back.contains(&(at, key));
-        let is_first = form.is_some() && !taken_back && !self.is_pending(at, key)?;
+        let before = self.entry(at, key)?;
+        let is_form = form.is_some() && !taken_back;
         let seen: Option<Seen> = form.map(|form| form.seen);
         for field in &table.fields {
             let touched = table.strict || table.unit(&field.tag).iter().any(|member| values.contains_key(member));
@@ -376,14 +400,21 @@ impl World {
             }
         }
         self.may_come(&[(key, values.clone())], table);
+        self.is_given_back(at, &schema, table, &displayed, &values)?;
         let write = LocalWrite { key, write: Write::Update(values.clone()), seen };
         if self.write(at, vec![write], None)? {
             self.oracles.ledger.touched(at, key);
             if let Some(engine) = &self.devices[at].engine {
                 self.oracles.saved(at, engine, &displayed, &values)?;
             }
-            if let (Some(made), Some(mirror)) = (self.pending(at, key)?.filter(|_| is_first), self.mirror(at, key)?) {
-                self.oracles.form_saved(at, &displayed, &mirror, &made)?;
+            if let (Some(made), Some(mirror)) = (self.pending(at, key)?.filter(|_| is_form), self.mirror(at, key)?) {
+                let is_behind = before.as_ref().is_none_or(|before| before.generation != displayed.seen.generation);
+                let is_written = |field| table.unit(&field).iter().any(|member| values.contains_key(member));
+                let is_own = |field| self.oracles.ledger.has_stood(at, key, field, displayed.value(field));
+                let is_of_others = |field| is_traced(table, field) && !displayed.value(field).is_null() && !is_own(field);
+                self.oracles.form_saved(at, &displayed, &mirror, &made, |field| {
+                    before.is_none() || (is_behind && is_written(field) && is_of_others(field))
+                })?;
             }
             self.accepted(at, key, table, &values);
             // What is back at its base has left the outbox, and stands for nothing.
@@ -406,7 +437,7 @@ impl World {
             // A create that never left is gone with its deletion; a copy of the store may send it all the same.
             let shares_a_past = self.oracles.ledger.earlier_lives.contains(&at);
             let was_sent = self.oracles.ledger.sent_creates.contains(&(at, key));
-            if self.is_pending(at, key)? || was_sent || !shares_a_past {
+            if self.entry(at, key)?.is_some() || was_sent || !shares_a_past {
                 self.oracles.ledger.deletions.insert((at, key));
             }
             self.is_gone(at, before, account);
@@ -675,10 +706,10 @@ impl World {
         Ok(engine.store().read()?.entry(key)?.and_then(|entry| entry.next))
     }
 
-    /// Whether anything of a row waits to be sent, or for an answer.
-    fn is_pending(&self, at: usize, key: RowKey) -> Result<bool> {
-        let Some(engine) = &self.devices[at].engine else { return Ok(false) };
-        Ok(engine.store().read()?.entry(key)?.is_some_and(|entry| !entry.is_empty()))
+    /// What of a row waits to be sent, or for an answer.
+    fn entry(&self, at: usize, key: RowKey) -> Result<Option<Entry>> {
+        let Some(engine) = &self.devices[at].engine else { return Ok(None) };
+        Ok(engine.store().read()?.entry(key)?.filter(|entry| !entry.is_empty()))
     }
 
     /// Who takes a unique value over sees the row that has it, whichever that is by then.

@@ -3,13 +3,21 @@
 
 use super::Broken;
 use anyhow::{Result, ensure};
+use tombolo_client::protocol::ids::FieldTag;
 use tombolo_client::protocol::outbox::Pending;
 use tombolo_client::protocol::row::Row;
 use tombolo_client::view::RowView;
 
-/// A form was saved where nothing of the row was pending before. An older base than the form's only asks a question.
-pub(super) fn of_form(store: usize, form: &RowView, mirror: &Row, made: &Pending) -> Result<()> {
-    for (field, edit) in &made.fields {
+/// A form was saved. An older base than the form's only asks a question. `is_judged` says of which fields the form shows what others
+/// wrote, and nothing newer of its writer's own.
+pub(super) fn of_form(
+    store: usize,
+    form: &RowView,
+    mirror: &Row,
+    made: &Pending,
+    is_judged: impl Fn(FieldTag) -> bool,
+) -> Result<()> {
+    for (field, edit) in made.fields.iter().filter(|(field, _)| is_judged(**field)) {
         let (now, stamp) = (mirror.value(*field), mirror.stamp(*field));
         let takes_now_for_seen = edit.base_value.as_ref() == Some(now) && edit.base >= stamp;
         ensure!(

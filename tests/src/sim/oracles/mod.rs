@@ -265,12 +265,19 @@ impl Oracles {
         kept::check(self, store, engine)
     }
 
-    /// A form was saved where nothing of the row was pending before, over this row of the mirror; and this came of it.
+    /// A form was saved over this row of the mirror, and this came of it; the fields that are judged show what others wrote.
     ///
     /// # Errors
     /// [`Broken`].
-    pub fn form_saved(&self, store: usize, form: &RowView, mirror: &Row, made: &Pending) -> Result<()> {
-        bases::of_form(store, form, mirror, made)
+    pub fn form_saved(
+        &self,
+        store: usize,
+        form: &RowView,
+        mirror: &Row,
+        made: &Pending,
+        is_judged: impl Fn(FieldTag) -> bool,
+    ) -> Result<()> {
+        bases::of_form(store, form, mirror, made, is_judged)
     }
 
     /// A person saved these values from a form.

@@ -6,7 +6,7 @@ use crate::store::{AuthorRecord, MirrorRow, ReadTables, StoreError};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use tombolo_protocol::change::{LostValue, Op};
-use tombolo_protocol::ids::{FieldTag, RowId, RowKey, TableTag, Version};
+use tombolo_protocol::ids::{FieldTag, GroupId, RowId, RowKey, TableTag, Version};
 use tombolo_protocol::outbox::{Conflict, ConflictKind, Entry, Pending, Review, Seen, conflict, shown};
 use tombolo_protocol::row::{Life, Row};
 use tombolo_protocol::schema::{Field, FieldProblem, Schema, Table};
@@ -90,6 +90,16 @@ pub struct ConflictView {
     pub author: Option<AuthorRecord>,
     /// Values that lost in earlier decisions of this row.
     pub lost: Vec<LostValue>,
+    /// The pending changes of other rows that go together with mine, by table and id: they are sent with it, and given up with it.
+    pub together: Vec<(RowKey, Pending)>,
+}
+
+impl ConflictView {
+    /// Whether it shows the same that goes together with mine.
+    pub fn has_same_together(&self, others: &[(RowKey, Pending)]) -> bool {
+        let same = |(one, other): (&(RowKey, Pending), &(RowKey, Pending))| one.0 == other.0 && one.1.does_the_same(&other.1);
+        self.together.len() == others.len() && self.together.iter().zip(others).all(same)
+    }
 }
 
 /// A value that the server will not accept.
@@ -223,16 +233,20 @@ pub fn pending(tables: &ReadTables, schema: &Schema) -> Result<Vec<PendingView>,
 /// [`StoreError`] when the disk fails.
 pub fn conflicts(tables: &ReadTables, schema: &Schema) -> Result<Vec<ConflictView>, StoreError> {
     let mut views = Vec::new();
+    let mut groups: BTreeMap<GroupId, Vec<(RowKey, Pending)>> = BTreeMap::new();
     for entry in tables.entries()? {
         let entry = entry?;
-        let (Some(next), Some(table)) = (entry.next.filter(|_| entry.sent.is_none()), schema.table(entry.key.table)) else {
-            continue;
-        };
-        let mirror = tables.mirror(entry.key)?.map(|held| held.row);
+        let (key, is_in_flight) = (entry.key, entry.sent.is_some());
+        let Some(next) = entry.next else { continue };
+        if let Some(group) = next.group {
+            groups.entry(group).or_default().push((key, next.clone()));
+        }
+        let Some(table) = schema.table(key.table).filter(|_| !is_in_flight) else { continue };
+        let mirror = tables.mirror(key)?.map(|held| held.row);
         let Some(conflict) = conflict(table, &next, mirror.as_ref()) else { continue };
         let server = match &next.review {
             Some(Review::Clash { with: Some(other), .. }) => {
-                tables.mirror(RowKey { table: entry.key.table, id: *other })?.map(|held| held.row)
+                tables.mirror(RowKey { table: key.table, id: *other })?.map(|held| held.row)
             }
             _ => mirror,
         };
@@ -243,7 +257,11 @@ pub fn conflicts(tables: &ReadTables, schema: &Schema) -> Result<Vec<ConflictVie
         });
         let author = newest.map(|seq| tables.author(seq)).transpose()?.flatten();
         let lost = next.lost.clone();
-        views.push(ConflictView { key: entry.key, conflict, mine: next, server, author, lost });
+        views.push(ConflictView { key, conflict, mine: next, server, author, lost, together: Vec::new() });
+    }
+    for view in &mut views {
+        let of_group = view.mine.group.and_then(|group| groups.get(&group)).into_iter().flatten();
+        view.together = of_group.filter(|(key, _)| *key != view.key).cloned().collect();
     }
     Ok(views)
 }

@@ -69,6 +69,11 @@ pub(super) fn conflict_text(names_of: &mut RowNames<'_>, schemas: &Schemas, view
     if let Some(author) = &view.author {
         lines += &format!("    The server's side is by {}, {}.\n", author.name, text::moment(author.at_ms));
     }
+    if !view.together.is_empty() {
+        let others: Result<Vec<String>, Failure> = view.together.iter().map(|(key, _)| names_of.full_name(*key)).collect();
+        let others = others?.join(", ");
+        lines += &format!("    It goes together with {others}: where nothing of yours is kept, that is given up too.\n");
+    }
     let fields = json::conflict_fields(schemas.now(), view);
     let deleted_there = view.server.as_ref().is_some_and(|row| !row.is_live());
     let mut rows = Vec::with_capacity(fields.len());

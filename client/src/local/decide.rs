@@ -130,7 +130,14 @@ impl Step<'_, '_> {
             Resolution::AllServer => true,
             Resolution::Fields(_) => entry.next.as_ref().is_none_or(|next| next.op == Op::Decide),
         };
-        for mut member in self.members(group)?.into_iter().filter(|member| member.key != key) {
+        let mut members = self.members(group)?;
+        members.retain(|member| member.key != key);
+        // Nobody gives up what the dialog did not show.
+        let at_stake: Vec<_> = members.iter().filter_map(|member| Some((member.key, member.next.clone()?))).collect();
+        if is_given_up && dialog.is_some_and(|dialog| !dialog.has_same_together(&at_stake)) {
+            return Err(ResolveError::Moved.into());
+        }
+        for mut member in members {
             match &mut member.next {
                 next if is_given_up => *next = next.take().and_then(Pending::given_up),
                 // What could only not be delivered together goes again together.

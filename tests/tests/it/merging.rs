@@ -507,6 +507,32 @@ fn a_group_goes_whole_or_not_at_all() -> Result<()> {
 }
 
 #[test]
+fn of_a_group_nothing_is_given_up_that_the_dialog_did_not_show() -> Result<()> {
+    use tombolo_client::LocalError;
+    use tombolo_client::protocol::outbox::ResolveError;
+    let mut c = clinic()?;
+    let (a, b) = (0, c.device()?);
+    let (one, two) = (c.known_patient(&[a, b])?, c.known_patient(&[a, b])?);
+    c.world.update(a, one, &[("phone", "theirs")])?;
+    c.world.sync(a)?;
+    let values = |c: &crate::worlds::Clinic, phone| c.world.values(b, "patients", &[("phone", phone)]);
+    c.world.group(b, vec![(one, Write::Update(values(&c, "7")?)), (two, Write::Update(values(&c, "8")?))])?;
+    c.world.sync(b)?;
+    let shown = c.world.conflicts(b)?.remove(0);
+    assert_eq!(shown.together.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [two]);
+    // The dialog stays open, and the other row is written to once more.
+    c.world.update(b, two, &[("notes", "while it is open")])?;
+    let decided = c.world.resolve_shown(b, one, Some(&shown), &Resolution::AllServer);
+    assert!(matches!(decided, Err(LocalError::Resolve(ResolveError::Moved))), "{decided:?}");
+    assert_eq!(c.world.field(b, two, "notes")?, "while it is open");
+    // Looked at again, it is given up.
+    let again = c.world.conflicts(b)?.remove(0);
+    c.world.resolve_shown(b, one, Some(&again), &Resolution::AllServer)?;
+    assert_eq!((c.world.field(b, one, "phone")?, c.world.field(b, two, "phone")?), ("theirs".into(), "1".into()));
+    Ok(())
+}
+
+#[test]
 fn a_group_that_comes_back_while_one_of_its_rows_is_in_a_newer_group_is_one_with_that() -> Result<()> {
     // Found by a power cut at the server, which kept the group in flight: workload 162 of `crash`. The row that is in both groups
     // took its part of the older one along, and the other row of that stayed behind.

@@ -4,14 +4,14 @@ use super::form::{kind, wrong};
 use super::shown::Showing;
 use super::{App, Place, State, at, fill, handler, handler1, handler2, int, model, named};
 use crate::desk::{Ask, Trouble};
-use crate::presenters::decision::{Decision, Line, Merge, Side, Taking};
+use crate::presenters::decision::{Decision, Line, Merge, Side, TOGETHER_NAMED_MAX, Taking};
 use crate::presenters::form::editor_of;
 use crate::presenters::words::{Piece, is_long, words};
 use crate::window::{self, Conflict, ConflictKind, ConflictLine, Shell, Words};
 use slint::{Model, SharedString, StyledText};
 use std::rc::Rc;
 use tombolo_client::protocol::ids::RowKey;
-use tombolo_client::protocol::outbox;
+use tombolo_client::protocol::outbox::{self, Pending};
 use tombolo_client::protocol::schema::{Field, Kind};
 use tombolo_client::protocol::value::Value;
 
@@ -151,6 +151,7 @@ impl App {
         conflict.set_taking(dialog.taking);
         conflict.set_is_new(dialog.is_new);
         conflict.set_can_yield(dialog.can_yield);
+        conflict.set_together(dialog.together);
         conflict.set_who(dialog.who);
         conflict.set_when(dialog.when);
         conflict.set_unchanged(int(dialog.unchanged));
@@ -254,6 +255,8 @@ struct Dialog {
     taking: window::Taking,
     is_new: bool,
     can_yield: bool,
+    /// What shares the fate of this change; empty where nothing does.
+    together: SharedString,
 }
 
 impl Dialog {
@@ -278,9 +281,22 @@ impl Dialog {
             taking: taking(decision.takes()),
             is_new: decision.is_new(),
             can_yield: decision.can_yield(),
+            together: together(state, decision, words),
             lines,
         }
     }
+}
+
+/// The other rows of its group, by their names, or those of their tables.
+fn together(state: &State, decision: &Decision, words: &Words<'_>) -> SharedString {
+    let others = &decision.shown.together;
+    if others.is_empty() {
+        return SharedString::default();
+    }
+    let label = |key: &RowKey| state.schema.as_ref()?.table(key.table).map(|table| table.label.as_str());
+    let name = |(key, _): &(RowKey, Pending)| state.names.of_row(*key).or_else(|| label(key)).unwrap_or("—").to_owned();
+    let named: Vec<String> = others.iter().take(TOGETHER_NAMED_MAX).map(name).collect();
+    words.invoke_goes_together(named.join(", ").into(), int(others.len() - named.len()))
 }
 
 /// What was chosen so far in the open dialog is there again when it is opened the next time.

@@ -1,6 +1,7 @@
 //! What the desk shows of rows, and what it writes.
 
 use super::{Done, Failed, Import, Passed, RowNews, Tell, Trouble, Worker};
+use crate::presenters::decision::TOGETHER_NAMED_MAX;
 use crate::presenters::values::Names;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
@@ -193,10 +194,11 @@ impl Worker {
                 values.extend(server.map(|(field, stamped)| (view.key.table, *field, stamped.value.clone())));
             }
             let mut names = names(client, values)?;
-            // A value that must be unique is another row's.
-            let rivals: Vec<RowKey> =
-                conflicts.iter().filter_map(|view| Some(view.server.as_ref()?.key).filter(|key| *key != view.key)).collect();
-            names.learn(rivals.iter().copied().zip(client.titles(rivals.clone())?).collect());
+            // A value that must be unique is another row's; and other rows may share what becomes of this one.
+            let rivals = conflicts.iter().filter_map(|view| Some(view.server.as_ref()?.key).filter(|key| *key != view.key));
+            let together = conflicts.iter().flat_map(|view| view.together.iter().map(|(key, _)| *key).take(TOGETHER_NAMED_MAX));
+            let others: Vec<RowKey> = rivals.chain(together).collect();
+            names.learn(others.iter().copied().zip(client.titles(others.clone())?).collect());
             let keys = shown.iter().map(|view| view.key).chain(conflicts.iter().map(|view| view.key)).collect();
             let mut titles = client.titles(keys)?.into_iter();
             let pending = shown.into_iter().map(|view| (view, titles.next().unwrap_or_default())).collect();

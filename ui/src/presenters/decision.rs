@@ -10,6 +10,9 @@ use tombolo_client::protocol::schema::{Field, Kind, Preselect, Schema, Table};
 use tombolo_client::protocol::value::Value;
 use tombolo_client::view::ConflictView;
 
+/// Of so many other rows that go together with a decision the names are told; of the rest, how many they are.
+pub const TOGETHER_NAMED_MAX: usize = 3;
+
 /// A side of a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Side {
@@ -293,6 +296,7 @@ impl Decision {
                 == (&other.field, &other.base, &other.mine, &other.server, other.merge)
         };
         self.shown.server == now.shown.server
+            && self.shown.has_same_together(&now.shown.together)
             && self.kind == now.kind
             && self.new == now.new
             && self.lines.len() == now.lines.len()
@@ -486,7 +490,7 @@ mod tests {
             ..Pending::new(Op::Update, Seq(2), 0)
         };
         let conflict = Conflict { kind: ConflictKind::UpdateUpdate, fields: vec![tag("phone")] };
-        ConflictView { key, conflict, mine, server: Some(server), author: None, lost: Vec::new() }
+        ConflictView { key, conflict, mine, server: Some(server), author: None, lost: Vec::new(), together: Vec::new() }
     }
 
     fn at(decision: &Decision, name: &str) -> usize {

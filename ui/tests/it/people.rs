@@ -432,6 +432,42 @@ fn what_is_said_of_a_taken_name_is_what_happens() {
 }
 
 #[test]
+fn what_goes_together_with_a_change_is_told_before_it_is_given_up() {
+    let clinic = Clinic::open();
+    let deputy = asked_about_the_same_site(&clinic);
+    deputy.find(AccessibleRole::RadioButton, "Name: mine").mock_single_click(PointerEventButton::Left);
+    deputy.settle();
+    deputy.click("Apply merge");
+    deputy.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    // The other entry, which is to get a number behind its name, gets another one meanwhile.
+    let chief = clinic.client("chief");
+    let sites = chief.table::<Fields>("sites").unwrap();
+    let mut site = sites.query(Find::all().equal("name", Plain::Text("Mtwapa".into()))).unwrap().remove(0);
+    site.value.insert("name".into(), Plain::Text("Mtwapa North".into()));
+    sites.update(&site).unwrap();
+    chief.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
+    assert!(deputy.sync());
+    deputy.control("d");
+    deputy.until("it is asked", |me| me.get::<Shell>().get_conflict_open());
+    assert!(
+        deputy.has("This goes together with Mtwapa. Where nothing of yours is kept here, that is given up as well."),
+        "{:?}",
+        deputy.labels()
+    );
+    deputy.click("All server's");
+    deputy.click("Apply merge");
+    deputy.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    assert!(deputy.sync());
+    assert_eq!((deputy.pending(), deputy.get::<Shell>().get_review()), (0, 0));
+    let sites = clinic.rows("sites");
+    assert!(
+        sites.contains("Mtwapa North") && !sites.lines().any(|line| line.split(',').any(|cell| cell == "Mtwapa")),
+        "{sites}"
+    );
+    clinic.sound();
+}
+
+#[test]
 fn a_dialog_that_was_closed_to_decide_later_opens_with_what_was_chosen_so_far() {
     let clinic = Clinic::open();
     let (amina, brian) = clash(&clinic);

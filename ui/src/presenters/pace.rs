@@ -12,6 +12,10 @@ const TRIPS_TO_CONNECT_SECURELY: u64 = 3;
 const TRIPS_TO_CONNECT: u64 = 2;
 /// A sync of less says nothing about bytes.
 const TELLING_BYTES: u64 = 2000;
+/// Round trips that differ by more than this factor are those of two networks.
+const OTHER_NETWORK: u64 = 3;
+/// Round trips of less are alike, however they differ.
+const NEAR_MS: u64 = 50;
 /// No push takes less, whatever was measured.
 const LEAST_MS: u64 = 100;
 
@@ -28,10 +32,16 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The server was reached, and this is how long it took.
+    /// The server was reached, and this is how long it took. Where that says that it is another network, nothing is known of how
+    /// quickly bytes go there.
     pub fn connected(&mut self, took: Duration, securely: bool) {
+        let before = (self.connect_ms > 0).then_some(self.trip_ms.max(NEAR_MS));
         self.connect_ms = ms(took).max(1);
         self.trip_ms = self.connect_ms / if securely { TRIPS_TO_CONNECT_SECURELY } else { TRIPS_TO_CONNECT };
+        let now = self.trip_ms.max(NEAR_MS);
+        if before.is_some_and(|before| before.max(now) > OTHER_NETWORK * before.min(now)) {
+            self.rate = 0;
+        }
     }
 
     /// A sync that moved so many bytes, over a connection that was open before or not, has come to its end.
@@ -93,6 +103,20 @@ mod tests {
         assert_eq!(pace.foretold_ms(5000, 0, true), Some(5000 + 200));
         pace.connected(Duration::ZERO, false);
         assert_eq!(pace.foretold_ms(1, 0, true), Some(LEAST_MS), "a server beside it is not reached in no time");
+    }
+
+    #[test]
+    fn what_bytes_took_on_one_network_says_nothing_of_another() {
+        let rate_behind = |connects: &[u64]| {
+            let mut pace = Pace { rate: 1000, ..Pace::default() };
+            connects.iter().for_each(|ms| pace.connected(Duration::from_millis(*ms), true));
+            pace.rate
+        };
+        assert_eq!(rate_behind(&[1800]), 1000, "what was kept from another day is all that is known");
+        assert_eq!(rate_behind(&[1800, 4500]), 1000, "a slow moment is no other network");
+        assert_eq!(rate_behind(&[1800, 60]), 0);
+        assert_eq!(rate_behind(&[60, 1800]), 0);
+        assert_eq!(rate_behind(&[3, 120]), 1000, "both are near");
     }
 
     #[test]

@@ -324,8 +324,9 @@ fn the_sign_in_scrolls_to_what_has_the_focus_where_it_does_not_fit() {
         let (top, end) = (card.absolute_position().y, card.absolute_position().y + card.size().height);
         assert!(top >= 0.0 && end <= height as f32, "{width} x {height}: the card is within the window");
         let stops = [
-            (Key::Tab, AccessibleRole::TextInput, "Name"),
+            (Key::Tab, AccessibleRole::TextInput, "Your name"),
             (Key::Tab, AccessibleRole::TextInput, "Password"),
+            (Key::Tab, AccessibleRole::Button, "Show the password"),
             (Key::Tab, AccessibleRole::TextInput, "Name of this device"),
             (Key::Tab, AccessibleRole::Combobox, "Language"),
             (Key::Tab, AccessibleRole::Button, "Sign in"),
@@ -343,6 +344,22 @@ fn the_sign_in_scrolls_to_what_has_the_focus_where_it_does_not_fit() {
         }
         amina.click("Sign in");
     }
+}
+
+#[test]
+fn a_password_is_shown_and_hidden_by_key_and_stays_what_it_is() {
+    let clinic = Clinic::open();
+    let amina = clinic.person_at(None, "amina");
+    amina.until("the sign-in is there", |me| me.has("Password"));
+    amina.find(AccessibleRole::TextInput, "Password").mock_single_click(PointerEventButton::Left);
+    amina.write("a secret");
+    let is_seen = || amina.find(AccessibleRole::TextInput, "Password").accessible_value().unwrap() == "a secret";
+    assert!(!is_seen());
+    amina.key(Key::Tab);
+    amina.key(Key::Space);
+    assert!(is_seen() && amina.has("Hide the password"));
+    amina.key(Key::Return);
+    assert!(!is_seen() && amina.get::<SignIn>().get_password() == "a secret");
 }
 
 #[test]

@@ -572,7 +572,29 @@ fn the_sign_in_with_double_text_in_light() {
 }
 
 #[test]
+fn what_is_pending_with_double_text_in_light() {
+    let clinic = Clinic::open();
+    let picture = Picture::of(&clinic, 1.0, ThemeMode::Light);
+    picture.pending(&clinic);
+    picture.doubled();
+    picture.compare("double-text-pending-light");
+}
+
+#[test]
 fn all_filters_of_a_table_in_light() {
+    let (_agency, picture) = filters();
+    picture.compare("filters-light");
+}
+
+#[test]
+fn all_filters_of_a_table_with_double_text_in_light() {
+    let (_agency, picture) = filters();
+    picture.doubled();
+    picture.compare("double-text-filters-light");
+}
+
+/// The filters of a table with several, two of them chosen.
+fn filters() -> (Clinic, Picture) {
     let agency = Clinic::agency();
     agency.four_leases();
     let picture = Picture::at(agency.options(Some(agency.folder_of("amina")), "amina"), 1.0, ThemeMode::Light);
@@ -583,7 +605,7 @@ fn all_filters_of_a_table_in_light() {
     browse.invoke_set_filter(1, 2);
     browse.invoke_set_filter(2, 3);
     picture.person.get::<Shell>().set_filters_open(true);
-    picture.compare("filters-light");
+    (agency, picture)
 }
 
 #[test]

@@ -445,7 +445,7 @@ fn what_goes_together_with_a_change_is_told_before_it_is_given_up() {
     let mut site = sites.query(Find::all().equal("name", Plain::Text("Mtwapa".into()))).unwrap().remove(0);
     site.value.insert("name".into(), Plain::Text("Mtwapa North".into()));
     sites.update(&site).unwrap();
-    chief.sync(Default::default(), |_| std::ops::ControlFlow::Continue(())).unwrap();
+    chief.sync(Default::default(), |_| ControlFlow::Continue(())).unwrap();
     assert!(deputy.sync());
     deputy.control("d");
     deputy.until("it is asked", |me| me.get::<Shell>().get_conflict_open());

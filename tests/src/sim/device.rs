@@ -4,14 +4,23 @@ use super::ledger::Account;
 use super::net::{LinkId, Pipe, Weather};
 use super::rng::Rng;
 use crate::disk::{CutCounts, Disk, Faults};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tombolo_client::Before;
 use tombolo_client::PushLimits;
 use tombolo_client::backoff::Backoff;
 use tombolo_client::engine::Engine;
-use tombolo_client::protocol::ids::{RowKey, UserId};
+use tombolo_client::protocol::ids::{FieldTag, RowKey, UserId};
 use tombolo_client::store::{Store, StoreError};
 use tombolo_client::view::{ConflictView, RowView};
+
+/// A form that is open.
+#[derive(Clone)]
+pub struct Form {
+    /// What it shows.
+    pub view: RowView,
+    /// Fields that it shows as this device has changed them, and the server has not confirmed.
+    pub own: BTreeSet<FieldTag>,
+}
 
 /// A device.
 pub struct Device {
@@ -48,7 +57,7 @@ pub struct Device {
     /// It is suspended until then.
     pub asleep_until: u64,
     /// Forms that are open, by row.
-    pub forms: BTreeMap<RowKey, RowView>,
+    pub forms: BTreeMap<RowKey, Form>,
     /// Dialogs that are open, by row.
     pub dialogs: BTreeMap<RowKey, ConflictView>,
     /// What was discarded and deleted in this process, to be put back.

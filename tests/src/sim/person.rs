@@ -1,6 +1,6 @@
 //! What people do at the devices of a world, written into the ledger as they do it.
 
-use super::device::{Gone, Mode};
+use super::device::{Form, Gone, Mode};
 use super::ledger::{Account, Group, Ledger, content};
 use super::oracles::Broken;
 use super::oracles::frozen::in_flight;
@@ -141,7 +141,10 @@ impl World {
             Act::Look(row) => {
                 let Some((key, _)) = self.row_in(schema, *row) else { return Ok(()) };
                 if let Some(view) = self.shown(at, schema, key)? {
-                    self.devices[at].forms.insert(key, view);
+                    let entry = self.entry(at, key)?;
+                    let layers = entry.iter().flat_map(Entry::layers);
+                    let own = layers.flat_map(|layer| layer.fields.keys().copied()).collect();
+                    self.devices[at].forms.insert(key, Form { view, own });
                     self.oracles.ledger.taken_back.remove(&(at, key));
                     self.oracles.ledger.written_behind.remove(&(at, key));
                 }
@@ -361,12 +364,12 @@ impl World {
     }
 
     /// The form of a row that was opened earlier and is used up now, where a person goes on from it.
-    fn form(&mut self, at: usize, schema: &Schema, key: RowKey, from_form: bool) -> Result<Option<RowView>> {
+    fn form(&mut self, at: usize, schema: &Schema, key: RowKey, from_form: bool) -> Result<Option<Form>> {
         let form = if from_form { self.devices[at].forms.remove(&key) } else { None };
         if let Some(form) = &form {
             // The form is older than what this store knows by now: it is right to be asked about one's own newer edits.
             let is_behind = self.oracles.ledger.written_behind.remove(&(at, key));
-            if is_behind || self.shown(at, schema, key)?.is_none_or(|now| now.values != form.values) {
+            if is_behind || self.shown(at, schema, key)?.is_none_or(|now| now.values != form.view.values) {
                 self.oracles.ledger.old_forms.insert((at, key));
             }
         }
@@ -386,13 +389,13 @@ impl World {
             return Ok(());
         };
         let form = self.form(at, &schema, key, from_form)?;
-        let Some(displayed) = form.clone().map_or_else(|| self.shown(at, &schema, key), |form| Ok(Some(form)))? else {
+        let Some(displayed) = form.as_ref().map_or_else(|| self.shown(at, &schema, key), |form| Ok(Some(form.view.clone())))?
+        else {
             return Ok(());
         };
         let taken_back = self.oracles.ledger.taken_back.contains(&(at, key));
-        let before = self.entry(at, key)?;
-        let is_form = form.is_some() && !taken_back;
-        let seen: Option<Seen> = form.map(|form| form.seen);
+        let is_first = self.entry(at, key)?.is_none();
+        let seen: Option<Seen> = form.as_ref().map(|form| form.view.seen.clone());
         for field in &table.fields {
             let touched = table.strict || table.unit(&field.tag).iter().any(|member| values.contains_key(member));
             if touched {
@@ -407,14 +410,13 @@ impl World {
             if let Some(engine) = &self.devices[at].engine {
                 self.oracles.saved(at, engine, &displayed, &values)?;
             }
-            if let (Some(made), Some(mirror)) = (self.pending(at, key)?.filter(|_| is_form), self.mirror(at, key)?) {
-                let is_behind = before.as_ref().is_none_or(|before| before.generation != displayed.seen.generation);
+            if let (Some(form), Some(made), Some(mirror)) =
+                (form.filter(|_| !taken_back), self.pending(at, key)?, self.mirror(at, key)?)
+            {
+                // What was pending before stands on what it stood on, where the form showed it, or has not written there.
                 let is_written = |field| table.unit(&field).iter().any(|member| values.contains_key(member));
-                let is_own = |field| self.oracles.ledger.has_stood(at, key, field, displayed.value(field));
-                let is_of_others = |field| is_traced(table, field) && !displayed.value(field).is_null() && !is_own(field);
-                self.oracles.form_saved(at, &displayed, &mirror, &made, |field| {
-                    before.is_none() || (is_behind && is_written(field) && is_of_others(field))
-                })?;
+                let is_judged = |field| is_first || (is_written(field) && !form.own.contains(&field));
+                self.oracles.form_saved(at, &form.view, &mirror, &made, is_judged)?;
             }
             self.accepted(at, key, table, &values);
             // What is back at its base has left the outbox, and stands for nothing.
@@ -426,11 +428,11 @@ impl World {
     fn delete(&mut self, at: usize, schema: &Schema, row: usize, from_form: bool) -> Result<()> {
         let Some((key, _)) = self.row_in(schema, row) else { return Ok(()) };
         let form = self.form(at, schema, key, from_form)?;
-        let displayed = form.clone().map_or_else(|| self.shown(at, schema, key), |form| Ok(Some(form)))?;
+        let displayed = form.as_ref().map_or_else(|| self.shown(at, schema, key), |form| Ok(Some(form.view.clone())))?;
         let Some(displayed) = displayed else { return Ok(()) };
         self.saw_all(at, schema, key, Some(&displayed))?;
         let account = self.oracles.ledger.account(at, self.with_group(at, key)?);
-        let seen = form.map(|form| form.seen);
+        let seen = form.map(|form| form.view.seen);
         self.say(|| format!("device {at} deletes {key:?}, seen {seen:?}"));
         if let Some(before) = self.undoable(at, &[key].into(), |engine, now_ms| engine.delete(key, seen, now_ms))? {
             self.oracles.ledger.forget_row(at, key);

@@ -265,7 +265,8 @@ impl Oracles {
         kept::check(self, store, engine)
     }
 
-    /// A form was saved over this row of the mirror, and this came of it; the fields that are judged show what others wrote.
+    /// A form was saved over this row of the mirror, and this came of it. Of the fields that are judged nothing own was
+    /// pending in it, or nothing of the row is by now.
     ///
     /// # Errors
     /// [`Broken`].

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::Instant;
 use tempfile::TempDir;
 use tombolo_client::paths::STORE_FILE;
-use tombolo_client::protocol::ids::RowKey;
+use tombolo_client::protocol::ids::{FieldTag, RowKey};
 use tombolo_client::protocol::outbox::{Resolution, Write};
 use tombolo_client::protocol::schema::CLINIC;
+use tombolo_client::protocol::value::Value;
 use tombolo_client::url::ServerUrl;
 use tombolo_client::view::Query;
 use tombolo_client::{Client, LocalWrite, Login, SyncDone, SyncOptions};
@@ -133,10 +134,31 @@ impl Story<'_> {
              3. Switch the network on and press Sync in one, then in the other.\n  \
              4. The second one asks: press Decide, choose, press Apply merge, and Sync.\n  \
              5. Sync in the first one: both show the same.\nClose both windows to end the demo.");
+        let before = self.commits()?;
         for mut window in windows {
             window.wait()?;
         }
+        self.tell_end(before)
+    }
+
+    /// What the windows left, once they are closed.
+    fn tell_end(&self, before: u64) -> Result<()> {
+        let [amina, brian] = PEOPLE.map(|name| Client::open(&self.folder.join(name).join(STORE_FILE)));
+        let (amina, brian) = (amina?, brian?);
+        say(&format!("\nThe windows are closed. They made {} commits.", self.commits()? - before));
+        let waiting = amina.pending()?.len() + brian.pending()?.len();
+        if waiting > 0 {
+            say(&format!("{waiting} changes were not sent yet; they were safe on the device that made them."));
+        } else if rows(&amina)? == rows(&brian)? {
+            return self.compare(&amina, &brian);
+        } else {
+            say("Nothing waits to be sent; one device has not synced since the other one did.");
+        }
         Ok(())
+    }
+
+    fn commits(&self) -> Result<u64> {
+        Ok(self.runtime.block_on(self.operator.verify())?.commits)
     }
 
     fn seed(&self, rows: usize) -> Result<()> {
@@ -185,10 +207,6 @@ impl Story<'_> {
 
     /// Both devices and the server hold the same, and the log is sound.
     fn compare(&self, amina: &Client, brian: &Client) -> Result<()> {
-        let rows = |client: &Client| -> Result<Vec<_>> {
-            let rows = client.list(table(client, "patients")?, Query::default())?;
-            Ok(rows.into_iter().map(|row| (row.key, row.values)).collect())
-        };
         ensure!(rows(amina)? == rows(brian)?, "the two devices differ");
         ensure!(amina.pending()?.is_empty() && brian.pending()?.is_empty(), "something is still pending");
         let report = self.runtime.block_on(self.operator.verify())?;
@@ -197,6 +215,11 @@ impl Story<'_> {
         say(&format!("  {}", report.to_string().trim().replace('\n', "\n  ")));
         Ok(())
     }
+}
+
+fn rows(client: &Client) -> Result<Vec<(RowKey, BTreeMap<FieldTag, Value>)>> {
+    let rows = client.list(table(client, "patients")?, Query::default())?;
+    Ok(rows.into_iter().map(|row| (row.key, row.values)).collect())
 }
 
 /// Whether a window could appear. Other systems than these always have a display.

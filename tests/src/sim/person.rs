@@ -329,27 +329,26 @@ impl World {
         }
     }
 
-    /// What a form shows beside the members of a group that are typed is written with them, and may come into the log once more
-    /// where the row shows another value by now.
-    fn is_given_back(
+    /// What a form shows beside the members of a group that are typed is written with them: where the row shows another value by now,
+    /// it takes the place of that, and may come into the log once more. Returns those fields.
+    fn given_back(
         &mut self,
         at: usize,
         schema: &Schema,
         table: &Table,
         form: &RowView,
         typed: &BTreeMap<FieldTag, Value>,
-    ) -> Result<()> {
-        let Some(now) = self.shown(at, schema, form.key)? else { return Ok(()) };
-        let beside: BTreeSet<FieldTag> = typed.keys().flat_map(|field| table.unit(field)).copied().collect();
-        for field in beside.into_iter().filter(|field| !typed.contains_key(field)) {
-            let place = ((form.key, field), content(form.value(field)));
-            if now.value(field) != form.value(field)
-                && let Some(times) = self.oracles.ledger.written.get_mut(&place)
-            {
+    ) -> Result<BTreeSet<FieldTag>> {
+        let Some(now) = self.shown(at, schema, form.key)? else { return Ok(BTreeSet::new()) };
+        let mut fields: BTreeSet<FieldTag> = typed.keys().flat_map(|field| table.unit(field)).copied().collect();
+        fields.retain(|field| !typed.contains_key(field) && now.value(*field) != form.value(*field));
+        for field in &fields {
+            let place = ((form.key, *field), content(form.value(*field)));
+            if let Some(times) = self.oracles.ledger.written.get_mut(&place) {
                 *times += 1;
             }
         }
-        Ok(())
+        Ok(fields)
     }
 
     fn accepted(&mut self, at: usize, key: RowKey, table: &Table, values: &BTreeMap<FieldTag, Value>) {
@@ -403,7 +402,7 @@ impl World {
             }
         }
         self.may_come(&[(key, values.clone())], table);
-        self.is_given_back(at, &schema, table, &displayed, &values)?;
+        let given_back = self.given_back(at, &schema, table, &displayed, &values)?;
         let write = LocalWrite { key, write: Write::Update(values.clone()), seen };
         if self.write(at, vec![write], None)? {
             self.oracles.ledger.touched(at, key);
@@ -419,6 +418,7 @@ impl World {
                 self.oracles.form_saved(at, &form.view, &mirror, &made, is_judged)?;
             }
             self.accepted(at, key, table, &values);
+            given_back.iter().for_each(|field| self.oracles.ledger.stands_no_more(at, key, *field, None));
             // What is back at its base has left the outbox, and stands for nothing.
             self.forget_what_left(at, &[key].into())?;
         }

@@ -1,6 +1,7 @@
 //! What needs both sides: stories played by hand on a pair of machines, and the real programs end to end.
 
 mod compaction;
+mod demo;
 mod e2e;
 mod e2e_errors;
 mod forms;

@@ -5,6 +5,7 @@ use crate::pushes::all_standings;
 use crate::store::{AuthorRecord, MirrorRow, ReadTables, StoreError};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tombolo_protocol::change::{LostValue, Op};
 use tombolo_protocol::ids::{FieldTag, GroupId, RowId, RowKey, TableTag, Version};
 use tombolo_protocol::outbox::{Conflict, ConflictKind, Entry, Pending, Review, Seen, conflict, shown};
@@ -90,15 +91,23 @@ pub struct ConflictView {
     pub author: Option<AuthorRecord>,
     /// Values that lost in earlier decisions of this row.
     pub lost: Vec<LostValue>,
-    /// The pending changes of other rows that go together with mine, by table and id: they are sent with it, and given up with it.
-    pub together: Vec<(RowKey, Pending)>,
+    /// All pending changes of the group that mine belongs to, by table and id; empty where it goes alone.
+    pub group: Arc<Vec<(RowKey, Pending)>>,
 }
 
 impl ConflictView {
-    /// Whether it shows the same that goes together with mine.
-    pub fn has_same_together(&self, others: &[(RowKey, Pending)]) -> bool {
-        let same = |(one, other): (&(RowKey, Pending), &(RowKey, Pending))| one.0 == other.0 && one.1.does_the_same(&other.1);
-        self.together.len() == others.len() && self.together.iter().zip(others).all(same)
+    /// The pending changes of other rows that go together with mine: they are sent with it, and given up with it.
+    pub fn together(&self) -> impl Iterator<Item = &(RowKey, Pending)> {
+        self.group.iter().filter(|(key, _)| *key != self.key)
+    }
+
+    /// Whether these are what goes together with mine, each change doing the same.
+    pub fn is_together_with<'a>(&self, others: impl IntoIterator<Item = (RowKey, &'a Pending)>) -> bool {
+        let mut others = others.into_iter();
+        let mut is_next = |(key, shown): &(RowKey, Pending)| {
+            others.next().is_some_and(|(other, pending)| *key == other && shown.does_the_same(pending))
+        };
+        self.together().all(&mut is_next) && others.next().is_none()
     }
 }
 
@@ -257,11 +266,12 @@ pub fn conflicts(tables: &ReadTables, schema: &Schema) -> Result<Vec<ConflictVie
         });
         let author = newest.map(|seq| tables.author(seq)).transpose()?.flatten();
         let lost = next.lost.clone();
-        views.push(ConflictView { key, conflict, mine: next, server, author, lost, together: Vec::new() });
+        views.push(ConflictView { key, conflict, mine: next, server, author, lost, group: Arc::default() });
     }
+    let groups: BTreeMap<GroupId, Arc<Vec<(RowKey, Pending)>>> =
+        groups.into_iter().map(|(group, members)| (group, Arc::new(members))).collect();
     for view in &mut views {
-        let of_group = view.mine.group.and_then(|group| groups.get(&group)).into_iter().flatten();
-        view.together = of_group.filter(|(key, _)| *key != view.key).cloned().collect();
+        view.group = view.mine.group.and_then(|group| groups.get(&group)).cloned().unwrap_or_default();
     }
     Ok(views)
 }

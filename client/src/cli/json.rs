@@ -113,8 +113,9 @@ pub(super) fn conflict(schemas: &Schemas, view: &ConflictView, other: Option<(Ro
     if let Some((other, title)) = other {
         object["other"] = json!({ "id": other.id, "title": title });
     }
-    if !view.together.is_empty() {
-        object["together"] = view.together.iter().map(|(key, _)| json!(schemas.row_name(*key))).collect();
+    let together: Vec<String> = view.together().map(|(key, _)| schemas.row_name(*key)).collect();
+    if !together.is_empty() {
+        object["together"] = json!(together);
     }
     object
 }

@@ -69,9 +69,9 @@ pub(super) fn conflict_text(names_of: &mut RowNames<'_>, schemas: &Schemas, view
     if let Some(author) = &view.author {
         lines += &format!("    The server's side is by {}, {}.\n", author.name, text::moment(author.at_ms));
     }
-    if !view.together.is_empty() {
-        let others: Result<Vec<String>, Failure> = view.together.iter().map(|(key, _)| names_of.full_name(*key)).collect();
-        let others = others?.join(", ");
+    let others: Vec<String> = view.together().map(|(key, _)| names_of.full_name(*key)).collect::<Result<_, _>>()?;
+    if !others.is_empty() {
+        let others = others.join(", ");
         lines += &format!("    It goes together with {others}: where nothing of yours is kept, that is given up too.\n");
     }
     let fields = json::conflict_fields(schemas.now(), view);

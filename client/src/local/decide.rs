@@ -133,8 +133,8 @@ impl Step<'_, '_> {
         let mut members = self.members(group)?;
         members.retain(|member| member.key != key);
         // Nobody gives up what the dialog did not show.
-        let at_stake: Vec<_> = members.iter().filter_map(|member| Some((member.key, member.next.clone()?))).collect();
-        if is_given_up && dialog.is_some_and(|dialog| !dialog.has_same_together(&at_stake)) {
+        let at_stake = members.iter().filter_map(|member| Some((member.key, member.next.as_ref()?)));
+        if is_given_up && dialog.is_some_and(|dialog| !dialog.is_together_with(at_stake)) {
             return Err(ResolveError::Moved.into());
         }
         for mut member in members {

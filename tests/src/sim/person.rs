@@ -393,7 +393,7 @@ impl World {
             return Ok(());
         };
         let taken_back = self.oracles.ledger.taken_back.contains(&(at, key));
-        let is_first = self.entry(at, key)?.is_none();
+        let before = self.entry(at, key)?;
         let seen: Option<Seen> = form.as_ref().map(|form| form.view.seen.clone());
         for field in &table.fields {
             let touched = table.strict || table.unit(&field.tag).iter().any(|member| values.contains_key(member));
@@ -412,9 +412,13 @@ impl World {
             if let (Some(form), Some(made), Some(mirror)) =
                 (form.filter(|_| !taken_back), self.pending(at, key)?, self.mirror(at, key)?)
             {
-                // What was pending before stands on what it stood on, where the form showed it, or has not written there.
+                // What was pending before stays on its base where the form showed it, or wrote nothing; and what is in flight is the
+                // base of what is written behind it.
                 let is_written = |field| table.unit(&field).iter().any(|member| values.contains_key(member));
-                let is_judged = |field| is_first || (is_written(field) && !form.own.contains(&field));
+                let sent = before.as_ref().and_then(|before| before.sent.as_ref());
+                let is_in_flight = |field| sent.is_some_and(|sent| sent.pending.fields.contains_key(&field));
+                let is_of_others = |field| !form.own.contains(&field) && !is_in_flight(field);
+                let is_judged = |field| before.is_none() || (is_written(field) && is_of_others(field));
                 self.oracles.form_saved(at, &form.view, &mirror, &made, is_judged)?;
             }
             self.accepted(at, key, table, &values);

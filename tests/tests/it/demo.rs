@@ -1,5 +1,6 @@
 //! `cargo demo` with a display: the story that it proposes, in its two windows, by keyboard. Played where `TOMBOLO_SCREEN` is set: it
 //! presses keys on the display that it finds, and needs `xdotool` and a window manager.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a story on a screen takes its time")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};

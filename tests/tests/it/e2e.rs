@@ -379,6 +379,9 @@ fn changes_from_a_file_go_as_one_transaction_and_as_a_group_if_asked() -> Result
     assert_eq!(pending.len(), 2, "half of a group went through");
     let held = pending.iter().find(|change| change["id"] == json!(rows[1])).context("no held member")?;
     assert_eq!(held["state"], json!("waiting"));
+    assert_eq!(a.json("conflicts")?[0]["together"], json!([format!("patients/{}", rows[1])]));
+    let said = a.ok(&["conflicts"])?;
+    crate::stage::says(&said, &["It goes together with"])?;
     a.ok(&["resolve", "patients", &rows[0], "--mine"])?;
     a.sync(0)?;
     assert_eq!(a.field("patients", &rows[1], "phone")?, json!("mine"));

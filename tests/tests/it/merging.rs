@@ -519,7 +519,7 @@ fn of_a_group_nothing_is_given_up_that_the_dialog_did_not_show() -> Result<()> {
     c.world.group(b, vec![(one, Write::Update(values(&c, "7")?)), (two, Write::Update(values(&c, "8")?))])?;
     c.world.sync(b)?;
     let shown = c.world.conflicts(b)?.remove(0);
-    assert_eq!(shown.together.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [two]);
+    assert_eq!(shown.together().map(|(key, _)| *key).collect::<Vec<_>>(), [two]);
     // The dialog stays open, and the other row is written to once more.
     c.world.update(b, two, &[("notes", "while it is open")])?;
     let decided = c.world.resolve_shown(b, one, Some(&shown), &Resolution::AllServer);

@@ -289,14 +289,14 @@ impl Dialog {
 
 /// The other rows of its group, by their names, or those of their tables.
 fn together(state: &State, decision: &Decision, words: &Words<'_>) -> SharedString {
-    let others = &decision.shown.together;
-    if others.is_empty() {
+    let others = decision.shown.together().count();
+    if others == 0 {
         return SharedString::default();
     }
     let label = |key: &RowKey| state.schema.as_ref()?.table(key.table).map(|table| table.label.as_str());
     let name = |(key, _): &(RowKey, Pending)| state.names.of_row(*key).or_else(|| label(key)).unwrap_or("—").to_owned();
-    let named: Vec<String> = others.iter().take(TOGETHER_NAMED_MAX).map(name).collect();
-    words.invoke_goes_together(named.join(", ").into(), int(others.len() - named.len()))
+    let named: Vec<String> = decision.shown.together().take(TOGETHER_NAMED_MAX).map(name).collect();
+    words.invoke_goes_together(named.join(", ").into(), int(others - named.len()))
 }
 
 /// What was chosen so far in the open dialog is there again when it is opened the next time.

@@ -196,7 +196,7 @@ impl Worker {
             let mut names = names(client, values)?;
             // A value that must be unique is another row's; and other rows may share what becomes of this one.
             let rivals = conflicts.iter().filter_map(|view| Some(view.server.as_ref()?.key).filter(|key| *key != view.key));
-            let together = conflicts.iter().flat_map(|view| view.together.iter().map(|(key, _)| *key).take(TOGETHER_NAMED_MAX));
+            let together = conflicts.iter().flat_map(|view| view.together().map(|(key, _)| *key).take(TOGETHER_NAMED_MAX));
             let others: Vec<RowKey> = rivals.chain(together).collect();
             names.learn(others.iter().copied().zip(client.titles(others.clone())?).collect());
             let keys = shown.iter().map(|view| view.key).chain(conflicts.iter().map(|view| view.key)).collect();

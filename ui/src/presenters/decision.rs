@@ -296,7 +296,7 @@ impl Decision {
                 == (&other.field, &other.base, &other.mine, &other.server, other.merge)
         };
         self.shown.server == now.shown.server
-            && self.shown.has_same_together(&now.shown.together)
+            && self.shown.is_together_with(view.together().map(|(key, change)| (*key, change)))
             && self.kind == now.kind
             && self.new == now.new
             && self.lines.len() == now.lines.len()
@@ -448,6 +448,7 @@ mod tests {
     use super::*;
     use crate::presenters::values::Language;
     use jiff::tz::TimeZone;
+    use std::sync::Arc;
     use tombolo_client::protocol::ids::{RowId, RowNo, Seq, Version};
     use tombolo_client::protocol::outbox::{self, Conflict, Edit, Entry, Pending, Review, resolve};
     use tombolo_client::protocol::row::{Life, Row, Stamped};
@@ -490,7 +491,7 @@ mod tests {
             ..Pending::new(Op::Update, Seq(2), 0)
         };
         let conflict = Conflict { kind: ConflictKind::UpdateUpdate, fields: vec![tag("phone")] };
-        ConflictView { key, conflict, mine, server: Some(server), author: None, lost: Vec::new(), together: Vec::new() }
+        ConflictView { key, conflict, mine, server: Some(server), author: None, lost: Vec::new(), group: Arc::default() }
     }
 
     fn at(decision: &Decision, name: &str) -> usize {

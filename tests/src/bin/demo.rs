@@ -145,7 +145,7 @@ impl Story<'_> {
     fn tell_end(&self, before: u64) -> Result<()> {
         let [amina, brian] = PEOPLE.map(|name| Client::open(&self.folder.join(name).join(STORE_FILE)));
         let (amina, brian) = (amina?, brian?);
-        say(&format!("\nThe windows are closed. They made {} commits.", self.commits()? - before));
+        say(&format!("\nThe windows are closed. Commits that they made: {}.", self.commits()? - before));
         let waiting = amina.pending()?.len() + brian.pending()?.len();
         if waiting > 0 {
             say(&format!("{waiting} changes were not sent yet; they were safe on the device that made them."));

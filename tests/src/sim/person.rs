@@ -7,8 +7,7 @@ use super::oracles::frozen::in_flight;
 use super::plan::{Act, row_of};
 use super::world::World;
 use anyhow::Result;
-use std::collections::btree_map::Entry as Place;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::Arc;
 use tombolo_client::engine::Engine;
 use tombolo_client::protocol::change::Op;
@@ -321,9 +320,9 @@ impl World {
             for (field, value) in values.iter().filter(|(field, _)| is_traced(table, **field)) {
                 let place = (*key, *field);
                 match written.entry((place, content(value))) {
-                    Place::Vacant(place) => drop(place.insert(1)),
+                    btree_map::Entry::Vacant(place) => drop(place.insert(1)),
                     // Written once more: here a value says nothing any more about who wrote it.
-                    Place::Occupied(_) => drop(ambiguous.insert(place)),
+                    btree_map::Entry::Occupied(_) => drop(ambiguous.insert(place)),
                 }
             }
         }

@@ -1,11 +1,12 @@
 //! What two devices that worked offline get when they meet: merged without a question where that is safe, asked where it is
 //! not, and each question answered in every direction.
 
-use crate::worlds::clinic;
+use crate::worlds::{Clinic, clinic};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use tombolo_client::protocol::change::{Op, Refusal};
 use tombolo_client::protocol::commit::Grant;
+use tombolo_client::protocol::ids::RowKey;
 use tombolo_client::protocol::outbox::{Choice, ConflictKind, Resolution, Review, Write};
 use tombolo_client::protocol::schema::{CLINIC, Role};
 use tombolo_client::{PushLimits, Standing};
@@ -412,9 +413,7 @@ fn children_go_after_their_parents_and_wait_for_one_that_is_refused() -> Result<
     let of = nameless.id.to_string();
     let visit = c.world.create(a, "visits", &[("patient", &of), ("date", "2026-01-02"), ("reason", "x"), ("site", &site)])?;
     c.world.sync(a)?;
-    let standing = |c: &crate::worlds::Clinic, row| {
-        c.world.pending(a).map(|all| all.into_iter().find(|p| p.key == row).map(|p| p.standing))
-    };
+    let standing = |c: &Clinic, row| c.world.pending(a).map(|all| all.into_iter().find(|p| p.key == row).map(|p| p.standing));
     assert_eq!(standing(&c, nameless)?, Some(Standing::Refused));
     assert_eq!(standing(&c, visit)?, Some(Standing::Waiting { on: nameless }));
     c.world.update(a, nameless, &[("name", "Zawadi")])?;
@@ -475,9 +474,8 @@ fn a_child_that_is_asked_for_stays_with_a_parent_that_waits_for_a_person() -> Re
     let head = c.world.head();
     c.world.sync_only(a, [visit].into())?;
     assert_eq!(c.world.head(), head, "nothing is pushed in vain");
-    let standing = |c: &crate::worlds::Clinic| {
-        c.world.pending(a).map(|all| all.into_iter().find(|view| view.key == visit).map(|view| view.standing))
-    };
+    let standing =
+        |c: &Clinic| c.world.pending(a).map(|all| all.into_iter().find(|view| view.key == visit).map(|view| view.standing));
     assert_eq!(standing(&c)?, Some(Standing::Waiting { on: nameless }));
     c.world.update(a, nameless, &[("name", "Zawadi")])?;
     assert_eq!(standing(&c)?, Some(Standing::Ready));
@@ -486,17 +484,23 @@ fn a_child_that_is_asked_for_stays_with_a_parent_that_waits_for_a_person() -> Re
     Ok(())
 }
 
-#[test]
-fn a_group_goes_whole_or_not_at_all() -> Result<()> {
+/// A group of two rows, of which somebody else has changed the first; the device that made it, and the rows.
+fn group_in_conflict() -> Result<(Clinic, usize, [RowKey; 2])> {
     let mut c = clinic()?;
     let (a, b) = (0, c.device()?);
     let (one, two) = (c.known_patient(&[a, b])?, c.known_patient(&[a, b])?);
     c.world.update(a, one, &[("phone", "theirs")])?;
     c.world.sync(a)?;
-    let values = |c: &crate::worlds::Clinic, phone| c.world.values(b, "patients", &[("phone", phone)]);
+    let values = |c: &Clinic, phone| c.world.values(b, "patients", &[("phone", phone)]);
     let writes = vec![(one, Write::Update(values(&c, "7")?)), (two, Write::Update(values(&c, "8")?))];
     c.world.group(b, writes)?;
     c.world.sync(b)?;
+    Ok((c, b, [one, two]))
+}
+
+#[test]
+fn a_group_goes_whole_or_not_at_all() -> Result<()> {
+    let (mut c, b, [one, two]) = group_in_conflict()?;
     assert_eq!(c.world.server_field(two, "phone")?, "1", "half of a group went through");
     assert_eq!(c.world.pending(b)?.len(), 2);
     c.world.resolve(b, one, &Resolution::AllMine)?;
@@ -510,14 +514,7 @@ fn a_group_goes_whole_or_not_at_all() -> Result<()> {
 fn of_a_group_nothing_is_given_up_that_the_dialog_did_not_show() -> Result<()> {
     use tombolo_client::LocalError;
     use tombolo_client::protocol::outbox::ResolveError;
-    let mut c = clinic()?;
-    let (a, b) = (0, c.device()?);
-    let (one, two) = (c.known_patient(&[a, b])?, c.known_patient(&[a, b])?);
-    c.world.update(a, one, &[("phone", "theirs")])?;
-    c.world.sync(a)?;
-    let values = |c: &crate::worlds::Clinic, phone| c.world.values(b, "patients", &[("phone", phone)]);
-    c.world.group(b, vec![(one, Write::Update(values(&c, "7")?)), (two, Write::Update(values(&c, "8")?))])?;
-    c.world.sync(b)?;
+    let (mut c, b, [one, two]) = group_in_conflict()?;
     let shown = c.world.conflicts(b)?.remove(0);
     assert_eq!(shown.together().map(|(key, _)| *key).collect::<Vec<_>>(), [two]);
     // The dialog stays open, and the other row is written to once more.
@@ -540,7 +537,7 @@ fn a_group_that_comes_back_while_one_of_its_rows_is_in_a_newer_group_is_one_with
     let (a, b) = (0, c.device()?);
     let (one, two, three) = (c.known_patient(&[a, b])?, c.known_patient(&[a, b])?, c.known_patient(&[a, b])?);
     c.world.update(a, two, &[("phone", "theirs")])?;
-    let values = |c: &crate::worlds::Clinic, phone| c.world.values(b, "patients", &[("phone", phone)]);
+    let values = |c: &Clinic, phone| c.world.values(b, "patients", &[("phone", phone)]);
     let writes = vec![(one, Write::Update(values(&c, "7")?)), (two, Write::Update(values(&c, "7")?))];
     c.world.group(b, writes)?;
     c.world.freeze(b)?;
@@ -550,9 +547,7 @@ fn a_group_that_comes_back_while_one_of_its_rows_is_in_a_newer_group_is_one_with
     c.world.sync(a)?;
     c.world.sync(b)?;
     c.world.sync(b)?;
-    let phones = |c: &crate::worlds::Clinic| -> Result<_> {
-        Ok((c.world.server_field(one, "phone")?, c.world.server_field(two, "phone")?))
-    };
+    let phones = |c: &Clinic| -> Result<_> { Ok((c.world.server_field(one, "phone")?, c.world.server_field(two, "phone")?)) };
     assert_eq!(phones(&c)?, ("1".into(), "theirs".into()), "half of a group went through");
     assert_eq!(c.world.server_field(three, "village")?, "Malindi", "half of a group went through");
     assert_eq!(c.world.pending(b)?.len(), 3);

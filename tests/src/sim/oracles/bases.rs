@@ -8,8 +8,8 @@ use tombolo_client::protocol::outbox::Pending;
 use tombolo_client::protocol::row::Row;
 use tombolo_client::view::RowView;
 
-/// A form was saved. An older base than the form's only asks a question. Of a field that the form showed as
-/// pending its edit goes on, on its own base.
+/// A form was saved. An older base than the form's only asks a question. Fields that are not judged stand on an own change, which
+/// the form showed or which is in flight.
 pub(super) fn of_form(
     store: usize,
     form: &RowView,

@@ -381,7 +381,7 @@ impl Driver {
     fn open_store(&mut self) -> bool {
         let opened = self.host.engine().map(drop);
         if let Err(error) = &opened {
-            self.unreachable(format!("this device's own data cannot be opened: {error}"));
+            self.trouble = Some(Connection::StoreFailed { error: error.clone() });
             self.fail_questions();
         }
         let wait_ms = self.backoff.failed(0, random());

@@ -40,7 +40,7 @@ use tombolo_client::protocol::ids::{FieldTag, GroupId, RowKey, TableTag};
 use tombolo_client::protocol::outbox::Seen;
 use tombolo_client::protocol::schema::{Role, Schema};
 use tombolo_client::view::{ConflictView, PendingView};
-use tombolo_client::{Connection, Estimate, TableInfo};
+use tombolo_client::{Connection, Estimate, LocalWrite, TableInfo};
 
 /// How long a message stays.
 const TOAST: Duration = Duration::from_secs(8);
@@ -109,6 +109,14 @@ enum Place {
     Filter(FieldTag),
 }
 
+/// A form that is being saved.
+struct Saving {
+    form: u64,
+    written: Vec<LocalWrite>,
+    /// Somebody pressed Save again meanwhile.
+    again: bool,
+}
+
 #[derive(Default)]
 struct State {
     settings: Settings,
@@ -132,8 +140,10 @@ struct State {
     form: Option<Form>,
     /// The row that is to be deleted, if the person says so, as they saw it.
     deleting: Option<(RowKey, Seen)>,
-    /// The form that is being saved.
-    saving: Option<RowKey>,
+    /// Forms that were opened.
+    forms: u64,
+    /// What is being saved, and of which form.
+    saving: Option<Saving>,
     /// A form waits for the row to be read.
     edit_wanted: bool,
     /// The field that a row is being chosen for, and the table that it is chosen from.
@@ -143,6 +153,8 @@ struct State {
     candidate_text: String,
     /// What the preview of an import is of.
     looked_at: Option<(TableTag, PathBuf)>,
+    /// The window closes behind the question whether to leave.
+    closing: bool,
     /// A window for choosing a file is open.
     choosing: bool,
     /// The field that a day is being chosen for.
@@ -280,8 +292,9 @@ impl App {
         self.bind_files();
         let weak = Rc::downgrade(self);
         self.ui.window().on_close_requested(move || match weak.upgrade() {
-            Some(app) if app.would_lose_typed() => {
-                app.get::<window::Shell>().set_leave_open(true);
+            Some(app) if app.would_lose_typed() || app.would_lose_choices() => {
+                app.state.borrow_mut().closing = true;
+                app.ask_whether_to_leave();
                 CloseRequestResponse::KeepWindowShown
             }
             _ => CloseRequestResponse::HideWindow,
@@ -409,11 +422,12 @@ impl App {
             Tell::SignedIn(result) => self.signed_in(result),
             Tell::SignedOut => self.signed_out(),
             Tell::Progress(progress) => self.progress(&progress),
-            Tell::Synced { result, pending, review } => self.synced(result, pending, review),
+            Tell::Synced { result, waiting } => self.synced(result, waiting),
             Tell::History { key, history, names, source } => self.history(key, history, &names, source),
             Tell::Activity(deeds) => self.activity(deeds),
             Tell::Network(on) => self.get::<window::Shell>().set_network_on(on),
             Tell::NewLife => self.toast(words.invoke_never_copied(), None, false),
+            Tell::SetAside(place) => self.toast(words.invoke_set_aside(place.into()), None, false),
             Tell::PutBack { offered } => self.toast(words.invoke_put_back(int(offered)), None, false),
             Tell::Trouble(why) => self.trouble(&why),
         }

@@ -15,6 +15,7 @@ pub use tell::{
 };
 
 use doorbell::Doorbell;
+use jiff::Timestamp;
 use rows::Shown;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -162,6 +163,21 @@ impl Worker {
         }
     }
 
+    /// A data file that cannot be opened is kept beside, with all that may be in it, and another one is begun.
+    fn set_aside(&mut self) {
+        if self.client.is_some() {
+            return;
+        }
+        let aside = self.file.with_extension(Timestamp::now().strftime("%Y-%m-%d-%H%M%S.aside").to_string());
+        match std::fs::rename(&self.file, &aside) {
+            Ok(()) => {
+                self.tell(Tell::SetAside(aside.display().to_string()));
+                self.open();
+            }
+            Err(error) => self.tell(Tell::Trouble(Trouble::with_file(&self.file, &error))),
+        }
+    }
+
     /// Notices come by a thread that ends with the client.
     fn listen(&self, client: &Client) {
         let Ok(mut subscription) = client.subscribe() else { return };
@@ -303,6 +319,7 @@ impl Worker {
                     self.stale.everything = true;
                 }
             }
+            Ask::SetAside => self.set_aside(),
             Ask::ShowOther => self.tell(Tell::OtherShown(doorbell::ring(&self.file).is_ok())),
             Ask::Mode(mode) => {
                 self.mode = mode;
@@ -321,9 +338,9 @@ impl Worker {
             Ask::SendAgain(key) => self.send_again(key),
             Ask::Undo(id) => self.undo(id),
             Ask::Resolve { shown, resolution } => self.resolve(*shown, &resolution),
-            Ask::Export(folder) => self.export(&folder),
-            Ask::Preview { table, file } => self.preview(table, &file),
-            Ask::Import { table, file } => self.import(table, &file),
+            Ask::Export(folder) => self.export(folder),
+            Ask::Preview { table, file } => self.preview(table, file),
+            Ask::Import { table, file } => self.import(table, file),
             Ask::SignIn { address, name, password, device } => self.sign_in(&address, &name, password, device),
             Ask::SignOut => self.sign_out(),
             Ask::Sync { only, sign_out } => self.sync(only, sign_out),

@@ -103,6 +103,7 @@ fn asked(client: &Client, key: RowKey) -> Result<History, SyncError> {
                 Connection::NeedsLogin => return Err(SyncError::NeedsLogin),
                 Connection::OtherServer => return Err(SyncError::OtherServer),
                 Connection::UpdateNeeded => return Err(SyncError::UpdateNeeded),
+                Connection::StoreFailed { error } => return Err(SyncError::Store(error)),
             }
         }
         Err(SyncError::Stopped)

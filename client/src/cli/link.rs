@@ -100,6 +100,7 @@ fn progress_line(progress: &SyncProgress) -> String {
         }
         Connection::CatchingUp | Connection::Online => "syncing".to_owned(),
         Connection::CaptivePortal { .. } => "something else answers, trying again".to_owned(),
+        Connection::StoreFailed { error } => format!("no sync ({error}), trying again"),
         Connection::NeedsLogin | Connection::OtherServer | Connection::UpdateNeeded => "stopped".to_owned(),
     };
     let pending = text::counted(usize::try_from(progress.pending).unwrap_or(usize::MAX), "row to send", "rows to send");
@@ -216,6 +217,7 @@ fn trouble(connection: &Connection) -> Option<String> {
     match connection {
         Connection::ServerUnreachable { why, .. } => Some(format!("no sync yet ({why}); trying again by itself")),
         Connection::CaptivePortal { what } => Some(format!("something else answers ({what}); trying again by itself")),
+        Connection::StoreFailed { error } => Some(format!("{error}; trying again by itself")),
         _ => None,
     }
 }

@@ -232,6 +232,7 @@ impl Driver {
             Some(Connection::OtherServer) => SyncError::OtherServer,
             Some(Connection::UpdateNeeded) => SyncError::UpdateNeeded,
             Some(Connection::CaptivePortal { what }) => SyncError::CaptivePortal { what: what.clone() },
+            Some(Connection::StoreFailed { error }) => SyncError::Store(error.clone()),
             Some(Connection::ServerUnreachable { why, .. }) => SyncError::Unreachable { why: why.clone() },
             _ => SyncError::Unreachable { why: "the link broke".to_owned() },
         }

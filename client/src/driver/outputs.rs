@@ -132,6 +132,12 @@ impl Driver {
 
     pub(super) fn show_connection(&mut self) {
         let live = self.is_live();
+        if self.host.healthy().is_some() {
+            self.trouble.take_if(|trouble| matches!(trouble, Connection::StoreFailed { .. }));
+        } else if let Some(failed @ Connection::StoreFailed { .. }) = self.trouble.clone() {
+            // Also where no link is wanted: nothing can be saved.
+            return self.show(failed);
+        }
         let shown = match (&self.blocked, &self.link) {
             (Some(blocked), _) => blocked.clone(),
             // From Welcome on, the engine's events say it.

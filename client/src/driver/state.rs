@@ -50,6 +50,12 @@ pub enum Connection {
     OtherServer,
     /// The server speaks of things that this program does not understand.
     UpdateNeeded,
+    /// This device's own data failed and cannot be opened again: nothing can be saved. It is tried again by itself, and with each
+    /// command.
+    StoreFailed {
+        /// What came of the last attempt.
+        error: StoreError,
+    },
 }
 
 /// Something for whoever shows this client.

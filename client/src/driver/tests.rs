@@ -445,7 +445,7 @@ fn a_store_that_cannot_be_opened_again_is_tried_by_itself_while_a_link_is_wanted
     disk.broken.store(true, Ordering::Relaxed);
     let write = LocalWrite { key: RowKey { table: TableTag(2), id: site() }, write: Write::Create(fields("Rose")), seen: None };
     client.transaction(vec![write], false).unwrap_err();
-    assert!(states.any(|state| matches!(state, Connection::ServerUnreachable { why, .. } if why.contains("own data"))));
+    assert!(states.any(|state| matches!(state, Connection::StoreFailed { error: StoreError::DiskFull })));
     disk.broken.store(false, Ordering::Relaxed);
     assert!(states.any(|state| state == Connection::Online));
     let hellos: Vec<u32> = heard
@@ -477,7 +477,7 @@ fn an_edit_that_is_durable_is_told_so_although_the_disk_fails_behind_it() {
     edit(&client, "Otieno");
     // Whatever is asked next comes behind the failure.
     assert!(client.account().is_err());
-    let is_failure = |state| matches!(state, Connection::ServerUnreachable { why, .. } if why.contains("own data"));
+    let is_failure = |state| matches!(state, Connection::StoreFailed { error: StoreError::DiskFull });
     assert!(is_failure(client.connection()));
     disk.syncs_max.store(usize::MAX, Ordering::Relaxed);
     assert!(states.any(|state| state == Connection::Online));

@@ -27,7 +27,7 @@ pub const STORE_FORMAT: u32 = 2;
 pub const CACHE_BYTES: usize = 24 * 1024 * 1024;
 
 /// Why the store failed. After a failed commit the handle is dropped and the store opened again.
-#[derive(Debug, Error)]
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// Another process has it open.

@@ -129,7 +129,9 @@ impl App {
         browse.set_column(0);
         browse.set_descending(false);
         self.rows.clear();
+        browse.set_reading(true);
         browse.set_total(0);
+        browse.set_of(0);
         self.get::<Detail>().set_shown(false);
         self.show_table_head();
         self.ask(Ask::Row(None));
@@ -210,6 +212,7 @@ impl App {
         let total = places.len();
         self.rows.show(listing, places);
         let browse = self.get::<Browse>();
+        browse.set_reading(false);
         browse.set_total(int(total));
         browse.set_of(int(of));
         browse.set_filtered(filtered);

@@ -103,6 +103,14 @@ impl App {
         self.get::<Shell>().set_conflict_open(true);
     }
 
+    /// Whether choices of a conflict were begun that are not applied, also in dialogs that were closed to decide later.
+    pub(super) fn would_lose_choices(&self) -> bool {
+        let state = self.state.borrow();
+        let begun = state.decision.iter().chain(state.put_aside.values()).any(Decision::is_begun);
+        drop(state);
+        begun && self.get::<Shell>().get_review() > 0
+    }
+
     /// What is pending is read again and again only while somebody looks at it.
     fn stop_looking(&self) {
         if !self.get::<Shell>().get_pending_open() {
@@ -186,6 +194,10 @@ impl App {
 
     /// The decision was not taken: what moved is shown, and the choices that hold are kept.
     pub(super) fn not_decided(self: &Rc<Self>, why: &Trouble) {
+        if self.state.borrow().decision.is_none() {
+            // Pressed twice, and the first press has decided it.
+            return;
+        }
         self.get::<Conflict>().set_trouble(self.in_words(why));
         self.ask(Ask::PendingShown(true));
     }

@@ -156,7 +156,9 @@ impl App {
         import.set_sample(model(Vec::new()));
         import.set_trouble("".into());
         import.set_ready(false);
-        import.set_rows(0);
+        import.set_looked(false);
+        import.set_created(0);
+        import.set_updated(0);
     }
 
     pub(super) fn previewed(self: &Rc<Self>, table: TableTag, file: &Path, result: Result<Import, Trouble>) {
@@ -174,10 +176,12 @@ impl App {
                 });
                 let lines = |lines: Vec<String>| model(lines.into_iter().map(SharedString::from).collect());
                 import.set_columns(model(columns.collect()));
-                import.set_ready(preview.problems.is_empty() && preview.rows > 0);
+                import.set_ready(preview.problems.is_empty() && preview.created + preview.updated > 0);
                 self.show_problems(&preview.problems);
                 import.set_sample(lines(preview.sample));
-                import.set_rows(int(preview.rows));
+                import.set_created(int(preview.created));
+                import.set_updated(int(preview.updated));
+                import.set_looked(true);
             }
         }
     }

@@ -1,12 +1,12 @@
 //! The form, and choosing what a reference points at.
 
-use super::{App, Place, State, at, fill, handler, handler1, handler2, int, model};
+use super::{App, Place, Saving, State, at, fill, handler, handler1, handler2, int, model};
 use crate::desk::Ask;
 use crate::presenters::calendar::{Calendar, Stride};
 use crate::presenters::form::{Editor, Form, FormField, editor_of};
 use crate::presenters::values::{Language, Locale, Names, Wrong as Fault};
 use crate::window::{self, Browse, DayVm, FieldKind, FieldVm, Picker, Shell, Wrong};
-use slint::{Model, SharedString};
+use slint::{ComponentHandle, Model, SharedString};
 use std::rc::Rc;
 use tombolo_client::listing::{Listing, Wanted};
 use tombolo_client::new_row_id;
@@ -55,12 +55,19 @@ impl App {
         form.on_save(handler(self, |app| app.save()));
         form.on_cancel(handler(self, |app| {
             if app.would_lose_typed() {
-                app.get::<Shell>().set_leave_open(true);
+                app.state.borrow_mut().closing = false;
+                app.ask_whether_to_leave();
             } else {
                 app.close_form();
             }
         }));
-        self.get::<Shell>().on_leave_form(handler(self, |app| app.close_form()));
+        self.get::<Shell>().on_leave_form(handler(self, |app| {
+            if std::mem::take(&mut app.state.borrow_mut().closing) {
+                // Without an event loop, in tests, there is nothing to leave.
+                let _ = app.window().hide();
+            }
+            app.close_form();
+        }));
         let picker = self.get::<Picker>();
         picker.on_search(handler1(self, |app, text: SharedString| {
             app.state.borrow_mut().candidate_text = text.into();
@@ -73,6 +80,12 @@ impl App {
         calendar.on_today(handler(self, |app| app.change_calendar(Calendar::go_to_today)));
         calendar.on_choose(handler1(self, |app, day| app.choose_day(at(day))));
         calendar.on_cancel(handler(self, |app| app.get::<Shell>().set_calendar_open(false)));
+    }
+
+    pub(super) fn ask_whether_to_leave(&self) {
+        let shell = self.get::<Shell>();
+        shell.set_leaves_choices(!self.would_lose_typed());
+        shell.set_leave_open(true);
     }
 
     /// Whether something was typed into the form that is not saved.
@@ -114,7 +127,8 @@ impl App {
 
     fn show_form(self: &Rc<Self>, new: bool) {
         let (table, title) = {
-            let state = self.state.borrow();
+            let mut state = self.state.borrow_mut();
+            state.forms += 1;
             let Some(form) = &state.form else { return };
             let title = state.row.as_ref().filter(|_| !new).map(|row| row.title.clone()).unwrap_or_default();
             (state.label(form.key.table), title)
@@ -262,14 +276,53 @@ impl App {
         }
         {
             let mut state = self.state.borrow_mut();
-            let key = state.form.as_ref().map(|form| form.key);
-            if state.saving.is_some() && state.saving == key {
-                // It is under way.
+            let form = state.forms;
+            if let Some(saving) = state.saving.as_mut().filter(|saving| saving.form == form) {
+                // It is under way; what was typed since comes behind it.
+                saving.again = true;
                 return;
             }
-            state.saving = key;
+            state.saving = Some(Saving { form, written: writes.clone(), again: false });
         }
         self.ask(Ask::Save(writes));
+    }
+
+    /// What was asked for is on the device. The form closes where nothing was typed since; it may have been left meanwhile, and
+    /// another one opened.
+    pub(super) fn saved(self: &Rc<Self>, key: RowKey) {
+        enum Then {
+            Close,
+            GoOn { again: bool },
+            Show,
+            Nothing,
+        }
+        let then = {
+            let mut state = self.state.borrow_mut();
+            let State { saving, form, forms, .. } = &mut *state;
+            let saving = saving.take();
+            match (form, saving) {
+                (Some(form), Some(saving)) if saving.form == *forms && form.writes_only(&saving.written) => Then::Close,
+                (Some(form), Some(saving)) if saving.form == *forms => {
+                    form.saved(&saving.written);
+                    Then::GoOn { again: saving.again }
+                }
+                (Some(_), _) => Then::Nothing,
+                (None, _) => Then::Show,
+            }
+        };
+        match then {
+            Then::Nothing => return,
+            Then::Show => {}
+            Then::Close => self.close_form(),
+            Then::GoOn { again } => {
+                self.get::<window::Form>().set_is_new(false);
+                self.show_form_fields(false);
+                if again {
+                    self.save();
+                }
+            }
+        }
+        self.go_to(key, false);
     }
 
     pub(super) fn close_form(self: &Rc<Self>) {

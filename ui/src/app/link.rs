@@ -10,7 +10,7 @@ use crate::presenters::values::Names;
 use crate::settings::Settings;
 use crate::window::{
     ActivityLine, Browse, ChangeLine, Conn, Detail, History as HistoryWindow, HistoryLine, Import as ImportWindow, Layers,
-    Report, Settings as SettingsWindow, Shell, SignIn, SignInFault, SyncFault, Words,
+    Pending, Report, Settings as SettingsWindow, Shell, SignIn, SignInFault, SyncFault, Words,
 };
 use slint::{ComponentHandle, SharedString};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ use tombolo_client::paths::store_folder;
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{DeviceId, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
-use tombolo_client::store::Account;
+use tombolo_client::store::{Account, StoreError};
 use tombolo_client::url::ServerUrl;
 use tombolo_client::{Connection, Mode, SyncDone, SyncError, SyncProgress};
 
@@ -30,7 +30,11 @@ impl App {
     pub(super) fn bind_link(self: &Rc<Self>) {
         let shell = self.get::<Shell>();
         shell.set_has_network_switch(self.network.is_some());
-        shell.on_sync(handler(self, |app| app.sync(None, false)));
+        shell.on_sync(handler(self, |app| {
+            // Whoever has the list of changes open, and left some out, does not push those by a key.
+            let some = app.get::<Shell>().get_pending_open() && !app.state.borrow().left_out.is_empty();
+            app.sync(some.then(|| app.chosen()), false);
+        }));
         shell.on_cancel_sync(handler(self, |app| app.ask(Ask::CancelSync)));
         shell.on_mode_chosen(handler(self, |app| app.mode_chosen()));
         shell.on_toggle_network(handler(self, |app| app.toggle_network()));
@@ -41,6 +45,7 @@ impl App {
             app.get::<Shell>().set_other_silent(false);
             app.ask(Ask::Retry);
         }));
+        shell.on_set_aside(handler(self, |app| app.ask(Ask::SetAside)));
         shell.on_show_other(handler(self, |app| {
             app.get::<Shell>().set_other_silent(false);
             app.ask(Ask::ShowOther);
@@ -52,6 +57,7 @@ impl App {
         let sign_in = self.get::<SignIn>();
         sign_in.on_sign_in(handler(self, |app| app.sign_in()));
         sign_in.on_cancel(handler(self, |app| app.get::<SignIn>().set_shown(false)));
+        sign_in.on_address_edited(handler(self, |app| app.get::<SignIn>().set_found(0)));
         sign_in.on_address_left(handler1(self, |app, address: SharedString| app.look(&address)));
         self.get::<HistoryWindow>().on_close(handler(self, |app| {
             app.state.borrow_mut().history = None;
@@ -107,8 +113,11 @@ impl App {
     }
 
     pub(super) fn not_opened(self: &Rc<Self>, locked: bool, why: Option<&Trouble>) {
+        // With these the file itself is at fault; with others it may be well again.
+        let is_lost = matches!(why, Some(Trouble::Damaged(_) | Trouble::Older));
         let why = why.map(|why| self.in_words(why)).unwrap_or_default();
         let shell = self.get::<Shell>();
+        shell.set_can_set_aside(is_lost);
         shell.set_conn(if locked { Conn::StoreLocked } else { Conn::StoreFailed });
         shell.set_conn_why(why.clone());
         let sign_in = self.get::<SignIn>();
@@ -162,6 +171,7 @@ impl App {
         };
         let sign_in = self.get::<SignIn>();
         sign_in.set_again(again);
+        sign_in.set_hides(false);
         sign_in.set_busy(false);
         sign_in.set_fault(SignInFault::None);
         sign_in.set_password("".into());
@@ -187,13 +197,13 @@ impl App {
             return sign_in.set_found(0);
         }
         sign_in.set_found(1);
-        look(address.trim().to_owned(), self.sink(None));
+        look(whole_address(address), self.sink(None));
     }
 
     pub(super) fn found(self: &Rc<Self>, address: &str, found: Found) {
         let sign_in = self.get::<SignIn>();
         // Another one may stand there by now.
-        if sign_in.get_address().trim() == address {
+        if whole_address(&sign_in.get_address()) == address {
             sign_in.set_found(if found == Found::Server { 2 } else { 3 });
         }
     }
@@ -201,7 +211,7 @@ impl App {
     fn sign_in(self: &Rc<Self>) {
         let sign_in = self.get::<SignIn>();
         let (address, name, password) = (sign_in.get_address(), sign_in.get_name(), sign_in.get_password());
-        let (address, name) = (address.trim().to_owned(), name.trim().to_owned());
+        let (address, name) = (whole_address(&address), name.trim().to_owned());
         if address.is_empty() || name.is_empty() || password.is_empty() {
             return sign_in.set_fault(SignInFault::Incomplete);
         }
@@ -266,6 +276,8 @@ impl App {
         self.details.set_vec(Vec::new());
         self.toasts.set_vec(Vec::new());
         let browse = self.get::<Browse>();
+        browse.set_reading(false);
+        self.get::<Pending>().set_reading(true);
         browse.set_total(0);
         browse.set_of(0);
         browse.set_selected(-1);
@@ -354,6 +366,7 @@ impl App {
         shell.set_settings_open(false);
         shell.set_conn(Conn::NeedsSignIn);
         self.show_sign_in(true);
+        self.get::<SignIn>().set_hides(true);
     }
 
     // ---- the link ----
@@ -379,6 +392,8 @@ impl App {
                 Connection::CaptivePortal { what } => (Conn::Portal, None, what.clone()),
                 Connection::OtherServer => (Conn::OtherServer, None, String::new()),
                 Connection::UpdateNeeded => (Conn::UpdateNeeded, None, String::new()),
+                Connection::StoreFailed { error: StoreError::Locked } => (Conn::StoreLocked, None, String::new()),
+                Connection::StoreFailed { error } => (Conn::StoreFailed, None, self.in_words(&error.into()).into()),
                 _ => (Conn::Offline, None, String::new()),
             }
         };
@@ -476,8 +491,8 @@ impl App {
         }
     }
 
-    /// A sync has ended, and this many changes wait, some of them for the person.
-    pub(super) fn synced(self: &Rc<Self>, result: Result<SyncDone, SyncError>, pending: usize, review: usize) {
+    /// A sync has ended, and this many changes wait, some of them for the person; nobody knows where the store failed.
+    pub(super) fn synced(self: &Rc<Self>, result: Result<SyncDone, SyncError>, waiting: Option<(usize, usize)>) {
         let (connection, language, at, signing_out, again) = {
             let mut state = self.state.borrow_mut();
             state.syncing = false;
@@ -491,17 +506,19 @@ impl App {
         };
         self.connection(connection);
         let shell = self.get::<Shell>();
-        shell.set_pending(super::int(pending));
-        shell.set_review(super::int(review));
+        if let Some((pending, review)) = waiting {
+            shell.set_pending(super::int(pending));
+            shell.set_review(super::int(review));
+        }
         if again {
             return self.sync(None, true);
         }
-        if signing_out && result.is_ok() && pending == 0 {
+        if signing_out && result.is_ok() && waiting.is_some_and(|(pending, _)| pending == 0) {
             return;
         }
         let report = self.get::<Report>();
-        report.set_waiting(super::int(pending));
-        report.set_to_decide(super::int(review));
+        report.set_waiting(shell.get_pending());
+        report.set_to_decide(shell.get_review());
         report.set_at(at.unwrap_or_default().into());
         match result {
             Ok(SyncDone { report: done, bytes_up, bytes_down, duration_ms }) => {
@@ -676,6 +693,14 @@ impl App {
         window.set_activity_more(more);
         window.set_activity_fetched(fetched.into());
         window.set_activity(model(lines));
+    }
+}
+
+/// An address as it was typed; without a scheme it is one of a server that is reached as servers are.
+fn whole_address(typed: &str) -> String {
+    match typed.trim() {
+        typed if typed.is_empty() || typed.contains("://") => typed.to_owned(),
+        typed => format!("https://{typed}"),
     }
 }
 

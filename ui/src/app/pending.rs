@@ -88,6 +88,7 @@ impl App {
         let window = self.get::<Pending>();
         window.set_review_total(int(review));
         window.set_going_total(int(going));
+        window.set_reading(false);
         self.show_pending();
         window.set_review_passed(int(passed.review));
         window.set_going_passed(int(passed.going));
@@ -112,7 +113,7 @@ impl App {
     }
 
     /// The rows that the person wants to push now.
-    fn chosen(&self) -> BTreeSet<RowKey> {
+    pub(super) fn chosen(&self) -> BTreeSet<RowKey> {
         let state = self.state.borrow();
         state.ready.keys().filter(|key| !state.left_out.contains(key)).copied().collect()
     }
@@ -208,23 +209,10 @@ impl App {
             Done::Discarded => words.invoke_discarded(title),
             Done::Decided => words.invoke_decided(title),
             Done::SentAgain => words.invoke_sent_again(title),
-            Done::Undone => words.invoke_undone(),
+            Done::Undone => words.invoke_undone(title),
         };
         match done {
-            Done::Saved => {
-                let form = {
-                    let mut state = self.state.borrow_mut();
-                    state.saving.take_if(|saving| *saving == key);
-                    state.form.as_ref().map(|form| form.key)
-                };
-                // The form may have been left meanwhile, and another one opened.
-                if form == Some(key) {
-                    self.close_form();
-                }
-                if form.is_none_or(|form| form == key) {
-                    self.go_to(key, false);
-                }
-            }
+            Done::Saved => self.saved(key),
             Done::Decided => self.decided(),
             Done::Deleted | Done::Discarded | Done::SentAgain | Done::Undone => {}
         }

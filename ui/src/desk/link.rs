@@ -127,8 +127,8 @@ impl Worker {
     /// A sync has ended; what waits then is told with it, since news of the status may come before it or behind it.
     fn tell_synced(&self, result: Result<SyncDone, SyncError>) {
         let status = self.client.as_ref().and_then(|client| client.status().ok());
-        let (pending, review) = status.map_or((0, 0), |status| (status.pending, status.conflicts + status.refused));
-        self.tell(Tell::Synced { result, pending, review });
+        let waiting = status.map(|status| (status.pending, status.conflicts + status.refused));
+        self.tell(Tell::Synced { result, waiting });
     }
 
     /// The network itself is cut, by whoever holds the other end of the demo's switch.

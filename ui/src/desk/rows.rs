@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-use tombolo_client::csv::{self, ImportError};
+use tombolo_client::csv::{self, ImportError, Problems};
 use tombolo_client::listing::{Lister, Order, target};
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{FieldTag, GroupId, RowKey, TableTag};
@@ -331,28 +331,22 @@ impl Worker {
 
     // ---- files ----
 
-    pub(super) fn export(&self, folder: &Path) {
-        let Some(client) = &self.client else { return };
-        self.tell(Tell::Exported(export_all(client, folder).map(|(count, place)| (count, place.display().to_string()))));
+    pub(super) fn export(&self, folder: PathBuf) {
+        self.beside(
+            move |job| export_all(&job.client, &folder).map(|(count, place)| (count, place.display().to_string())),
+            |worker, exported| worker.tell(Tell::Exported(exported)),
+        );
     }
 
-    pub(super) fn preview(&self, table: TableTag, file: &Path) {
-        let Some(client) = &self.client else { return };
-        self.tell(Tell::Preview { table, file: file.to_owned(), result: preview(client, table, file) });
+    pub(super) fn preview(&self, table: TableTag, file: PathBuf) {
+        self.beside(
+            move |job| (preview(&job.client, table, &file), file),
+            move |worker, (result, file)| worker.tell(Tell::Preview { table, file, result }),
+        );
     }
 
-    pub(super) fn import(&self, table: TableTag, file: &Path) {
-        let Some(client) = &self.client else { return };
-        let imported = read(file).and_then(|text| {
-            let name = table_name(client, table)?;
-            match csv::import(client, &name, &text, &[]) {
-                Ok(imported) => Ok(Ok(imported.created + imported.updated)),
-                Err(ImportError::Problems(problems)) => Ok(Err(problems)),
-                Err(ImportError::Client(error)) => Err(trouble(error)),
-                Err(error) => Err(Trouble::Other(error.to_string())),
-            }
-        });
-        self.tell(Tell::Imported(imported));
+    pub(super) fn import(&self, table: TableTag, file: PathBuf) {
+        self.beside(move |job| import(&job.client, table, &file), |worker, imported| worker.tell(Tell::Imported(imported)));
     }
 }
 
@@ -414,8 +408,20 @@ fn preview(client: &Client, table: TableTag, file: &Path) -> Result<Import, Trou
         columns: preview.columns,
         problems: preview.problems,
         sample: preview.sample.iter().map(|row| row.join(", ")).collect(),
-        rows: preview.imported.created + preview.imported.updated,
+        created: preview.imported.created,
+        updated: preview.imported.updated,
     })
+}
+
+fn import(client: &Client, table: TableTag, file: &Path) -> Result<Result<usize, Problems>, Trouble> {
+    let text = read(file)?;
+    let name = table_name(client, table)?;
+    match csv::import(client, &name, &text, &[]) {
+        Ok(imported) => Ok(Ok(imported.created + imported.updated)),
+        Err(ImportError::Problems(problems)) => Ok(Err(problems)),
+        Err(ImportError::Client(error)) => Err(trouble(error)),
+        Err(error) => Err(Trouble::Other(error.to_string())),
+    }
 }
 
 /// Every table as a file of its own. Nothing that is there already is replaced: a folder with something in it gets a new one.

@@ -41,6 +41,8 @@ pub enum HistorySource {
 pub enum Ask {
     /// Open the store again, or read everything again.
     Retry,
+    /// Keep the data file that cannot be opened beside, and begin another one.
+    SetAside,
     /// Have the window that has the store come to the front.
     ShowOther,
     /// When to be connected.
@@ -312,8 +314,10 @@ pub struct Import {
     pub problems: Problems,
     /// The first rows.
     pub sample: Vec<String>,
-    /// How many rows there are.
-    pub rows: usize,
+    /// How many rows it makes.
+    pub created: usize,
+    /// How many of those that are here it changes.
+    pub updated: usize,
 }
 
 /// How many pending changes stand before those that are shown.
@@ -352,6 +356,8 @@ pub enum Tell {
     },
     /// Somebody opened the same store once more: this window is wanted at the front.
     Rung,
+    /// The data file that could not be opened is kept here.
+    SetAside(String),
     /// Whether the window that has the store comes to the front.
     OtherShown(bool),
     /// The tables, and the person's role where it is known.
@@ -439,10 +445,8 @@ pub enum Tell {
     Synced {
         /// How.
         result: Result<SyncDone, SyncError>,
-        /// Changes that are still here.
-        pending: usize,
-        /// Those of them that wait for the person.
-        review: usize,
+        /// Changes that are still here, and those of them that wait for the person; `None` where the store cannot tell.
+        waiting: Option<(usize, usize)>,
     },
     /// The history of a row.
     History {

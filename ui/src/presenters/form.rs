@@ -325,6 +325,26 @@ impl Form {
         }
     }
 
+    /// Whether nothing else is to be written than this.
+    pub fn writes_only(&self, written: &[LocalWrite]) -> bool {
+        self.writes().iter().map(|now| &now.write).eq(written.iter().map(|written| &written.write))
+    }
+
+    /// What was to be written is on the device now. What was typed since stands in the form, and is not saved: from now on it is an
+    /// edit of that row, on the base that it had.
+    pub fn saved(&mut self, written: &[LocalWrite]) {
+        for write in written {
+            let (Write::Create(values) | Write::Update(values)) = &write.write else { continue };
+            for field in &mut self.fields {
+                if let Some(value) = values.get(&field.field.tag) {
+                    field.original = value.clone();
+                    field.news = None;
+                }
+            }
+        }
+        (self.new, self.gone) = (false, false);
+    }
+
     /// The tables changed: fields that came appear, those that went disappear, and what was typed stays. Returns the labels of
     /// fields that went with something typed in them.
     pub fn schema_changed(&mut self, schema: &Schema) -> Vec<String> {
@@ -358,6 +378,8 @@ impl Form {
         }
         self.gone = view.is_none();
         let Some(view) = view else { return };
+        // A row that this form has just made is seen for the first time.
+        self.seen.get_or_insert_with(|| view.seen.clone());
         let typed: BTreeSet<FieldTag> =
             self.fields.iter().filter(|field| field.dirty(&self.locale)).map(|field| field.field.tag).collect();
         let taken = |tag: &FieldTag| !self.units.get(tag).into_iter().flatten().any(|member| typed.contains(member));

@@ -19,8 +19,7 @@ fn signing_in_for_the_first_time_brings_everything() {
     let mut clinic = Clinic::open();
     let amina = clinic.person_at(None, "amina");
     assert!(amina.get::<SignIn>().get_shown());
-    amina.find(AccessibleRole::TextInput, "Server address").mock_single_click(PointerEventButton::Left);
-    amina.write(&clinic.address());
+    amina.fill("Server address", &clinic.address());
     amina.key(Key::Return);
     amina.write("amina");
     amina.key(Key::Return);
@@ -28,10 +27,8 @@ fn signing_in_for_the_first_time_brings_everything() {
     amina.key(Key::Return);
     amina.until("a wrong password is said to be wrong", |me| me.get::<SignIn>().get_fault() == SignInFault::WrongPassword);
     assert!(amina.has("The name or the password is wrong."));
-    amina.find(AccessibleRole::TextInput, "Password").mock_single_click(PointerEventButton::Left);
-    amina.rewrite(PASSWORD);
-    amina.find(AccessibleRole::TextInput, "Name of this device").mock_single_click(PointerEventButton::Left);
-    amina.rewrite("Reception");
+    amina.fill("Password", PASSWORD);
+    amina.fill("Name of this device", "Reception");
     amina.key(Key::Return);
     amina.until("the page is gone", |me| !me.get::<SignIn>().get_shown());
     amina.ready();
@@ -58,16 +55,13 @@ fn a_new_patient_is_made_by_keyboard_and_goes_to_the_server() {
     amina.control("s");
     assert!(amina.get::<tombolo_ui::window::Form>().get_faults() > 0);
     assert!(amina.has("Please fill in Name."));
-    amina.find(AccessibleRole::TextInput, "Name (required)").mock_single_click(PointerEventButton::Left);
-    amina.write("Zawadi Kamau");
-    amina.find(AccessibleRole::TextInput, "Weight (kg)").mock_single_click(PointerEventButton::Left);
-    amina.write("6x");
+    amina.fill("Name (required)", "Zawadi Kamau");
+    amina.fill("Weight (kg)", "6x");
     amina.key(Key::Tab);
     let form = amina.get::<tombolo_ui::window::Form>();
     let weight = form.get_fields().iter().find(|field| field.label == "Weight (kg)").unwrap();
     assert_eq!(weight.wrong.fault, Fault::NotANumber, "said as the field is left");
-    amina.find(AccessibleRole::TextInput, "Weight (kg)").mock_single_click(PointerEventButton::Left);
-    amina.rewrite("61,5");
+    amina.fill("Weight (kg)", "61,5");
     // By Tab: past who updated it, to the site, which scrolls into view.
     amina.key(Key::Tab);
     amina.key(Key::Tab);
@@ -157,7 +151,7 @@ fn whoever_may_only_read_is_told_so_and_is_offered_no_changes() {
     let amina = clinic.person("amina");
     amina.ready().choose(0);
     assert!(!amina.has(SAID) && OFFERED.iter().all(|label| amina.has(label)));
-    amina.get::<Browse>().invoke_select_table(0);
+    amina.table("Sites");
     amina.until("the site is listed", |me| me.get::<Browse>().get_total() == 1);
     assert!(amina.has(SAID) && !amina.has("New entry in Sites"));
 }
@@ -185,8 +179,7 @@ fn a_form_with_unsaved_changes_does_not_close_by_itself() {
     amina.key(Key::Escape);
     assert!(!amina.get::<Shell>().get_form_open(), "nothing was typed");
     amina.control("e");
-    amina.find(AccessibleRole::TextInput, "Phone").mock_single_click(PointerEventButton::Left);
-    amina.rewrite("5");
+    amina.fill("Phone", "5");
     amina.key(Key::Escape);
     assert!(amina.get::<Shell>().get_leave_open() && amina.get::<Shell>().get_form_open());
     amina.click("Go on editing");
@@ -208,17 +201,18 @@ fn the_list_is_searched_filtered_and_sorted() {
     assert_eq!(amina.get::<Browse>().get_rows().row_data(0).unwrap().title, PATIENTS[1]);
     amina.click("Show all");
     assert_eq!(amina.get::<Browse>().get_total(), 4);
-    amina.get::<Browse>().invoke_sort(0, true);
-    assert_eq!(amina.get::<Browse>().get_rows().row_data(0).unwrap().title, PATIENTS[3]);
-    amina.get::<Browse>().invoke_sort(0, false);
+    let first = |me: &Person| me.get::<Browse>().get_rows().row_data(0).map(|row| row.title);
+    amina.click("Ascending; press for descending");
+    assert_eq!(first(&amina).as_deref(), Some(PATIENTS[3]));
+    amina.click("Descending; press for ascending");
     // By birth date: the first patient was born first.
     let columns: Vec<_> = amina.get::<Browse>().get_columns().iter().collect();
-    let born = columns.iter().position(|column| column == "Date of birth" || column == "Birth date").unwrap();
-    amina.get::<Browse>().invoke_sort(i32::try_from(born).unwrap(), true);
-    amina.until("the youngest comes first", |me| {
-        me.get::<Browse>().get_rows().row_data(0).is_some_and(|row| row.title == PATIENTS[3])
-    });
-    amina.get::<Browse>().invoke_set_standing(1);
+    let born = columns.iter().position(|column| column == "Date of birth").unwrap();
+    (0..born).for_each(|_| amina.pick("Sort by", Key::DownArrow));
+    amina.until("the eldest comes first", |me| first(me).as_deref() == Some(PATIENTS[0]));
+    amina.click("Ascending; press for descending");
+    amina.until("the youngest comes first", |me| first(me).as_deref() == Some(PATIENTS[3]));
+    amina.press(AccessibleRole::RadioButton, "Pending");
     assert_eq!(amina.get::<Browse>().get_total(), 0);
 }
 
@@ -275,13 +269,30 @@ fn a_list_is_ordered_by_a_column_that_its_table_has() {
     let clinic = Clinic::open();
     let amina = clinic.person("amina");
     amina.ready();
-    amina.get::<Browse>().invoke_select_table(2);
-    amina.until("visits are shown", |me| me.get::<Browse>().get_table_title() == "Visits");
+    amina.table("Visits");
     let first = amina.get::<Browse>().get_columns().row_data(0).unwrap();
     let client = clinic.client("brian");
     let schema = client.schema().unwrap();
     let visits = schema.table_named("visits").unwrap();
     assert!(visits.fields.iter().any(|field| field.label == first.as_str()), "visits have no {first}");
+}
+
+#[test]
+fn nothing_is_called_empty_before_it_is_read_nor_complete_before_it_is() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    let browse = amina.get::<Browse>();
+    browse.invoke_select_table(2);
+    assert!(browse.get_reading() && amina.has("Reading…") && !amina.has("0 entries"));
+    amina.until("it was read", |me| !me.get::<Browse>().get_reading());
+    assert!(amina.has("0 entries"));
+    let part = "Not everything has been received yet. What you do not find may still come.";
+    amina.table("Patients");
+    amina.ready();
+    assert!(!amina.has(part));
+    browse.set_filling(true);
+    assert!(amina.has(part));
 }
 
 #[test]
@@ -303,12 +314,14 @@ fn a_list_is_filtered_by_what_its_rows_point_at() {
     drop((visits, client));
     let amina = clinic.person_at(Some(clinic.folder_of("amina")), "amina");
     amina.ready();
-    amina.get::<Browse>().invoke_select_table(2);
+    amina.table("Visits");
     amina.until("all visits are listed", |me| me.get::<Browse>().get_total() == 3);
     let filter = amina.get::<Browse>().get_filters().row_data(0).unwrap();
     assert_eq!(filter.label, "Patient");
     assert_eq!(filter.choices.iter().collect::<Vec<_>>(), ["All", PATIENTS[0], PATIENTS[1]]);
-    amina.get::<Browse>().invoke_set_filter(0, 2);
+    amina.pick("Only Patient", Key::DownArrow);
+    assert_eq!(amina.get::<Browse>().get_total(), 1);
+    amina.pick("Only Patient", Key::DownArrow);
     assert_eq!(amina.get::<Browse>().get_total(), 2);
     amina.click("Show all");
     assert_eq!(amina.get::<Browse>().get_total(), 3);
@@ -408,12 +421,12 @@ fn a_value_before_that_is_not_known_is_not_told_to_have_been_empty() {
 fn the_activity_says_who_did_what_to_how_many_and_what_was_last_seen_without_a_network() {
     let mut clinic = Clinic::open();
     let (amina, brian) = (clinic.person("amina"), clinic.person("brian"));
-    let opened = |me: &Person| {
-        me.get::<Shell>().invoke_open_activity();
-        assert!(me.get::<History>().get_activity_loading());
+    let opened = |me: &Person, button: &str| {
+        me.click(button);
         me.until("it is told", |me| !me.get::<History>().get_activity_loading());
         let history = me.get::<History>();
         let lines: Vec<_> = history.get_activity().iter().collect();
+        me.key(Key::Escape);
         (lines, history.get_activity_offline(), history.get_activity_fetched())
     };
     brian.ready();
@@ -425,7 +438,7 @@ fn the_activity_says_who_did_what_to_how_many_and_what_was_last_seen_without_a_n
     amina.click("Delete this entry");
     amina.click("Delete");
     assert!(amina.sync());
-    let (lines, offline, fetched) = opened(&amina);
+    let (lines, offline, fetched) = opened(&amina, "Activity");
     // What became of the same row later takes nothing away, and a deletion is told.
     assert_eq!((lines[0].who.as_str(), lines[0].what.as_str()), ("amina", "Patients: 2 changed, 1 deleted"));
     assert_eq!((lines[0].here, offline, fetched.as_str()), (true, false, ""));
@@ -440,16 +453,15 @@ fn the_activity_says_who_did_what_to_how_many_and_what_was_last_seen_without_a_n
     brian.key(Key::Escape);
     clinic.close();
     amina.until("the link is gone", |me| me.get::<Shell>().get_conn() != Conn::Online);
-    let (last_seen, offline, fetched) = opened(&amina);
+    let (last_seen, offline, fetched) = opened(&amina, "Activity");
     assert_eq!((last_seen, offline, fetched.is_empty()), (lines, true, false));
     // Who never asked is told what this device holds.
     brian.until("the link is gone", |me| me.get::<Shell>().get_conn() != Conn::Online);
-    let (held, offline, fetched) = opened(&brian);
+    let (held, offline, fetched) = opened(&brian, "Activity");
     assert_eq!((held[0].device.as_str(), offline, fetched.as_str()), ("", true, ""));
     assert!(held.iter().any(|deed| deed.what == "Patients: 1"), "{held:?}");
-    amina.get::<Settings>().set_language(1);
-    amina.get::<Settings>().invoke_changed();
-    opened(&amina);
+    amina.speak("Language", Key::DownArrow);
+    opened(&amina, "Activité");
     assert_eq!(eldest().as_deref(), Some("l’exploitant du serveur"));
 }
 
@@ -460,32 +472,43 @@ fn a_file_is_looked_at_before_it_is_imported_and_everything_can_be_exported() {
     amina.ready();
     let file = clinic.folder.path().join("new.csv");
     fs::write(&file, "name,weight_kg,site\nNew One,sixty,Kilifi\n").unwrap();
-    amina.click("Import a CSV file");
-    amina.get::<Import>().set_file(file.display().to_string().into());
-    amina.click("Look at it");
-    amina.until("the problem is told", |me| me.get::<Import>().get_problems().row_count() == 1);
+    amina.look_at(&file);
+    assert_eq!(amina.get::<Import>().get_problems().row_count(), 1);
     assert!(!amina.get::<Import>().get_ready());
     fs::write(&file, "name,weight_kg,site\nNew One,60,Kilifi\nNew Two,,Kilifi\n").unwrap();
     amina.click("Look at it");
     amina.until("it is ready", |me| me.get::<Import>().get_ready());
-    assert_eq!(amina.get::<Import>().get_rows(), 2);
+    assert_eq!((amina.get::<Import>().get_created(), amina.get::<Import>().get_updated()), (2, 0));
+    assert!(amina.has("2 new"));
     amina.click("Import");
     amina.until("two more are listed", |me| me.get::<Browse>().get_total() == 6);
     amina.until("and pending", |me| me.pending() == 2);
     let out = clinic.folder.path().join("out");
-    amina.get::<Settings>().set_export_to(out.display().to_string().into());
-    amina.get::<Settings>().invoke_export();
+    amina.control(",");
+    amina.fill("Folder to export to", out.to_str().unwrap());
+    amina.click("Export");
     amina.until("the files are written", |_| out.join("stock.csv").exists());
     assert!(fs::read_to_string(out.join("patients.csv")).unwrap().contains("New Two"));
     // What is there is not replaced: the next export gets a folder of its own.
     fs::write(out.join("stock.csv"), "mine").unwrap();
-    amina.get::<Settings>().invoke_export();
+    amina.click("Export");
     let newer = || fs::read_dir(&out).unwrap().filter_map(Result::ok).map(|entry| entry.path()).find(|path| path.is_dir());
     amina.until("it says where", |me| {
         newer().is_some_and(|new| me.get::<Settings>().get_exported().contains(new.to_str().unwrap()))
     });
     assert!(fs::read_to_string(newer().unwrap().join("patients.csv")).unwrap().contains("New Two"));
     assert_eq!(fs::read_to_string(out.join("stock.csv")).unwrap(), "mine");
+    amina.key(Key::Escape);
+    // What was exported is here; once something has changed, the file would take that back, and it is said.
+    amina.look_at(&out.join("patients.csv"));
+    assert!(amina.has("Nothing in it is new: all of it is here already.") && !amina.get::<Import>().get_ready());
+    amina.key(Key::Escape);
+    amina.choose(0);
+    amina.edit("Phone", "777");
+    amina.until("it is listed", |me| me.pending() == 3);
+    amina.look_at(&out.join("patients.csv"));
+    assert!(amina.has("1 changed"));
+    assert!(amina.has("1 entry that is here already gets what stands in the file, also where somebody changed it since."));
 }
 
 #[test]
@@ -496,15 +519,8 @@ fn what_is_wrong_with_a_file_is_said_line_by_line_in_the_language_of_the_window(
     let file = clinic.folder.path().join("new.csv");
     let look_at = |text: &str| {
         fs::write(&file, text).unwrap();
-        let import = amina.get::<Import>();
-        import.set_file(file.display().to_string().into());
-        import.invoke_look(import.get_file());
-        amina.until("it was looked at", |me| {
-            let import = me.get::<Import>();
-            import.get_ready() || import.get_problems().row_count() > 0
-        });
+        amina.look_at(&file);
     };
-    amina.click("Import a CSV file");
     look_at("name,sex,birth_date,weight_kg,site\n,F,1990-01-01,60,Kilifi\nRose,Q,soon,900,Nowhere\na,b\n");
     let told = [
         "Line 2, Name: Please fill in Name.",
@@ -550,11 +566,9 @@ fn a_button_pressed_twice_imports_once() {
     amina.ready();
     let file = clinic.folder.path().join("new.csv");
     fs::write(&file, "name,site\nNew One,Kilifi\n").unwrap();
-    amina.get::<Shell>().invoke_open_import();
+    amina.look_at(&file);
+    // Twice before anything of the first has come back; the button itself goes dim at once.
     let import = amina.get::<Import>();
-    import.set_file(file.display().to_string().into());
-    import.invoke_look(import.get_file());
-    amina.until("it was looked at", |me| me.get::<Import>().get_ready());
     import.invoke_run();
     assert!(import.get_busy());
     import.invoke_run();
@@ -567,12 +581,14 @@ fn a_button_pressed_twice_imports_once() {
 fn the_server_is_looked_for_before_anybody_has_signed_in() {
     let clinic = Clinic::open();
     let amina = clinic.person_at(None, "amina");
-    amina.find(AccessibleRole::TextInput, "Server address").mock_single_click(PointerEventButton::Left);
-    amina.write(&clinic.address());
+    amina.fill("Server address", &clinic.address());
     amina.key(Key::Tab);
     amina.until("it is found", |me| me.has("The server was found"));
-    amina.find(AccessibleRole::TextInput, "Server address").mock_single_click(PointerEventButton::Left);
-    amina.rewrite("http://127.0.0.1:9");
+    amina.press(AccessibleRole::TextInput, "Server address");
+    amina.key(Key::End);
+    amina.write("1");
+    assert!(!amina.has("The server was found"), "another address stands there");
+    amina.fill("Server address", "http://127.0.0.1:9");
     amina.key(Key::Tab);
     amina.until("nothing is found", |me| me.has("No server found at this address"));
 }
@@ -609,10 +625,9 @@ fn a_file_and_a_folder_are_chosen_instead_of_typed_and_nothing_chosen_is_said() 
     assert_eq!(amina.get::<Import>().get_file(), file.display().to_string());
     assert!(!amina.has(NOTHING));
     amina.key(Key::Escape);
-    amina.get::<Shell>().set_settings_open(true);
-    amina.settle();
+    amina.control(",");
     *CHOSEN.lock().unwrap() = Some(clinic.folder.path().to_owned());
-    amina.find(AccessibleRole::Button, "Choose the folder to export to").invoke_accessible_default_action();
+    amina.click("Choose the folder to export to");
     let folder = clinic.folder.path().display().to_string();
     amina.until("the folder is there", |me| me.get::<Settings>().get_export_to() == folder);
 }
@@ -623,8 +638,7 @@ fn signing_out_with_pending_edits_asks_and_pushes_first() {
     let amina = clinic.person("amina");
     amina.ready().choose(0);
     amina.edit("Phone", "42");
-    amina.get::<Shell>().set_settings_open(true);
-    amina.settle();
+    amina.click("Settings");
     amina.click("Sign out");
     assert!(amina.get::<Shell>().get_sign_out_open());
     amina.click("Push, then sign out");
@@ -649,13 +663,22 @@ fn only_what_is_chosen_is_pushed() {
     amina.control("p");
     let tick = format!("Push {}", PATIENTS[0]);
     amina.until("both are shown", |me| me.has(&tick));
-    amina.find(AccessibleRole::Checkbox, &tick).invoke_accessible_default_action();
-    amina.settle();
+    amina.press(AccessibleRole::Checkbox, &tick);
     amina.click("Push 1 selected");
     amina.until("the sync is over", |me| me.get::<Shell>().get_report_open());
     assert_eq!(amina.get::<Report>().get_pushed(), 1);
     amina.key(Key::Escape);
     amina.until("one is left", |me| me.pending() == 1);
+    // Nor does a key push what was left out, while the list of it is open.
+    amina.press(AccessibleRole::Checkbox, &tick);
+    amina.press(AccessibleRole::Checkbox, &tick);
+    amina.control("r");
+    amina.until("the sync is over", |me| me.get::<Shell>().get_report_open());
+    assert_eq!((amina.get::<Report>().get_pushed(), amina.pending()), (0, 1));
+    amina.key(Key::Escape);
+    amina.key(Key::Escape);
+    assert!(amina.sync());
+    assert_eq!(amina.pending(), 0);
 }
 
 #[test]
@@ -664,13 +687,10 @@ fn words_are_said_in_the_language_that_was_chosen() {
     let amina = clinic.person("amina");
     amina.ready();
     let english = amina.get::<Words>().invoke_yes();
-    amina.get::<Settings>().set_language(1);
-    amina.get::<Settings>().invoke_changed();
-    amina.settle();
+    amina.speak("Language", Key::DownArrow);
     let french = amina.get::<Words>().invoke_yes();
     assert_eq!((english.as_str(), french.as_str()), ("Yes", "Oui"));
-    amina.get::<Settings>().set_language(0);
-    amina.get::<Settings>().invoke_changed();
+    amina.speak("Langue", Key::UpArrow);
     assert_eq!(amina.get::<Words>().invoke_yes(), "Yes");
 }
 
@@ -756,35 +776,26 @@ fn tables_orders_and_settings_are_chosen_with_the_mouse() {
     let clinic = Clinic::open();
     let amina = clinic.person("amina");
     amina.ready();
-    let press = |role, label: &str| {
-        amina.find(role, label).mock_single_click(PointerEventButton::Left);
-        amina.settle();
-    };
-    press(AccessibleRole::RadioButton, "Pending");
+    amina.press(AccessibleRole::RadioButton, "Pending");
     assert_eq!((amina.get::<Browse>().get_total(), amina.get::<Browse>().get_of()), (0, 4));
-    press(AccessibleRole::RadioButton, "All");
+    amina.press(AccessibleRole::RadioButton, "All");
     amina.click("Ascending; press for descending");
     amina.until("the last comes first", |me| {
         me.get::<Browse>().get_rows().row_data(0).is_some_and(|row| row.title == PATIENTS[3])
     });
     // A box of choices: the pointer opens it, and keys choose, as in any list of the desktop.
-    press(AccessibleRole::Combobox, "Sort by");
-    amina.key(Key::DownArrow);
-    amina.key(Key::Return);
+    amina.pick("Sort by", Key::DownArrow);
     assert_eq!(amina.get::<Browse>().get_column(), 1);
-    let sites = amina.labels().into_iter().find(|(_, label)| label.starts_with("Sites")).unwrap();
-    press(sites.0, &sites.1);
-    amina.until("the sites are listed", |me| {
-        me.get::<Browse>().get_table_title() == "Sites" && me.get::<Browse>().get_total() == 1
-    });
+    amina.table("Sites");
+    amina.until("the sites are listed", |me| me.get::<Browse>().get_total() == 1);
     amina.click("Settings");
-    press(AccessibleRole::RadioButton, "Dark");
+    amina.press(AccessibleRole::RadioButton, "Dark");
     assert_eq!(amina.get::<Settings>().get_theme(), 2);
     assert!(amina.get::<tombolo_ui::window::Theme>().get_dark());
-    press(AccessibleRole::RadioButton, "Save mobile data");
+    amina.press(AccessibleRole::RadioButton, "Save mobile data");
     assert_eq!(amina.get::<Shell>().get_mode(), 1);
     assert!(amina.has("When to sync: Save mobile data"), "the title bar says so");
-    press(AccessibleRole::RadioButton, "150 %");
+    amina.press(AccessibleRole::RadioButton, "150 %");
     assert_eq!(amina.get::<tombolo_ui::window::Theme>().get_scale(), 1.5);
 }
 
@@ -869,7 +880,7 @@ fn a_list_is_filtered_by_one_of_many_rows_that_is_searched_for() {
     drop((patients, visits, client));
     let amina = clinic.person_at(Some(clinic.folder_of("amina")), "amina");
     amina.until("all are listed", |me| me.get::<Browse>().get_total() == 105);
-    amina.get::<Browse>().invoke_select_table(2);
+    amina.table("Visits");
     amina.until("all visits are listed", |me| me.get::<Browse>().get_total() == 101);
     let choices = || amina.get::<Browse>().get_filters().row_data(0).unwrap().choices.iter().collect::<Vec<_>>();
     assert_eq!(choices(), ["All"]);
@@ -897,20 +908,27 @@ fn a_list_is_filtered_by_one_of_many_rows_that_is_searched_for() {
 #[test]
 fn whoever_mistypes_their_name_has_their_data_back_behind_the_sign_in() {
     let clinic = Clinic::open();
-    let amina = clinic.person("amina");
+    let device = clinic.client("amina").account().unwrap().unwrap().device;
+    let amina = clinic.person_at(Some(clinic.folder_of("amina")), "amina");
     amina.ready().choose(0);
     amina.edit("Phone", "555");
-    amina.until("it is pending", |me| me.pending() == 1);
-    amina.get::<Shell>().invoke_sign_in_again();
+    clinic.revoke(device);
+    amina.until("her sign-in has ended", |me| me.get::<Shell>().get_conn() == Conn::NeedsSignIn);
+    amina.click("Sign in");
     let sign_in = amina.get::<SignIn>();
-    sign_in.set_name("anima".into());
-    sign_in.set_password(PASSWORD.into());
-    sign_in.invoke_sign_in();
+    amina.fill("Your name", "anima");
+    amina.fill("Password", PASSWORD);
+    amina.key(Key::Return);
     amina.until("it is refused", |me| me.get::<SignIn>().get_fault() == SignInFault::WrongPassword);
     amina.until("her data are there", |me| me.get::<Browse>().get_total() == 4 && me.pending() == 1);
     assert!(sign_in.get_shown() && sign_in.get_name() == "anima", "and the sign-in still says what was wrong");
     amina.click("Later");
     assert!(!sign_in.get_shown());
     assert_eq!(amina.get::<Shell>().get_user(), "amina");
+    amina.click("Sign in");
+    amina.fill("Your name", "amina");
+    amina.fill("Password", PASSWORD);
+    amina.key(Key::Return);
+    amina.until("she is signed in", |me| !me.get::<SignIn>().get_shown());
     assert!(amina.sync());
 }

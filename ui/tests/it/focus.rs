@@ -41,8 +41,9 @@ fn the_keys_go_to_the_list_from_the_start_and_it_shows_that_also_without_a_chose
     amina.key(Key::End);
     assert!(!has_a_ring(&amina));
     // So little room that a list of four is scrolled.
-    amina.get::<Settings>().set_text_size(3);
-    amina.get::<Settings>().invoke_changed();
+    amina.control(",");
+    amina.press(AccessibleRole::RadioButton, "200 %");
+    amina.key(Key::Escape);
     amina.ui().window().set_size(slint::PhysicalSize::new(1280, 650));
     amina.settle();
     let position = LogicalPosition::new(600.0, 600.0);
@@ -60,9 +61,7 @@ fn the_menu_of_a_text_field_speaks_the_language_of_the_window() {
     let clinic = Clinic::open();
     let amina = clinic.person("amina");
     amina.ready();
-    amina.get::<Settings>().set_language(1);
-    amina.get::<Settings>().invoke_changed();
-    amina.settle();
+    amina.speak("Language", Key::DownArrow);
     amina.find(AccessibleRole::TextInput, "Chercher dans Patients").mock_single_click(PointerEventButton::Right);
     amina.settle();
     assert!(amina.has("Tout sélectionner"), "{:#?}", amina.labels());
@@ -138,8 +137,7 @@ fn what_is_typed_before_the_rows_are_read_is_searched_for_when_they_are() {
     let clinic = Clinic::open();
     let amina = clinic.person("amina");
     amina.ready();
-    amina.get::<Browse>().invoke_select_table(2);
-    amina.until("visits are shown", |me| me.get::<Browse>().get_table_title() == "Visits");
+    amina.table("Visits");
     amina.control("n");
     amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
     let picker = amina.get::<Picker>();
@@ -246,6 +244,47 @@ fn a_form_is_saved_once_and_what_comes_late_does_not_close_another() {
     amina.click("Delete");
     amina.until("it is gone", |me| me.get::<Detail>().get_gone());
     assert!(!amina.get::<Detail>().get_left());
+}
+
+#[test]
+fn what_is_typed_behind_a_save_is_kept_and_saved_by_the_next() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    let (shell, form) = (amina.get::<Shell>(), amina.get::<Form>());
+    for (at, pressed_again) in [(1, false), (2, true)] {
+        amina.choose(at);
+        amina.control("e");
+        amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
+        let phone = number(&amina, "Phone");
+        form.invoke_edit_text(phone, "55".into());
+        form.invoke_save();
+        // Before anything has come back.
+        form.invoke_edit_text(phone, "556".into());
+        if pressed_again {
+            form.invoke_save();
+        } else {
+            amina.until("the first is saved", |me| me.pending() == 1);
+            assert!(shell.get_form_open(), "something else stands there by now");
+            assert_eq!(amina.field("Phone").text, "556");
+            amina.control("s");
+        }
+        amina.until("it is saved", |me| !me.get::<Shell>().get_form_open());
+        amina.until("it is shown", |me| me.value("Phone") == "556");
+    }
+    // So of a new entry.
+    amina.control("n");
+    amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
+    form.invoke_edit_text(number(&amina, "Name"), "Zawadi".into());
+    form.invoke_pick(number(&amina, "Site"));
+    amina.until("sites are read", |me| me.get::<Picker>().get_total() == 1);
+    amina.get::<Picker>().invoke_choose(0);
+    form.invoke_save();
+    form.invoke_edit_text(number(&amina, "Name"), "Zawadi Kamau".into());
+    form.invoke_save();
+    amina.until("it is saved", |me| !me.get::<Shell>().get_form_open());
+    amina.until("it is shown", |me| me.get::<Detail>().get_title() == "Zawadi Kamau");
+    assert_eq!((amina.get::<Browse>().get_total(), amina.pending()), (5, 3));
 }
 
 #[test]

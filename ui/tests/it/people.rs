@@ -27,7 +27,7 @@ pub fn clash(clinic: &Clinic) -> (Person, Person) {
 }
 
 /// Both show the same, and nothing waits.
-fn agree(amina: &Person, brian: &Person, at: i32) {
+fn agree(amina: &Person, brian: &Person, at: usize) {
     for person in [brian, amina, brian] {
         assert!(person.sync());
     }
@@ -79,12 +79,10 @@ fn the_dialog_says_whose_changes_they_are_and_how_much_is_left_to_decide() {
     assert_eq!((conflict.get_unchanged(), conflict.get_left()), (i32::try_from(unchanged).unwrap(), 0));
     // The schema of the clinic chooses mine beforehand. What is no value is open again.
     assert_eq!((conflict.get_undecided(), conflict.get_beforehand()), (0, true));
-    let born = conflict.get_lines().iter().position(|line| line.label == "Date of birth").unwrap();
-    let born = i32::try_from(born).unwrap();
-    conflict.invoke_choose(born, Side::Other);
-    conflict.invoke_choose_value(born, "yesterday".into());
+    amina.click("Another value for Date of birth");
+    amina.rewrite("yesterday");
     assert_eq!((conflict.get_undecided(), conflict.get_beforehand()), (1, true));
-    conflict.invoke_choose_all(Side::Server);
+    amina.click("All server's");
     assert_eq!((conflict.get_undecided(), conflict.get_beforehand()), (0, false));
 }
 

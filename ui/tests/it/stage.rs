@@ -4,7 +4,7 @@ use i_slint_backend_testing::{AccessibleRole, ElementHandle, ElementQuery, init_
 use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, Global, Model, SharedString};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use tombolo_server::workspace::{Job, Reply};
 use tombolo_ui::app::{App, Options};
 use tombolo_ui::desk::PathFor;
 use tombolo_ui::presenters::values::Language;
-use tombolo_ui::window::{AppWindow, Browse, Detail, FieldVm, Form, Report, RowState, Shell, Theme};
+use tombolo_ui::window::{AppWindow, Browse, Detail, FieldVm, Form, Import, Report, RowState, Shell, Theme};
 
 pub const PASSWORD: &str = "river stone 42";
 /// Nothing takes longer than this, whatever else the machine does.
@@ -406,8 +406,21 @@ impl Person {
     /// A real click in the middle: it fails where something covers the element.
     #[track_caller]
     pub fn click(&self, label: &str) {
-        self.find(AccessibleRole::Button, label).mock_single_click(PointerEventButton::Left);
+        self.press(AccessibleRole::Button, label);
+    }
+
+    /// A real click in the middle of anything.
+    #[track_caller]
+    pub fn press(&self, role: AccessibleRole, label: &str) {
+        self.find(role, label).mock_single_click(PointerEventButton::Left);
         self.settle();
+    }
+
+    /// Types into a field in place of what is there.
+    #[track_caller]
+    pub fn fill(&self, label: &str, text: &str) {
+        self.press(AccessibleRole::TextInput, label);
+        self.rewrite(text);
     }
 
     pub fn key(&self, key: impl Into<SharedString>) {
@@ -456,19 +469,52 @@ impl Person {
     }
 
     /// Chooses a patient in the list.
-    pub fn choose(&self, at: i32) {
-        self.get::<Browse>().invoke_select_row(at);
-        let detail = |me: &Self| me.get::<Detail>().get_title() == PATIENTS[usize::try_from(at).unwrap()];
-        self.until("the patient is shown", detail);
+    #[track_caller]
+    pub fn choose(&self, at: usize) {
+        self.press(AccessibleRole::ListItem, PATIENTS[at]);
+        self.until("the patient is shown", |me| me.get::<Detail>().get_title() == PATIENTS[at]);
+    }
+
+    /// Goes to a table.
+    #[track_caller]
+    pub fn table(&self, title: &str) {
+        self.press(AccessibleRole::Tab, title);
+        self.until("the table is shown", |me| me.get::<Browse>().get_table_title() == title);
+    }
+
+    /// Goes to a neighbour in a box of choices, as a person does in any list of the desktop.
+    #[track_caller]
+    pub fn pick(&self, label: &str, neighbour: Key) {
+        self.press(AccessibleRole::Combobox, label);
+        self.key(neighbour);
+        self.key(Key::Return);
+    }
+
+    /// Goes to a neighbour of the language, whose box has a name in the present one.
+    #[track_caller]
+    pub fn speak(&self, label: &str, neighbour: Key) {
+        self.control(",");
+        self.pick(label, neighbour);
+        self.key(Key::Escape);
+        assert!(!self.get::<Shell>().get_settings_open());
+    }
+
+    /// Has a file looked at, to import it.
+    #[track_caller]
+    pub fn look_at(&self, file: &Path) {
+        if !self.get::<Shell>().get_import_open() {
+            self.click("Import a CSV file");
+        }
+        self.fill("CSV file", file.to_str().unwrap());
+        self.click("Look at it");
+        self.until("it was looked at", |me| me.get::<Import>().get_looked());
     }
 
     /// Edits a field of the patient that is shown, by the form, and saves.
     pub fn edit(&self, label: &str, text: &str) {
         self.control("e");
         self.until("the form is open", |me| me.get::<Shell>().get_form_open() && me.has(label));
-        self.find(AccessibleRole::TextInput, label).mock_single_click(PointerEventButton::Left);
-        self.settle();
-        self.rewrite(text);
+        self.fill(label, text);
         self.control("s");
         self.until("it is saved", |me| !me.get::<Shell>().get_form_open());
     }

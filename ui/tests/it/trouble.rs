@@ -7,9 +7,7 @@ use slint::{ComponentHandle, Model};
 use std::fmt::Write;
 use std::fs;
 use tombolo_client::protocol::schema::CLINIC;
-use tombolo_ui::window::{
-    Browse, Conn, Detail, Form, Import, Pending, Report, Settings, Shell, SignIn, SignInFault, SyncFault,
-};
+use tombolo_ui::window::{Browse, Conflict, Conn, Detail, Form, Pending, Report, Shell, SignIn, SignInFault, SyncFault};
 
 #[test]
 fn a_failed_sync_never_looks_like_success_and_keeps_everything() {
@@ -79,13 +77,9 @@ fn many(clinic: &Clinic, person: &Person, count: usize) {
     let mut csv = "name,site\n".to_owned();
     (0..count).for_each(|at| writeln!(csv, "Patient {at:05},Kilifi").unwrap());
     fs::write(&file, csv).unwrap();
-    person.get::<Shell>().invoke_open_import();
-    let import = person.get::<Import>();
-    import.set_file(file.display().to_string().into());
-    import.invoke_look(import.get_file());
-    person.until("it was looked at", |me| me.get::<Import>().get_ready());
+    person.look_at(&file);
     let before = person.pending();
-    import.invoke_run();
+    person.click("Import");
     person.until("they are pending", |me| me.pending() - before == i32::try_from(count).unwrap());
 }
 
@@ -304,8 +298,31 @@ fn a_window_with_something_typed_asks_before_it_closes() {
     amina.ui().window().dispatch_event(WindowEvent::CloseRequested);
     amina.settle();
     amina.click("Leave without saving");
+    assert!(!amina.ui().window().is_visible(), "whoever says so is not asked to close it once more");
+}
+
+#[test]
+fn a_window_with_a_decision_that_is_begun_asks_before_it_closes() {
+    let clinic = Clinic::open();
+    clinic.two_write_what_can_be_chosen();
+    let amina = clinic.person("amina");
+    amina.until("she is asked", |me| me.get::<Shell>().get_review() == 1);
+    amina.control("d");
+    amina.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    amina.click("Another value for Date of birth");
+    amina.rewrite("1953-04-05");
+    amina.click("Decide later");
+    assert!(!amina.get::<Shell>().get_conflict_open());
     amina.ui().window().dispatch_event(WindowEvent::CloseRequested);
-    assert!(!amina.ui().window().is_visible());
+    amina.settle();
+    assert!(amina.ui().window().is_visible() && amina.has("What you chose in a conflict is not applied yet."));
+    amina.click("Go on editing");
+    amina.control("d");
+    amina.until("what was typed is there", |me| me.get::<Conflict>().get_lines().iter().any(|line| line.other == "1953-04-05"));
+    amina.control(Key::Return);
+    amina.until("it is decided", |me| me.get::<Shell>().get_review() == 0);
+    amina.ui().window().dispatch_event(WindowEvent::CloseRequested);
+    assert!(!amina.ui().window().is_visible(), "nothing is left to ask about");
 }
 
 #[test]
@@ -313,8 +330,8 @@ fn whoever_types_while_the_form_gets_another_field_goes_on_in_the_same_one() {
     let mut clinic = Clinic::open();
     let amina = clinic.person("amina");
     amina.ready().choose(0);
-    amina.get::<Shell>().set_mode(2);
-    amina.get::<Shell>().invoke_mode_chosen();
+    amina.click("When to sync: Manual");
+    amina.press(AccessibleRole::ListItem, "Automatic");
     amina.control("e");
     amina.until("the form is open", |me| me.get::<Shell>().get_form_open() && me.has("Phone"));
     amina.find(AccessibleRole::TextInput, "Phone").mock_single_click(PointerEventButton::Left);
@@ -336,16 +353,24 @@ fn signing_out_without_a_network_exports_and_then_lets_go() {
     amina.edit("Phone", "559");
     clinic.close();
     let out = clinic.folder.path().join("out");
-    amina.get::<Settings>().set_export_to(out.display().to_string().into());
-    amina.get::<Settings>().invoke_sign_out();
-    amina.settle();
+    amina.control(",");
+    amina.fill("Folder to export to", out.to_str().unwrap());
+    amina.click("Sign out");
     amina.click("Export as CSV");
     amina.until("it is asked again", |me| me.get::<Shell>().get_sign_out_open());
     assert!(out.join("patients.csv").exists());
     assert!(amina.has("Exported. 1 change stays on this device too, and goes out once you have signed in again."));
-    amina.find(AccessibleRole::Button, "Sign out").mock_single_click(PointerEventButton::Left);
+    // The one in the question, which lies over the settings.
+    let sign_out = ElementHandle::find_by_accessible_label(amina.ui(), "Sign out").last().unwrap();
+    sign_out.mock_single_click(PointerEventButton::Left);
     amina.until("it is signed out", |me| me.get::<SignIn>().get_shown());
     assert_eq!(amina.pending(), 1);
+    assert!(amina.get::<SignIn>().get_hides(), "what is there is not shown behind the page");
+    // Whoever signs in here next reads that something of hers stays.
+    let stays = "1 change of amina stays on this device, and goes out once they have signed in again.";
+    assert!(!amina.has(stays));
+    amina.fill("Your name", "brian");
+    assert!(amina.has(stays));
 }
 
 #[test]
@@ -394,18 +419,19 @@ fn every_one_of_many_pending_changes_is_come_to_ticked_and_discarded() {
     // All and none are those of every page.
     amina.click("Choose none");
     assert_eq!(pending().get_selected(), 0);
-    let last = pending().get_ready().row_data(29).unwrap();
-    pending().invoke_select(last.id, true);
+    let first = pending().get_ready().row_data(0).unwrap().title;
+    let tick = || amina.press(AccessibleRole::Checkbox, &format!("Push {first}"));
+    tick();
     assert!(amina.has("Push 1 selected"));
     amina.click("Choose all");
     assert_eq!(pending().get_selected(), 230);
-    pending().invoke_select(last.id, false);
+    tick();
     assert_eq!(pending().get_selected(), 229);
-    pending().invoke_discard(last.id);
+    amina.click(&format!("Discard the change of {first}"));
     page("it is discarded, and the others stay", 200, 29);
     assert_eq!((pending().get_ready_total(), pending().get_selected()), (229, 229));
     // At the end of a page one turns it too, and reads the next one from its top.
-    amina.key(Key::Return);
+    amina.click("Previous changes: Ready to push");
     page("back", 100, 100);
     let top_is_seen = || amina.has(&format!("Push {}", pending().get_ready().row_data(0).unwrap().title));
     assert!(top_is_seen());
@@ -458,4 +484,35 @@ fn what_is_wrong_with_the_data_is_said_in_the_language_of_the_window() {
     person.until("it is said", |me| me.get::<Shell>().get_conn() == Conn::StoreFailed);
     let why = person.get::<Shell>().get_conn_why();
     assert!(why.starts_with("Le fichier de données est endommagé") && why.contains("(Pour la personne qui vous aide"), "{why}");
+}
+
+#[test]
+fn a_damaged_store_is_put_aside_whole_and_work_goes_on_with_another() {
+    let clinic = Clinic::open();
+    let folder = clinic.signed_in("amina");
+    let file = folder.join(tombolo_client::paths::STORE_FILE);
+    fs::write(&file, b"this is no store any more").unwrap();
+    let amina = clinic.person_at(Some(folder.clone()), "amina");
+    amina.until("it is said", |me| me.get::<Shell>().get_conn() == Conn::StoreFailed);
+    amina.control("p");
+    assert!(!amina.has("Nothing waits here. Everything is on the server."));
+    assert!(amina.has("The data on this device cannot be opened, so that nobody knows what waits."));
+    amina.key(Key::Escape);
+    amina.click("Begin anew…");
+    amina.click("Leave it");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    amina.click("Begin anew…");
+    amina.click("Put it aside and sign in");
+    amina.until("she can sign in", |me| me.get::<SignIn>().get_shown());
+    let aside = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().ends_with(".aside"));
+    assert_eq!(fs::read(aside.unwrap()).unwrap(), b"this is no store any more");
+    amina.fill("Server address", &clinic.address());
+    amina.fill("Your name", "amina");
+    amina.fill("Password", PASSWORD);
+    amina.key(Key::Return);
+    amina.until("she is signed in", |me| !me.get::<SignIn>().get_shown());
+    amina.ready();
 }

@@ -335,6 +335,7 @@ impl Worker {
             Ask::Save(writes) => self.save(writes),
             Ask::Delete { key, seen } => self.delete(key, seen),
             Ask::Discard { key, field } => self.discard(key, field),
+            Ask::DiscardAll(keys) => self.discard_all(keys),
             Ask::SendAgain(key) => self.send_again(key),
             Ask::Undo(id) => self.undo(id),
             Ask::Resolve { shown, resolution } => self.resolve(*shown, &resolution),

@@ -299,6 +299,7 @@ impl App {
         shell.set_import_open(false);
         shell.set_settings_open(false);
         shell.set_delete_open(false);
+        shell.set_discard_open(false);
         shell.set_delete_title("".into());
         shell.set_sign_out_open(false);
         shell.set_user("".into());

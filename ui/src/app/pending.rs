@@ -36,6 +36,7 @@ impl App {
                 app.ask(Ask::Discard { key, field: None });
             }
         }));
+        pending.on_discard_chosen(handler(self, |app| app.ask(Ask::DiscardAll(app.chosen()))));
         pending.on_again(handler1(self, |app, id| {
             if let Some(key) = app.pending_key(id) {
                 app.ask(Ask::SendAgain(key));
@@ -207,6 +208,7 @@ impl App {
             Done::Saved => words.invoke_saved(title),
             Done::Deleted => words.invoke_deleted(title),
             Done::Discarded => words.invoke_discarded(title),
+            Done::DiscardedAll(count) => words.invoke_discarded_all(int(count)),
             Done::Decided => words.invoke_decided(title),
             Done::SentAgain => words.invoke_sent_again(title),
             Done::Undone => words.invoke_undone(title),
@@ -214,7 +216,7 @@ impl App {
         match done {
             Done::Saved => self.saved(key),
             Done::Decided => self.decided(),
-            Done::Deleted | Done::Discarded | Done::SentAgain | Done::Undone => {}
+            Done::Deleted | Done::Discarded | Done::DiscardedAll(_) | Done::SentAgain | Done::Undone => {}
         }
         self.toast(text, undo, false);
     }

@@ -43,14 +43,14 @@ struct Undo {
     id: u64,
     key: RowKey,
     title: String,
-    what: Undoing,
+    what: Vec<Undoing>,
 }
 
 enum Undoing {
     /// What was discarded, or deleted with what was pending of it, is put back as it was.
     PutBack(Before),
     /// The deletion that was taken back is made again.
-    DeleteAgain,
+    DeleteAgain(RowKey),
 }
 
 impl Worker {
@@ -235,7 +235,7 @@ impl Worker {
         let title = self.title(key);
         let Some(client) = &self.client else { return };
         match client.delete(key, Some(seen)) {
-            Ok(before) => self.done(Done::Deleted, key, title, Undoing::PutBack(before)),
+            Ok(before) => self.done(Done::Deleted, key, title, vec![Undoing::PutBack(before)]),
             Err(error) => self.not_done(&error),
         }
     }
@@ -244,31 +244,50 @@ impl Worker {
     pub(super) fn discard(&mut self, key: RowKey, field: Option<FieldTag>) {
         let title = self.title(key);
         let Some(client) = &self.client else { return };
-        let deleted = field.is_none()
-            && client.pending().unwrap_or_default().iter().any(|view| {
-                view.key == key
-                    && view.change.op == Op::Delete
-                    && view.change.group.is_none()
-                    && view.standing != Standing::InFlight
-            });
-        let discarded = if deleted {
-            let restore = LocalWrite { key, write: Write::Restore, seen: None };
-            client.transaction(vec![restore], false).map(|()| Undoing::DeleteAgain)
-        } else {
-            client.discard(key, field).map(Undoing::PutBack)
-        };
-        match discarded {
-            Ok(undoing) => self.done(Done::Discarded, key, title, undoing),
+        match deletions(client).and_then(|deletions| discard(client, &deletions, key, field)) {
+            Ok(undoing) => self.done(Done::Discarded, key, title, vec![undoing]),
             Err(error) => self.not_done(&error),
         }
     }
 
-    fn done(&mut self, done: Done, key: RowKey, title: String, undoing: Undoing) {
+    /// Discards many, each for itself: what is being sent by now stays.
+    pub(super) fn discard_all(&self, keys: BTreeSet<RowKey>) {
+        let Some(first) = keys.first().copied() else { return };
+        let title = format!("{} …", self.title(first));
+        self.beside(
+            move |job| {
+                let mut discarded = Vec::new();
+                let deletions = match deletions(&job.client) {
+                    Ok(deletions) => deletions,
+                    Err(error) => return (discarded, Some(error)),
+                };
+                for key in keys {
+                    match discard(&job.client, &deletions, key, None) {
+                        Ok(undoing) => discarded.push(undoing),
+                        // It went with another one of its group.
+                        Err(ClientError::Local(LocalError::NothingPending)) => {}
+                        Err(error) => return (discarded, Some(error)),
+                    }
+                }
+                (discarded, None)
+            },
+            move |worker, (discarded, failed)| {
+                if !discarded.is_empty() {
+                    worker.done(Done::DiscardedAll(discarded.len()), first, title, discarded);
+                }
+                if let Some(error) = failed {
+                    worker.not_done(&error);
+                }
+            },
+        );
+    }
+
+    fn done(&mut self, done: Done, key: RowKey, title: String, undoing: Vec<Undoing>) {
         let undo = Some(self.keep_undo(key, &title, undoing));
         self.tell(Tell::Done { done, title, undo, key });
     }
 
-    fn keep_undo(&mut self, key: RowKey, title: &str, what: Undoing) -> u64 {
+    fn keep_undo(&mut self, key: RowKey, title: &str, what: Vec<Undoing>) -> u64 {
         self.shown.next_undo += 1;
         let id = self.shown.next_undo;
         self.shown.undo.push_back(Undo { id, key, title: title.to_owned(), what });
@@ -284,13 +303,8 @@ impl Worker {
         };
         let Some(Undo { key, title, what, .. }) = self.shown.undo.remove(at) else { return };
         let Some(client) = &self.client else { return };
-        let undone = match what {
-            Undoing::PutBack(before) => client.put_back(before),
-            Undoing::DeleteAgain => client.get(key).and_then(|view| {
-                let view = view.ok_or(LocalError::TooLate)?;
-                client.transaction(vec![LocalWrite { key, write: Write::Delete, seen: Some(view.seen) }], false)
-            }),
-        };
+        // What was discarded last comes first; what can be put back is, also where something else came to one of them.
+        let undone: Result<(), ClientError> = what.into_iter().rev().map(|what| undo(client, what)).fold(Ok(()), Result::and);
         match undone {
             Ok(()) => self.tell(Tell::Done { done: Done::Undone, title, undo: None, key }),
             Err(ClientError::Local(LocalError::TooLate)) => self.tell(Tell::NotDone(Failed::TooLate)),
@@ -411,6 +425,37 @@ fn preview(client: &Client, table: TableTag, file: &Path) -> Result<Import, Trou
         created: preview.imported.created,
         updated: preview.imported.updated,
     })
+}
+
+/// Rows whose deletion is pending by itself and not being sent.
+fn deletions(client: &Client) -> Result<BTreeSet<RowKey>, ClientError> {
+    let is_deletion =
+        |view: &PendingView| view.change.op == Op::Delete && view.change.group.is_none() && view.standing != Standing::InFlight;
+    Ok(client.pending()?.iter().filter(|view| is_deletion(view)).map(|view| view.key).collect())
+}
+
+/// Discards what is pending of a row. A deletion is taken back, so that edits which it swallowed are there again.
+fn discard(
+    client: &Client,
+    deletions: &BTreeSet<RowKey>,
+    key: RowKey,
+    field: Option<FieldTag>,
+) -> Result<Undoing, ClientError> {
+    if field.is_none() && deletions.contains(&key) {
+        let restore = LocalWrite { key, write: Write::Restore, seen: None };
+        return client.transaction(vec![restore], false).map(|()| Undoing::DeleteAgain(key));
+    }
+    client.discard(key, field).map(Undoing::PutBack)
+}
+
+fn undo(client: &Client, what: Undoing) -> Result<(), ClientError> {
+    match what {
+        Undoing::PutBack(before) => client.put_back(before),
+        Undoing::DeleteAgain(key) => {
+            let view = client.get(key)?.ok_or(LocalError::TooLate)?;
+            client.transaction(vec![LocalWrite { key, write: Write::Delete, seen: Some(view.seen) }], false)
+        }
+    }
 }
 
 fn import(client: &Client, table: TableTag, file: &Path) -> Result<Result<usize, Problems>, Trouble> {

@@ -77,6 +77,8 @@ pub enum Ask {
         /// Only this field, with its group.
         field: Option<FieldTag>,
     },
+    /// Discard what is pending of all these rows.
+    DiscardAll(BTreeSet<RowKey>),
     /// Make what was refused, or is offered again, ready to push as it is.
     SendAgain(RowKey),
     /// Undo a discard or a deletion.
@@ -152,6 +154,8 @@ pub enum Done {
     Deleted,
     /// A change was discarded; it can be undone.
     Discarded,
+    /// Changes of so many rows were discarded; it can be undone.
+    DiscardedAll(usize),
     /// A conflict was decided.
     Decided,
     /// What was refused is ready to push again.

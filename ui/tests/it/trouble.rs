@@ -447,6 +447,20 @@ fn every_one_of_many_pending_changes_is_come_to_ticked_and_discarded() {
     assert!(!amina.get::<Shell>().get_pending_open());
     amina.control("p");
     page("whoever looks again begins at the top", 0, 100);
+    // All that are chosen at once, but for one; and back again.
+    let kept = pending().get_ready().row_data(0).unwrap().title;
+    amina.press(AccessibleRole::Checkbox, &format!("Push {kept}"));
+    amina.click("Discard the 228 selected");
+    amina.click("Keep");
+    assert_eq!(pending().get_ready_total(), 229);
+    amina.click("Discard the 228 selected");
+    amina.click("Discard");
+    page("one is left", 0, 1);
+    assert!(amina.has("228 changes discarded") && amina.has(&format!("Push {kept}")));
+    amina.until("they are gone from the list", |me| me.get::<Browse>().get_of() == 5);
+    amina.control("z");
+    page("all are back", 0, 100);
+    assert_eq!(pending().get_ready_total(), 229);
 }
 
 #[test]

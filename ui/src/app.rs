@@ -120,6 +120,8 @@ struct Saving {
 #[derive(Default)]
 struct State {
     settings: Settings,
+    /// The computer's time zone, as the desk told it last.
+    zone: Option<TimeZone>,
     store: PathBuf,
     schema: Option<Arc<Schema>>,
     role: Option<Role>,
@@ -197,7 +199,7 @@ struct State {
 
 impl State {
     fn locale(&self) -> Locale {
-        Locale { language: self.settings.language, zone: TimeZone::system() }
+        Locale { language: self.settings.language, zone: self.zone.clone().unwrap_or(TimeZone::UTC) }
     }
 
     /// Whether the person may change the table that is shown. Where that is not known, the server says so.
@@ -389,6 +391,7 @@ impl App {
         match tell {
             Tell::Opened { account, has_schema } => self.opened(account, has_schema),
             Tell::NotOpened { locked, why } => self.not_opened(locked, why.as_ref()),
+            Tell::Zone(zone) => self.state.borrow_mut().zone = Some(zone),
             Tell::Rung => self.come_to_front(),
             Tell::OtherShown(shown) => self.other_shown(shown),
             Tell::Schema(schema, role) => self.schema(schema, role),

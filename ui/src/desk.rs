@@ -16,6 +16,7 @@ pub use tell::{
 
 use doorbell::Doorbell;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use rows::Shown;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -104,6 +105,8 @@ struct Worker {
     syncing: bool,
     /// Since when it is being connected.
     connecting: Option<Instant>,
+    /// The time zone that was told; finding it out may read files.
+    zone: Option<TimeZone>,
     /// While the store is open here.
     doorbell: Option<Doorbell>,
 }
@@ -135,12 +138,21 @@ impl Worker {
             told: None,
             syncing: false,
             connecting: None,
+            zone: None,
             doorbell: None,
         }
     }
 
     fn tell(&self, tell: Tell) {
         (self.sink)(tell);
+    }
+
+    fn tell_zone(&mut self) {
+        let zone = TimeZone::system();
+        if self.zone.as_ref() != Some(&zone) {
+            self.zone = Some(zone.clone());
+            self.tell(Tell::Zone(zone));
+        }
     }
 
     fn open(&mut self) {
@@ -152,6 +164,7 @@ impl Worker {
                 let account = client.account().ok().flatten();
                 let has_schema = client.schema().is_ok();
                 self.client = Some(client);
+                self.tell_zone();
                 self.tell(Tell::Opened { account, has_schema });
                 if has_schema {
                     self.tell_schema();
@@ -295,6 +308,7 @@ impl Worker {
     }
 
     fn tell_status(&mut self) {
+        self.tell_zone();
         let Some(client) = &self.client else { return };
         // Before the first login there is nothing to tell.
         if client.schema().is_err() {
@@ -420,6 +434,7 @@ mod tests {
         let (news, told) = channel();
         let _second = Desk::start_behind(Some(first), file, Arc::new(move |tell| news.send(tell).unwrap())).unwrap();
         drop(go_on);
+        assert!(matches!(told.recv().unwrap(), Tell::Zone(_)));
         assert!(matches!(told.recv().unwrap(), Tell::Opened { .. }));
     }
 }

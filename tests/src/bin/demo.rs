@@ -148,7 +148,7 @@ impl Story<'_> {
         say(&format!("\nThe windows are closed. Commits that they made: {}.", self.commits()? - before));
         let waiting = amina.pending()?.len() + brian.pending()?.len();
         if waiting > 0 {
-            say(&format!("{waiting} changes were not sent yet; they were safe on the device that made them."));
+            say(&format!("Changes that were not sent yet: {waiting}. They were safe on the device that made them."));
         } else if rows(&amina)? == rows(&brian)? {
             return self.compare(&amina, &brian);
         } else {

@@ -66,14 +66,14 @@ impl Window {
     /// Presses the button that switches this window's network off, or on again.
     fn switch_network(&self) {
         self.keys(&["ctrl+k"]);
-        // Back from the search: shortcuts, import, four tables, sync, pending changes, mode, settings, activity, and there it is.
-        self.keys(&["shift+Tab"; 12]);
+        // Back from the search: shortcuts, import, five tables, sync, pending changes, mode, settings, activity, and there it is.
+        self.keys(&["shift+Tab"; 13]);
         self.keys(&["space"]);
     }
 
-    /// Syncs, and closes the report.
+    /// Syncs, and closes the report. What a wrong key opened is closed before, so that it does not hinder it.
     fn sync(&self) {
-        self.keys(&["ctrl+r"]);
+        self.keys(&["Escape", "ctrl+r"]);
         self.keys(&["Escape"]);
     }
 }

@@ -259,8 +259,8 @@ impl App {
         self.close_desk();
         {
             let mut state = self.state.borrow_mut();
-            let (settings, next_toast) = (std::mem::take(&mut state.settings), state.next_toast);
-            *state = State { settings, next_toast, ..State::default() };
+            let State { settings, zone, next_toast, .. } = std::mem::take(&mut *state);
+            *state = State { settings, zone, next_toast, ..State::default() };
         }
         self.rows.clear();
         self.hits.clear();

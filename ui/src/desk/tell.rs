@@ -2,6 +2,7 @@
 
 use crate::presenters::values::Names;
 use crate::settings::Settings;
+use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -360,6 +361,8 @@ pub enum Tell {
     },
     /// Somebody opened the same store once more: this window is wanted at the front.
     Rung,
+    /// The computer's time zone, before anything else and when it changes.
+    Zone(TimeZone),
     /// The data file that could not be opened is kept here.
     SetAside(String),
     /// Whether the window that has the store comes to the front.

@@ -94,7 +94,7 @@ type Switch = fn(&Shell<'_>, bool);
 type IsOpen = fn(&Shell<'_>) -> bool;
 
 /// What lies over the window: how it is opened and closed, and whether it is open.
-const OVERLAYS: [(&str, Switch, IsOpen); 17] = [
+const OVERLAYS: [(&str, Switch, IsOpen); 19] = [
     ("filters", |shell, on| shell.set_filters_open(on), |shell| shell.get_filters_open()),
     ("modes", |shell, on| shell.set_modes_open(on), |shell| shell.get_modes_open()),
     ("pending", |shell, on| shell.set_pending_open(on), |shell| shell.get_pending_open()),
@@ -112,6 +112,8 @@ const OVERLAYS: [(&str, Switch, IsOpen); 17] = [
     ("licences", |shell, on| shell.set_licences_open(on), |shell| shell.get_licences_open()),
     ("delete", |shell, on| shell.set_delete_open(on), |shell| shell.get_delete_open()),
     ("leave", |shell, on| shell.set_leave_open(on), |shell| shell.get_leave_open()),
+    ("discard", |shell, on| shell.set_discard_open(on), |shell| shell.get_discard_open()),
+    ("set aside", |shell, on| shell.set_set_aside_open(on), |shell| shell.get_set_aside_open()),
 ];
 
 #[test]
@@ -204,6 +206,57 @@ fn tab_stays_in_every_dialog_and_escape_closes_it() {
         }
         amina.settle();
     }
+}
+
+/// Whether it can be seen where the keys go.
+fn shows_focus(person: &Person) -> bool {
+    ["FocusRing::ring", "Reader::ring", "ListPane::ring"]
+        .iter()
+        .any(|id| ElementHandle::find_by_element_id(person.ui(), id).next().is_some())
+}
+
+#[test]
+fn where_the_keys_go_is_seen_at_each_step_and_they_stay_in_what_has_something_in_it() {
+    let clinic = Clinic::open();
+    clinic.two_write_what_can_be_chosen();
+    let amina = clinic.person("amina");
+    amina.until("she is asked", |me| me.get::<Shell>().get_review() == 1);
+    let goes_round = |what: &str| {
+        for step in 0..60 {
+            amina.key(if step % 5 == 4 { Key::Backtab } else { Key::Tab });
+            assert!(shows_focus(&amina), "{what}: nobody sees where the keys go after {step} steps");
+        }
+    };
+    goes_round("the window");
+    amina.control("p");
+    amina.until("the change is there", |me| me.get::<Pending>().get_review().row_count() == 1);
+    goes_round("pending changes");
+    amina.key(Key::Escape);
+    assert!(!amina.get::<Shell>().get_pending_open());
+    amina.control("d");
+    amina.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    amina.click("Another value for Date of birth");
+    amina.click("Another value for Sex");
+    goes_round("a conflict");
+    amina.key(Key::Escape);
+    assert!(!amina.get::<Shell>().get_conflict_open());
+    amina.choose(0);
+    amina.control("e");
+    amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
+    goes_round("a form");
+    amina.get::<Form>().invoke_pick(
+        i32::try_from(amina.get::<Form>().get_fields().iter().position(|field| field.label == "Site").unwrap()).unwrap(),
+    );
+    amina.until("sites are offered", |me| me.get::<Picker>().get_total() == 1);
+    goes_round("a choice among rows");
+    amina.key(Key::Escape);
+    assert!(!amina.get::<Shell>().get_picker_open() && amina.get::<Shell>().get_form_open());
+    amina.key(Key::Escape);
+    amina.get::<Shell>().invoke_sign_in_again();
+    amina.settle();
+    goes_round("the sign-in");
+    amina.key(Key::Escape);
+    assert!(!amina.get::<SignIn>().get_shown());
 }
 
 /// Goes on by Tab until what scrolls has the focus, and by End to its end: how far a thing in it came up, in pixels.

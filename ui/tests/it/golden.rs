@@ -77,6 +77,11 @@ impl Picture {
 
     fn tick(&self) {
         self.person.app.pump();
+        self.wait();
+    }
+
+    /// Time goes by, and no news come in.
+    fn wait(&self) {
         self.now.set(self.now.get() + Duration::from_millis(50));
         slint::platform::update_timers_and_animations();
     }
@@ -104,7 +109,7 @@ impl Picture {
         // Messages go away by themselves; how many are left depends on the machine.
         self.person.get::<Shell>().set_toasts(slint::ModelRc::default());
         self.person.get::<Shell>().set_server("https://clinic.example".into());
-        (0..5).for_each(|_| self.tick());
+        (0..5).for_each(|_| self.wait());
     }
 
     fn compare(&self, name: &str) {

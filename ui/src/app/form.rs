@@ -1,6 +1,6 @@
 //! The form, and choosing what a reference points at.
 
-use super::{App, Place, Saving, State, at, fill, handler, handler1, handler2, int, model};
+use super::{App, Place, Saving, State, at, fill, handler, handler1, handler2, int, model, named};
 use crate::desk::Ask;
 use crate::presenters::calendar::{Calendar, Stride};
 use crate::presenters::form::{Editor, Form, FormField, editor_of};
@@ -289,7 +289,7 @@ impl App {
 
     /// What was asked for is on the device. The form closes where nothing was typed since; it may have been left meanwhile, and
     /// another one opened.
-    pub(super) fn saved(self: &Rc<Self>, key: RowKey) {
+    pub(super) fn saved(self: &Rc<Self>, key: RowKey, title: &str) {
         enum Then {
             Close,
             GoOn { again: bool },
@@ -315,7 +315,9 @@ impl App {
             Then::Show => {}
             Then::Close => self.close_form(),
             Then::GoOn { again } => {
-                self.get::<window::Form>().set_is_new(false);
+                let form = self.get::<window::Form>();
+                form.set_is_new(false);
+                form.set_title(named(title));
                 self.show_form_fields(false);
                 if again {
                     self.save();

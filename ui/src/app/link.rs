@@ -118,6 +118,7 @@ impl App {
         let why = why.map(|why| self.in_words(why)).unwrap_or_default();
         let shell = self.get::<Shell>();
         shell.set_can_set_aside(is_lost);
+        self.get::<Browse>().set_reading(false);
         shell.set_conn(if locked { Conn::StoreLocked } else { Conn::StoreFailed });
         shell.set_conn_why(why.clone());
         let sign_in = self.get::<SignIn>();

@@ -203,18 +203,18 @@ impl App {
 
     pub(super) fn done(self: &Rc<Self>, done: Done, title: &str, undo: Option<u64>, key: RowKey) {
         let words = self.get::<Words>();
-        let title = named(title);
+        let name = named(title);
         let text = match done {
-            Done::Saved => words.invoke_saved(title),
-            Done::Deleted => words.invoke_deleted(title),
-            Done::Discarded => words.invoke_discarded(title),
+            Done::Saved => words.invoke_saved(name),
+            Done::Deleted => words.invoke_deleted(name),
+            Done::Discarded => words.invoke_discarded(name),
             Done::DiscardedAll(count) => words.invoke_discarded_all(int(count)),
-            Done::Decided => words.invoke_decided(title),
-            Done::SentAgain => words.invoke_sent_again(title),
-            Done::Undone => words.invoke_undone(title),
+            Done::Decided => words.invoke_decided(name),
+            Done::SentAgain => words.invoke_sent_again(name),
+            Done::Undone => words.invoke_undone(name),
         };
         match done {
-            Done::Saved => self.saved(key),
+            Done::Saved => self.saved(key, title),
             Done::Decided => self.decided(),
             Done::Deleted | Done::Discarded | Done::DiscardedAll(_) | Done::SentAgain | Done::Undone => {}
         }

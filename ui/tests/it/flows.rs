@@ -362,6 +362,50 @@ fn a_deletion_can_be_undone_until_it_is_pushed() {
 }
 
 #[test]
+fn a_new_entry_and_all_changes_of_an_entry_are_discarded_where_they_are_shown() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.edit("Phone", "1");
+    amina.edit("Village", "Malindi");
+    amina.click("Discard all changes of this entry");
+    amina.until("nothing is pending", |me| me.pending() == 0);
+    assert_eq!((amina.value("Phone").as_str(), amina.value("Village").as_str()), ("+254700000000", "Mtwapa"));
+    amina.control("n");
+    amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
+    amina.fill("Name (required)", "Zawadi Kamau");
+    // By Tab past who updated it, to the site, which scrolls into view.
+    amina.press(AccessibleRole::TextInput, "Weight (kg)");
+    amina.key(Key::Tab);
+    amina.key(Key::Tab);
+    amina.key(Key::Return);
+    amina.until("the sites are offered", |me| me.has("Kilifi"));
+    amina.key(Key::Return);
+    amina.control("s");
+    amina.until("it is in the list", |me| me.get::<Browse>().get_total() == 5 && me.get::<Detail>().get_is_new());
+    amina.click("Discard this new entry");
+    amina.until("it is gone", |me| me.get::<Browse>().get_total() == 4);
+    assert_eq!(amina.pending(), 0);
+}
+
+#[test]
+fn a_refusal_leads_from_the_entry_to_the_reason() {
+    let clinic = Clinic::open();
+    clinic.visitor_writes();
+    let visitor = clinic.person_at(Some(clinic.folder_of("visitor")), "visitor");
+    visitor.ready().choose(0);
+    assert!(visitor.has("The server did not accept your change. It is kept here."));
+    visitor.click("See why");
+    visitor.until("it is said", |me| me.get::<Shell>().get_pending_open());
+    let why = "You do not have the right to make this change. Ask for the right and send it again, or discard the change.";
+    visitor.until("it is said", |me| me.has(why));
+    visitor.click(&format!("Discard the change of {}", PATIENTS[0]));
+    visitor.until("nothing waits", |me| me.pending() == 0);
+    visitor.key(Key::Escape);
+    assert_eq!(visitor.value("Phone"), "+254700000000");
+}
+
+#[test]
 fn a_reference_is_followed_and_one_comes_back() {
     let clinic = Clinic::open();
     let amina = clinic.person("amina");

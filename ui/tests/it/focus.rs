@@ -1,6 +1,6 @@
 //! The keyboard is never dead, and nothing takes it from whoever is typing.
 
-use crate::stage::{Clinic, Person};
+use crate::stage::{Clinic, PATIENTS, Person};
 use i_slint_backend_testing::{AccessibleRole, ElementHandle};
 use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, LogicalPosition, Model};
@@ -267,6 +267,7 @@ fn what_is_typed_behind_a_save_is_kept_and_saved_by_the_next() {
             amina.until("the first is saved", |me| me.pending() == 1);
             assert!(shell.get_form_open(), "something else stands there by now");
             assert_eq!(amina.field("Phone").text, "556");
+            assert!(amina.has(&format!("Edit {}", PATIENTS[at])));
             amina.control("s");
         }
         amina.until("it is saved", |me| !me.get::<Shell>().get_form_open());

@@ -1,7 +1,7 @@
 //! Two people at one clinic: edits offline on both sides, conflicts, and what becomes of them.
 
 use crate::stage::{Clinic, PATIENTS, Person};
-use i_slint_backend_testing::AccessibleRole;
+use i_slint_backend_testing::{AccessibleRole, ElementHandle};
 use slint::Model;
 use slint::platform::{Key, PointerEventButton};
 use std::ops::ControlFlow;
@@ -84,6 +84,34 @@ fn the_dialog_says_whose_changes_they_are_and_how_much_is_left_to_decide() {
     assert_eq!((conflict.get_undecided(), conflict.get_beforehand()), (1, true));
     amina.click("All server's");
     assert_eq!((conflict.get_undecided(), conflict.get_beforehand()), (0, false));
+}
+
+#[test]
+fn the_report_of_a_sync_leads_to_what_is_to_be_decided_and_the_mouse_decides_it() {
+    let clinic = Clinic::open();
+    clinic.two_write_what_can_be_chosen();
+    let amina = clinic.person_at(Some(clinic.folder_of("amina")), "amina");
+    amina.ready();
+    amina.control("r");
+    amina.until("the sync is over", |me| me.get::<Shell>().get_report_open());
+    amina.click("Review now");
+    amina.until("the change is there", |me| me.get::<Pending>().get_review().row_count() == 1);
+    amina.click(&format!("Decide {}", PATIENTS[1]));
+    amina.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    let unchanged = amina.get::<Conflict>().get_unchanged();
+    let rows = || ElementHandle::find_by_element_type_name(amina.ui(), "ConflictRow").count();
+    assert_eq!(rows(), 2, "those that nobody changed are folded away");
+    amina.click(&format!("Show {unchanged} unchanged fields"));
+    assert_eq!(rows(), 2 + usize::try_from(unchanged).unwrap());
+    amina.click("All server's");
+    amina.click("Apply merge");
+    amina.until("it is decided", |me| me.get::<Shell>().get_review() == 0);
+    assert!(amina.sync());
+    amina.key(Key::Escape);
+    assert!(!amina.get::<Shell>().get_pending_open());
+    amina.choose(1);
+    assert_eq!((amina.value("Sex").as_str(), amina.value("Date of birth").as_str()), ("M", "1951-02-03"));
+    assert_eq!(amina.pending(), 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use i_slint_backend_testing::{AccessibleRole, ElementHandle, ElementQuery, init_no_event_loop, mock_elapsed_time};
 use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, Global, Model, SharedString};
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -156,6 +157,22 @@ impl Clinic {
         self.close();
         let config = Config { listen: self.place, ..Config::local(self.folder.path().join("server"), schema) };
         self.server = Some(self.runtime.block_on(Server::start(config)).unwrap());
+    }
+
+    /// What the server has is kept aside as it is now, and the server comes back.
+    pub fn keep_a_copy(&mut self) {
+        self.close();
+        copy(&self.folder.path().join("server"), &self.folder.path().join("copy"));
+        self.new_schema(CLINIC);
+    }
+
+    /// The server comes back with what was kept aside, and nothing of what came behind that.
+    pub fn put_back(&mut self) {
+        self.close();
+        let folder = self.folder.path().join("server");
+        fs::remove_dir_all(&folder).unwrap();
+        copy(&self.folder.path().join("copy"), &folder);
+        self.new_schema(CLINIC);
     }
 
     /// The server is gone.
@@ -319,6 +336,18 @@ impl Clinic {
     pub fn sound(&self) {
         let report = self.runtime.block_on(self.server.as_ref().unwrap().operator().verify()).unwrap();
         assert!(report.is_sound(), "{report}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
     }
 }
 

@@ -374,6 +374,25 @@ fn signing_out_without_a_network_exports_and_then_lets_go() {
 }
 
 #[test]
+fn what_a_server_lost_that_was_put_back_is_told_and_goes_again_with_the_next_sync() {
+    let mut clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    clinic.keep_a_copy();
+    amina.edit("Phone", "777");
+    assert!(amina.sync());
+    assert_eq!(amina.pending(), 0);
+    clinic.put_back();
+    assert!(!clinic.patients().contains("777"));
+    amina.until("it is told", |me| me.has("The server was put back to an earlier state. 1 change is offered again."));
+    amina.until("it is pending again", |me| me.pending() == 1);
+    assert_eq!(amina.value("Phone"), "777");
+    assert!(amina.sync());
+    assert!(clinic.patients().contains("777"));
+    clinic.sound();
+}
+
+#[test]
 fn ten_thousand_pending_changes_are_counted_and_some_of_them_shown() {
     let clinic = Clinic::open();
     let amina = clinic.person("amina");

@@ -386,7 +386,9 @@ impl Driver {
         }
         let wait_ms = self.backoff.failed(0, random());
         self.link = LinkState::Waiting(Instant::now() + Duration::from_millis(wait_ms));
-        let _ = self.notices.send(Notice::Reread);
+        if opened.is_ok() {
+            let _ = self.notices.send(Notice::Reread);
+        }
         opened.is_ok()
     }
 

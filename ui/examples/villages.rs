@@ -117,8 +117,10 @@ impl Villages {
                     self.list();
                 }
                 Tell::Row(news) => self.show(news.view),
-                Tell::Done { done: Done::Saved, title, .. } => self.say(&format!("{title} is saved on this device")),
-                Tell::NotDone(Failed::Trouble(why)) | Tell::NotOpened { why: Some(why), .. } | Tell::Trouble(why) => {
+                Tell::Done { done: Done::Saved(_), title, .. } => self.say(&format!("{title} is saved on this device")),
+                Tell::NotSaved { why: Failed::Trouble(why), .. }
+                | Tell::NotOpened { why: Some(why), .. }
+                | Tell::Trouble(why) => {
                     self.say(&why.to_string());
                 }
                 Tell::NotOpened { locked: true, .. } => self.say("Another window has this data open"),
@@ -194,7 +196,7 @@ impl Villages {
         let write =
             LocalWrite { key: view.key, write: Write::Update([(village, value)].into()), seen: Some(view.seen.clone()) };
         drop(state);
-        self.desk.ask(Ask::Save(vec![write]));
+        self.desk.ask(Ask::Save { writes: vec![write], form: 0 });
     }
 }
 

@@ -415,7 +415,8 @@ impl App {
                 self.show_estimate();
             }
             Tell::Done { done, title, undo, key } => self.done(done, &title, undo, key),
-            Tell::NotDone(failed) => self.not_done(failed),
+            Tell::NotSaved { form, why } => self.not_saved(form, &why),
+            Tell::NotDone(failed) => self.not_done(&failed),
             Tell::NotDecided(why) => self.not_decided(&why),
             Tell::PathChosen(choice, chosen) => self.path_chosen(choice, chosen),
             Tell::Exported(result) => self.exported(result),

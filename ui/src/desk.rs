@@ -107,6 +107,8 @@ struct Worker {
     connecting: Option<Instant>,
     /// The time zone that was told; finding it out may read files.
     zone: Option<TimeZone>,
+    /// Files are being written, also where the window is closed meanwhile.
+    exporting: Option<JoinHandle<()>>,
     /// While the store is open here.
     doorbell: Option<Doorbell>,
 }
@@ -139,6 +141,7 @@ impl Worker {
             syncing: false,
             connecting: None,
             zone: None,
+            exporting: None,
             doorbell: None,
         }
     }
@@ -240,6 +243,10 @@ impl Worker {
         }
         // Whoever comes now waits for the store, and finds no window.
         self.doorbell = None;
+        if let Some(exporting) = self.exporting.take() {
+            // One that ended by a defect has written what it could.
+            let _ = exporting.join();
+        }
         if let Some(client) = self.client.take() {
             client.close();
         }
@@ -346,7 +353,7 @@ impl Worker {
             Ask::Estimate(only) => self.estimate(only),
             Ask::PendingShown(shown) => self.show_pending(shown),
             Ask::PendingBehind(passed) => self.turn_pending(passed),
-            Ask::Save(writes) => self.save(writes),
+            Ask::Save { writes, form } => self.save(writes, form),
             Ask::Delete { key, seen } => self.delete(key, seen),
             Ask::Discard { key, field } => self.discard(key, field),
             Ask::DiscardAll(keys) => self.discard_all(keys),
@@ -381,8 +388,8 @@ impl Worker {
         &self,
         job: impl FnOnce(&Job) -> R + Send + 'static,
         end: impl FnOnce(&mut Worker, R) + Send + 'static,
-    ) {
-        let Some(client) = self.client.clone() else { return };
+    ) -> Option<JoinHandle<()>> {
+        let client = self.client.clone()?;
         let work = self.work.clone();
         let beside = Job { client, sink: self.sink.clone() };
         let started = std::thread::Builder::new().name("tombolo-job".to_owned()).spawn(move || {
@@ -391,9 +398,7 @@ impl Worker {
             // A desk that is gone does not want it any more.
             let _ = work.send(Work::Ended(Box::new(move |worker| end(worker, result))));
         });
-        if let Err(error) = started {
-            self.tell(Tell::Trouble(Trouble::Other(error.to_string())));
-        }
+        started.inspect_err(|error| self.tell(Tell::Trouble(Trouble::Other(error.to_string())))).ok()
     }
 }
 

@@ -133,7 +133,9 @@ impl Driver {
     pub(super) fn show_connection(&mut self) {
         let live = self.is_live();
         if self.host.healthy().is_some() {
-            self.trouble.take_if(|trouble| matches!(trouble, Connection::StoreFailed { .. }));
+            if self.trouble.take_if(|trouble| matches!(trouble, Connection::StoreFailed { .. })).is_some() {
+                let _ = self.notices.send(Notice::Reread);
+            }
         } else if let Some(failed @ Connection::StoreFailed { .. }) = self.trouble.clone() {
             // Also where no link is wanted: nothing can be saved.
             return self.show(failed);

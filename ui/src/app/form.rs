@@ -90,7 +90,10 @@ impl App {
 
     /// Whether something was typed into the form that is not saved.
     pub(super) fn would_lose_typed(&self) -> bool {
-        self.state.borrow().form.as_ref().is_some_and(Form::dirty)
+        let state = self.state.borrow();
+        let saving = state.saving.as_ref().filter(|saving| saving.form == state.forms);
+        // What is being saved is not lost, but what was typed since would be, also where that is what was there before.
+        state.form.as_ref().is_some_and(|form| saving.map_or(form.dirty(), |saving| !form.writes_only(&saving.written)))
     }
 
     fn open_new_form(self: &Rc<Self>) {
@@ -270,26 +273,24 @@ impl App {
             self.focus_field(*first);
             return;
         }
+        let form = self.state.borrow().forms;
+        if let Some(saving) = self.state.borrow_mut().saving.as_mut().filter(|saving| saving.form == form) {
+            // It is under way; what was typed since comes behind it.
+            saving.again = true;
+            return;
+        }
         if writes.is_empty() {
             // Nothing was changed.
             return self.close_form();
         }
-        {
-            let mut state = self.state.borrow_mut();
-            let form = state.forms;
-            if let Some(saving) = state.saving.as_mut().filter(|saving| saving.form == form) {
-                // It is under way; what was typed since comes behind it.
-                saving.again = true;
-                return;
-            }
-            state.saving = Some(Saving { form, written: writes.clone(), again: false });
-        }
-        self.ask(Ask::Save(writes));
+        window.set_trouble("".into());
+        self.state.borrow_mut().saving = Some(Saving { form, written: writes.clone(), again: false });
+        self.ask(Ask::Save { writes, form });
     }
 
     /// What was asked for is on the device. The form closes where nothing was typed since; it may have been left meanwhile, and
     /// another one opened.
-    pub(super) fn saved(self: &Rc<Self>, key: RowKey, title: &str) {
+    pub(super) fn saved(self: &Rc<Self>, form: u64, key: RowKey, title: &str) {
         enum Then {
             Close,
             GoOn { again: bool },
@@ -298,11 +299,11 @@ impl App {
         }
         let then = {
             let mut state = self.state.borrow_mut();
-            let State { saving, form, forms, .. } = &mut *state;
-            let saving = saving.take();
-            match (form, saving) {
-                (Some(form), Some(saving)) if saving.form == *forms && form.writes_only(&saving.written) => Then::Close,
-                (Some(form), Some(saving)) if saving.form == *forms => {
+            let of_this_form = state.forms == form;
+            let saving = state.saving.take_if(|saving| saving.form == form);
+            match (&mut state.form, saving) {
+                (Some(form), Some(saving)) if of_this_form && form.writes_only(&saving.written) => Then::Close,
+                (Some(form), Some(saving)) if of_this_form => {
                     form.saved(&saving.written);
                     Then::GoOn { again: saving.again }
                 }

@@ -14,7 +14,7 @@ use crate::window::{
 };
 use slint::{ComponentHandle, SharedString};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use tombolo_client::login::{computer_name, device_name_of};
@@ -22,7 +22,7 @@ use tombolo_client::paths::store_folder;
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{DeviceId, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
-use tombolo_client::store::{Account, StoreError};
+use tombolo_client::store::Account;
 use tombolo_client::url::ServerUrl;
 use tombolo_client::{Connection, Mode, SyncDone, SyncError, SyncProgress};
 
@@ -86,6 +86,7 @@ impl App {
 
     pub(super) fn opened(self: &Rc<Self>, account: Option<Account>, has_schema: bool) {
         self.get::<Shell>().set_conn(Conn::Offline);
+        self.get::<Shell>().set_can_set_aside(false);
         let signed_in = account.is_some() && has_schema;
         self.account(account);
         if self.get::<SignIn>().get_busy() {
@@ -224,7 +225,11 @@ impl App {
             }
         };
         let is_other = |account: &Account| account.user_name != name || account.url.parse().ok() != Some(url.clone());
-        let other = self.state.borrow().account.as_ref().is_some_and(is_other);
+        let other = match &self.state.borrow().account {
+            Some(account) => is_other(account),
+            // A store that was begun anew is that of whoever had the one before it.
+            None => self.is_of_another(&url, &name),
+        };
         if other && self.would_lose_typed() {
             return sign_in.set_fault(SignInFault::Unsaved);
         }
@@ -244,6 +249,14 @@ impl App {
         }
         let device = device_name_of(&sign_in.get_device()).unwrap_or_else(|| self.device_name());
         self.ask(Ask::SignIn { address, name, password: password.to_string(), device });
+    }
+
+    /// The store that is open is that of the last sign-in, which was another person's.
+    fn is_of_another(&self, url: &ServerUrl, name: &str) -> bool {
+        let state = self.state.borrow();
+        let is_last = !state.settings.store.is_empty() && Path::new(&state.settings.store) == state.store;
+        drop(state);
+        is_last && self.desk.borrow().is_some() && self.folder_of(url, name) != self.state.borrow().store
     }
 
     /// Where the store of a person is: that of the last sign-in, where it was theirs, else one of their own.
@@ -394,7 +407,6 @@ impl App {
                 Connection::CaptivePortal { what } => (Conn::Portal, None, what.clone()),
                 Connection::OtherServer => (Conn::OtherServer, None, String::new()),
                 Connection::UpdateNeeded => (Conn::UpdateNeeded, None, String::new()),
-                Connection::StoreFailed { error: StoreError::Locked } => (Conn::StoreLocked, None, String::new()),
                 Connection::StoreFailed { error } => (Conn::StoreFailed, None, self.in_words(&error.into()).into()),
                 _ => (Conn::Offline, None, String::new()),
             }

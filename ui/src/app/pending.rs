@@ -205,36 +205,49 @@ impl App {
         let words = self.get::<Words>();
         let name = named(title);
         let text = match done {
-            Done::Saved => words.invoke_saved(name),
+            Done::Saved(_) => words.invoke_saved(name),
             Done::Deleted => words.invoke_deleted(name),
             Done::Discarded => words.invoke_discarded(name),
             Done::DiscardedAll(count) => words.invoke_discarded_all(int(count)),
             Done::Decided => words.invoke_decided(name),
             Done::SentAgain => words.invoke_sent_again(name),
             Done::Undone => words.invoke_undone(name),
+            Done::UndoneBut(count) => words.invoke_undone_but(int(count)),
         };
         match done {
-            Done::Saved => self.saved(key, title),
+            Done::Saved(form) => self.saved(form, key, title),
             Done::Decided => self.decided(),
-            Done::Deleted | Done::Discarded | Done::DiscardedAll(_) | Done::SentAgain | Done::Undone => {}
+            Done::Deleted | Done::Discarded | Done::DiscardedAll(_) | Done::SentAgain | Done::Undone | Done::UndoneBut(_) => {}
         }
         self.toast(text, undo, false);
     }
 
-    pub(super) fn not_done(self: &Rc<Self>, failed: Failed) {
-        self.state.borrow_mut().saving = None;
+    pub(super) fn not_done(self: &Rc<Self>, failed: &Failed) {
+        self.toast(self.why_not(failed), None, true);
+        self.window().window().request_redraw();
+    }
+
+    /// A form was not saved: it says why, if it is still there.
+    pub(super) fn not_saved(self: &Rc<Self>, form: u64, failed: &Failed) {
+        let is_there = {
+            let mut state = self.state.borrow_mut();
+            state.saving.take_if(|saving| saving.form == form);
+            state.form.is_some() && state.forms == form
+        };
+        if !is_there {
+            return self.not_done(failed);
+        }
+        self.get::<crate::window::Form>().set_trouble(self.why_not(failed));
+        self.window().window().request_redraw();
+    }
+
+    fn why_not(&self, failed: &Failed) -> slint::SharedString {
         let words = self.get::<Words>();
-        let text = match failed {
+        match failed {
             Failed::InFlight => words.invoke_in_flight(),
             Failed::TooLate => words.invoke_undo_too_late(),
-            Failed::Trouble(why) => words.invoke_not_done(self.in_words(&why)),
-        };
-        if self.state.borrow().form.is_some() {
-            self.get::<crate::window::Form>().set_trouble(text);
-        } else {
-            self.toast(text, None, true);
+            Failed::Trouble(why) => words.invoke_not_done(self.in_words(why)),
         }
-        self.window().window().request_redraw();
     }
 }
 

@@ -219,15 +219,15 @@ impl Worker {
 
     // ---- writing ----
 
-    pub(super) fn save(&mut self, writes: Vec<LocalWrite>) {
+    pub(super) fn save(&mut self, writes: Vec<LocalWrite>, form: u64) {
         let Some(key) = writes.first().map(|write| write.key) else { return };
         let Some(client) = &self.client else { return };
         match client.transaction(writes, false) {
             Ok(()) => {
                 let title = self.title(key);
-                self.tell(Tell::Done { done: Done::Saved, title, undo: None, key });
+                self.tell(Tell::Done { done: Done::Saved(form), title, undo: None, key });
             }
-            Err(error) => self.not_done(&error),
+            Err(error) => self.tell(Tell::NotSaved { form, why: why_not(&error) }),
         }
     }
 
@@ -261,15 +261,16 @@ impl Worker {
                     Ok(deletions) => deletions,
                     Err(error) => return (discarded, Some(error)),
                 };
+                let mut failed = None;
                 for key in keys {
                     match discard(&job.client, &deletions, key, None) {
                         Ok(undoing) => discarded.push(undoing),
                         // It went with another one of its group.
                         Err(ClientError::Local(LocalError::NothingPending)) => {}
-                        Err(error) => return (discarded, Some(error)),
+                        Err(error) => failed = failed.or(Some(error)),
                     }
                 }
-                (discarded, None)
+                (discarded, failed)
             },
             move |worker, (discarded, failed)| {
                 if !discarded.is_empty() {
@@ -302,21 +303,24 @@ impl Worker {
             return self.tell(Tell::NotDone(Failed::TooLate));
         };
         let Some(Undo { key, title, what, .. }) = self.shown.undo.remove(at) else { return };
-        let Some(client) = &self.client else { return };
-        // What was discarded last comes first; what can be put back is, also where something else came to one of them.
-        let undone: Result<(), ClientError> = what.into_iter().rev().map(|what| undo(client, what)).fold(Ok(()), Result::and);
-        match undone {
-            Ok(()) => self.tell(Tell::Done { done: Done::Undone, title, undo: None, key }),
-            Err(ClientError::Local(LocalError::TooLate)) => self.tell(Tell::NotDone(Failed::TooLate)),
-            Err(error) => self.not_done(&error),
-        }
+        let count = what.len();
+        self.beside(
+            // What was discarded last comes first; what can be put back is, also where something else came to one of them.
+            move |job| what.into_iter().rev().filter_map(|what| undo(&job.client, what).err()).collect::<Vec<ClientError>>(),
+            move |worker, failed| {
+                let told = |done| Tell::Done { done, title, undo: None, key };
+                worker.tell(match failed.first() {
+                    None => told(Done::Undone),
+                    Some(_) if failed.len() < count => told(Done::UndoneBut(failed.len())),
+                    Some(ClientError::Local(LocalError::TooLate)) => Tell::NotDone(Failed::TooLate),
+                    Some(error) => Tell::NotDone(why_not(error)),
+                });
+            },
+        );
     }
 
     fn not_done(&self, error: &ClientError) {
-        self.tell(Tell::NotDone(match error {
-            ClientError::Local(LocalError::InFlight) => Failed::InFlight,
-            error => Failed::Trouble(error.into()),
-        }));
+        self.tell(Tell::NotDone(why_not(error)));
     }
 
     pub(super) fn send_again(&mut self, key: RowKey) {
@@ -345,8 +349,12 @@ impl Worker {
 
     // ---- files ----
 
-    pub(super) fn export(&self, folder: PathBuf) {
-        self.beside(
+    pub(super) fn export(&mut self, folder: PathBuf) {
+        if self.exporting.as_ref().is_some_and(|exporting| !exporting.is_finished()) {
+            // Pressed twice.
+            return;
+        }
+        self.exporting = self.beside(
             move |job| export_all(&job.client, &folder).map(|(count, place)| (count, place.display().to_string())),
             |worker, exported| worker.tell(Tell::Exported(exported)),
         );
@@ -361,6 +369,13 @@ impl Worker {
 
     pub(super) fn import(&self, table: TableTag, file: PathBuf) {
         self.beside(move |job| import(&job.client, table, &file), |worker, imported| worker.tell(Tell::Imported(imported)));
+    }
+}
+
+fn why_not(error: &ClientError) -> Failed {
+    match error {
+        ClientError::Local(LocalError::InFlight) => Failed::InFlight,
+        error => Failed::Trouble(error.into()),
     }
 }
 

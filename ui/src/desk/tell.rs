@@ -63,7 +63,12 @@ pub enum Ask {
     /// Show those behind so many.
     PendingBehind(Passed),
     /// Save rows in one transaction.
-    Save(Vec<LocalWrite>),
+    Save {
+        /// What is written.
+        writes: Vec<LocalWrite>,
+        /// The number of the form; the answer has it.
+        form: u64,
+    },
     /// Delete a row.
     Delete {
         /// The row.
@@ -149,8 +154,8 @@ pub enum Ask {
 /// What a person did that was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Done {
-    /// A form was saved.
-    Saved,
+    /// The form with this number was saved.
+    Saved(u64),
     /// A row was deleted; it can be undone.
     Deleted,
     /// A change was discarded; it can be undone.
@@ -163,6 +168,8 @@ pub enum Done {
     SentAgain,
     /// A discard or a deletion was undone.
     Undone,
+    /// So was the discard of many, but for so many, to which something else was done meanwhile.
+    UndoneBut(usize),
 }
 
 /// Why something did not work, as far as a person can do something about it.
@@ -421,7 +428,14 @@ pub enum Tell {
         /// The row.
         key: RowKey,
     },
-    /// Something was not.
+    /// The form with this number was not saved.
+    NotSaved {
+        /// The form.
+        form: u64,
+        /// Why not.
+        why: Failed,
+    },
+    /// Something else was not done.
     NotDone(Failed),
     /// A decision was not taken, for the dialog.
     NotDecided(Trouble),

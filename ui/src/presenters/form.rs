@@ -334,9 +334,14 @@ impl Form {
     /// edit of that row, on the base that it had.
     pub fn saved(&mut self, written: &[LocalWrite]) {
         for write in written {
-            let (Write::Create(values) | Write::Update(values)) = &write.write else { continue };
+            let (values, whole) = match &write.write {
+                Write::Create(values) => (values, true),
+                Write::Update(values) => (values, false),
+                Write::Delete | Write::Restore => continue,
+            };
             for field in &mut self.fields {
-                if let Some(value) = values.get(&field.field.tag) {
+                // A new row has nothing where nothing was written.
+                if let Some(value) = values.get(&field.field.tag).or(whole.then_some(&Value::Null)) {
                     field.original = value.clone();
                     field.news = None;
                 }

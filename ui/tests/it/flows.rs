@@ -389,6 +389,32 @@ fn a_new_entry_and_all_changes_of_an_entry_are_discarded_where_they_are_shown() 
 }
 
 #[test]
+fn what_else_was_done_stays_where_a_discard_of_many_is_undone() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    for at in [0, 1] {
+        amina.choose(at);
+        amina.edit("Phone", "1");
+    }
+    amina.control("p");
+    amina.until("both are shown", |me| me.has("Discard the 2 selected"));
+    amina.click("Discard the 2 selected");
+    amina.click("Discard");
+    amina.until("nothing is pending", |me| me.pending() == 0);
+    assert!(amina.has("2 changes discarded"));
+    amina.key(Key::Escape);
+    amina.choose(0);
+    amina.edit("Phone", "9");
+    amina.control("z");
+    amina.until("it is said", |me| me.has("Undone, but for 1: something else was done to it meanwhile."));
+    amina.until("both are pending", |me| me.pending() == 2);
+    assert_eq!(amina.value("Phone"), "9");
+    amina.choose(1);
+    amina.until("the other one is as it was", |me| me.value("Phone") == "1");
+}
+
+#[test]
 fn a_refusal_leads_from_the_entry_to_the_reason() {
     let clinic = Clinic::open();
     clinic.visitor_writes();

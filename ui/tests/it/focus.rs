@@ -273,6 +273,18 @@ fn what_is_typed_behind_a_save_is_kept_and_saved_by_the_next() {
         amina.until("it is saved", |me| !me.get::<Shell>().get_form_open());
         amina.until("it is shown", |me| me.value("Phone") == "556");
     }
+    // What was there before is typed again.
+    amina.choose(3);
+    amina.control("e");
+    amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
+    let (village, before) = (number(&amina, "Village"), amina.field("Village").text);
+    form.invoke_edit_text(village, "Malindi".into());
+    form.invoke_save();
+    form.invoke_edit_text(village, before.clone());
+    form.invoke_save();
+    assert!(shell.get_form_open());
+    amina.until("it is saved", |me| !me.get::<Shell>().get_form_open());
+    amina.until("it is shown", |me| me.value("Village") == before);
     // So of a new entry.
     amina.control("n");
     amina.until("the form is open", |me| me.get::<Shell>().get_form_open());

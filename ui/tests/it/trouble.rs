@@ -548,4 +548,19 @@ fn a_damaged_store_is_put_aside_whole_and_work_goes_on_with_another() {
     amina.key(Key::Return);
     amina.until("she is signed in", |me| !me.get::<SignIn>().get_shown());
     amina.ready();
+    // Somebody else who signs in behind that gets a store of their own, and not the one that was begun anew for her.
+    drop(amina);
+    fs::write(&file, b"nor is this").unwrap();
+    let brian = clinic.person_at(None, "amina");
+    brian.until("it is said", |me| me.get::<Shell>().get_conn() == Conn::StoreFailed);
+    brian.click("Begin anew…");
+    brian.click("Put it aside and sign in");
+    brian.until("he can sign in", |me| me.get::<SignIn>().get_shown());
+    brian.fill("Your name", "brian");
+    brian.fill("Password", PASSWORD);
+    brian.key(Key::Return);
+    brian.until("he is signed in", |me| !me.get::<SignIn>().get_shown());
+    brian.ready();
+    let hers = tombolo_client::Client::open(&file).unwrap();
+    assert!(hers.account().unwrap().is_none(), "hers waits for her");
 }

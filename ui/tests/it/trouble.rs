@@ -7,7 +7,9 @@ use slint::{ComponentHandle, Model};
 use std::fmt::Write;
 use std::fs;
 use tombolo_client::protocol::schema::CLINIC;
-use tombolo_ui::window::{Browse, Conflict, Conn, Detail, Form, Pending, Report, Shell, SignIn, SignInFault, SyncFault};
+use tombolo_ui::window::{
+    Browse, Conflict, ConflictLine, Conn, Detail, Form, Pending, Report, Shell, SignIn, SignInFault, SyncFault,
+};
 
 #[test]
 fn a_failed_sync_never_looks_like_success_and_keeps_everything() {
@@ -318,7 +320,9 @@ fn a_window_with_a_decision_that_is_begun_asks_before_it_closes() {
     assert!(amina.ui().window().is_visible() && amina.has("What you chose in a conflict is not applied yet."));
     amina.click("Go on editing");
     amina.control("d");
-    amina.until("what was typed is there", |me| me.get::<Conflict>().get_lines().iter().any(|line| line.other == "1953-04-05"));
+    amina.until("the dialog is open again", |me| me.get::<Shell>().get_conflict_open());
+    let typed = |line: ConflictLine| line.other == "1953-04-05";
+    assert!(amina.get::<Conflict>().get_lines().iter().any(typed), "what was typed is there");
     amina.control(Key::Return);
     amina.until("it is decided", |me| me.get::<Shell>().get_review() == 0);
     amina.ui().window().dispatch_event(WindowEvent::CloseRequested);
@@ -475,7 +479,8 @@ fn every_one_of_many_pending_changes_is_come_to_ticked_and_discarded() {
     amina.click("Discard the 228 selected");
     amina.click("Discard");
     page("one is left", 0, 1);
-    assert!(amina.has("228 changes discarded") && amina.has(&format!("Push {kept}")));
+    amina.until("it is told", |me| me.has("228 changes discarded"));
+    assert!(amina.has(&format!("Push {kept}")));
     amina.until("they are gone from the list", |me| me.get::<Browse>().get_of() == 5);
     amina.control("z");
     page("all are back", 0, 100);

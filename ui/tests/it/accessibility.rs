@@ -153,8 +153,7 @@ fn every_control_has_a_name_also_where_there_is_something_in_it() {
     brian.until("visits are shown", |me| me.get::<Browse>().get_table_title() == "Visits");
     brian.control("n");
     let form = brian.get::<Form>();
-    let patient = form.get_fields().iter().position(|field| field.label == "Patient").unwrap();
-    form.invoke_pick(i32::try_from(patient).unwrap());
+    form.invoke_pick(brian.number("Patient"));
     brian.until("patients are offered", |me| me.get::<Picker>().get_total() == 4);
     assert!(brian.has("Baraka Mwangi"));
     assert_eq!(nameless(&brian), [""; 0], "of a choice among rows");
@@ -244,9 +243,7 @@ fn where_the_keys_go_is_seen_at_each_step_and_they_stay_in_what_has_something_in
     amina.control("e");
     amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
     goes_round("a form");
-    amina.get::<Form>().invoke_pick(
-        i32::try_from(amina.get::<Form>().get_fields().iter().position(|field| field.label == "Site").unwrap()).unwrap(),
-    );
+    amina.get::<Form>().invoke_pick(amina.number("Site"));
     amina.until("sites are offered", |me| me.get::<Picker>().get_total() == 1);
     goes_round("a choice among rows");
     amina.key(Key::Escape);

@@ -3,7 +3,7 @@
 use crate::stage::{Clinic, PATIENTS, Person};
 use i_slint_backend_testing::{AccessibleRole, ElementHandle};
 use slint::platform::{Key, PointerEventButton, WindowEvent};
-use slint::{ComponentHandle, LogicalPosition, Model};
+use slint::{ComponentHandle, LogicalPosition};
 use tombolo_ui::window::{Browse, Conn, Detail, Form, Import, Picker, Report, Settings, Shell, SignIn};
 
 /// The list has the focus: an arrow key moves the choice.
@@ -12,11 +12,6 @@ fn the_list_has_the_keys(person: &Person) {
     let before = browse.get_selected();
     person.key(if before == 0 { Key::DownArrow } else { Key::UpArrow });
     assert_ne!(browse.get_selected(), before, "no key comes to the list");
-}
-
-fn number(person: &Person, label: &str) -> i32 {
-    let at = person.get::<Form>().get_fields().iter().position(|field| field.label == label);
-    i32::try_from(at.unwrap()).unwrap()
 }
 
 fn has_a_ring(person: &Person) -> bool {
@@ -141,7 +136,7 @@ fn what_is_typed_before_the_rows_are_read_is_searched_for_when_they_are() {
     amina.control("n");
     amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
     let picker = amina.get::<Picker>();
-    amina.get::<Form>().invoke_pick(number(&amina, "Patient"));
+    amina.get::<Form>().invoke_pick(amina.number("Patient"));
     assert!(picker.get_reading(), "it says nothing of what it has not read");
     picker.invoke_search("baraka".into());
     amina.until("they are read", |me| !me.get::<Picker>().get_reading());
@@ -215,8 +210,8 @@ fn a_form_is_saved_once_and_what_comes_late_does_not_close_another() {
     amina.control("n");
     amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
     let form = amina.get::<Form>();
-    form.invoke_edit_text(number(&amina, "Name"), "Zawadi".into());
-    amina.get::<Form>().invoke_pick(number(&amina, "Site"));
+    form.invoke_edit_text(amina.number("Name"), "Zawadi".into());
+    amina.get::<Form>().invoke_pick(amina.number("Site"));
     amina.until("sites are read", |me| me.get::<Picker>().get_total() == 1);
     amina.get::<Picker>().invoke_choose(0);
     form.invoke_save();
@@ -224,7 +219,7 @@ fn a_form_is_saved_once_and_what_comes_late_does_not_close_another() {
     // The person goes on before the answer has come.
     shell.invoke_leave_form();
     amina.get::<Browse>().invoke_new_record();
-    form.invoke_edit_text(number(&amina, "Name"), "Another".into());
+    form.invoke_edit_text(amina.number("Name"), "Another".into());
     amina.until("the first is saved", |me| me.get::<Browse>().get_total() == 5);
     assert!(shell.get_form_open(), "the second form is still open");
     assert_eq!((amina.field("Name").text.as_str(), form.get_trouble().as_str()), ("Another", ""));
@@ -256,7 +251,7 @@ fn what_is_typed_behind_a_save_is_kept_and_saved_by_the_next() {
         amina.choose(at);
         amina.control("e");
         amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
-        let phone = number(&amina, "Phone");
+        let phone = amina.number("Phone");
         form.invoke_edit_text(phone, "55".into());
         form.invoke_save();
         // Before anything has come back.
@@ -277,7 +272,7 @@ fn what_is_typed_behind_a_save_is_kept_and_saved_by_the_next() {
     amina.choose(3);
     amina.control("e");
     amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
-    let (village, before) = (number(&amina, "Village"), amina.field("Village").text);
+    let (village, before) = (amina.number("Village"), amina.field("Village").text);
     form.invoke_edit_text(village, "Malindi".into());
     form.invoke_save();
     form.invoke_edit_text(village, before.clone());
@@ -288,12 +283,12 @@ fn what_is_typed_behind_a_save_is_kept_and_saved_by_the_next() {
     // So of a new entry.
     amina.control("n");
     amina.until("the form is open", |me| me.get::<Shell>().get_form_open());
-    form.invoke_edit_text(number(&amina, "Name"), "Zawadi".into());
-    form.invoke_pick(number(&amina, "Site"));
+    form.invoke_edit_text(amina.number("Name"), "Zawadi".into());
+    form.invoke_pick(amina.number("Site"));
     amina.until("sites are read", |me| me.get::<Picker>().get_total() == 1);
     amina.get::<Picker>().invoke_choose(0);
     form.invoke_save();
-    form.invoke_edit_text(number(&amina, "Name"), "Zawadi Kamau".into());
+    form.invoke_edit_text(amina.number("Name"), "Zawadi Kamau".into());
     form.invoke_save();
     amina.until("it is saved", |me| !me.get::<Shell>().get_form_open());
     amina.until("it is shown", |me| me.get::<Detail>().get_title() == "Zawadi Kamau");

@@ -70,9 +70,7 @@ fn the_dialog_says_whose_changes_they_are_and_how_much_is_left_to_decide() {
     let clinic = Clinic::open();
     clinic.two_write_what_can_be_chosen();
     let amina = clinic.person("amina");
-    amina.until("she is asked", |me| me.get::<Shell>().get_review() == 1);
-    amina.control("d");
-    amina.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    amina.look_at_conflict();
     let conflict = amina.get::<Conflict>();
     assert_eq!((conflict.get_kind(), conflict.get_who().as_str()), (ConflictKind::Fields, "brian"));
     let unchanged = conflict.get_lines().iter().filter(|line| line.merge == Merge::Unchanged).count();
@@ -374,9 +372,7 @@ fn another_value_is_chosen_where_it_can_be_and_a_day_from_a_calendar() {
     let clinic = Clinic::open();
     clinic.two_write_what_can_be_chosen();
     let amina = clinic.person_at(Some(clinic.folder_of("amina")), "amina");
-    amina.until("it is to be decided", |me| me.get::<Shell>().get_review() == 1);
-    amina.control("d");
-    amina.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    amina.look_at_conflict();
     let other = |label: &str| amina.get::<Conflict>().get_lines().iter().find(|line| line.label == label).unwrap().other;
     amina.click("Another value for Date of birth");
     amina.rewrite("1952-03-04");

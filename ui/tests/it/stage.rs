@@ -473,6 +473,21 @@ impl Person {
         self.ui().window().dispatch_event(WindowEvent::KeyReleased { text: held.into() });
     }
 
+    /// Opens the conflict that there is to decide.
+    #[track_caller]
+    pub fn look_at_conflict(&self) {
+        self.until("there is something to decide", |me| me.get::<Shell>().get_review() == 1);
+        self.control("d");
+        self.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    }
+
+    /// The number of a field of the form.
+    #[track_caller]
+    pub fn number(&self, label: &str) -> i32 {
+        let at = self.get::<Form>().get_fields().iter().position(|field| field.label == label);
+        i32::try_from(at.unwrap_or_else(|| panic!("no field {label}"))).unwrap()
+    }
+
     /// A field of the form.
     #[track_caller]
     pub fn field(&self, label: &str) -> FieldVm {

@@ -308,9 +308,7 @@ fn a_window_with_a_decision_that_is_begun_asks_before_it_closes() {
     let clinic = Clinic::open();
     clinic.two_write_what_can_be_chosen();
     let amina = clinic.person("amina");
-    amina.until("she is asked", |me| me.get::<Shell>().get_review() == 1);
-    amina.control("d");
-    amina.until("the dialog is open", |me| me.get::<Shell>().get_conflict_open());
+    amina.look_at_conflict();
     amina.click("Another value for Date of birth");
     amina.rewrite("1953-04-05");
     amina.click("Decide later");

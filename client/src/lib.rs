@@ -14,9 +14,10 @@ pub mod cli;
 #[cfg(feature = "csv")]
 pub mod csv;
 #[cfg(feature = "driver")]
+mod displaced;
+#[cfg(feature = "driver")]
 pub mod driver;
 pub mod engine;
-#[cfg(feature = "driver")]
 mod error;
 #[cfg(feature = "driver")]
 mod estimate;

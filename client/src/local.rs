@@ -175,7 +175,7 @@ impl Step<'_, '_> {
         let mut entry = self.entry_or_new(key)?;
         let settled = self.tables.settled(key)?;
         let seen = seen.map(|seen| seen.within(self.state.recovery_copies));
-        let unwritten = entry.next.clone();
+        let (unwritten, was_empty) = (entry.next.clone(), entry.is_empty());
         write(table, &mut entry, mirror.as_ref(), what, seen.as_ref(), &settled, self.now_ms)?;
         // Who writes what stands there anyway changes nothing of what is shown: a view from before it is as good as one from
         // behind it, and is to be worth as much when the entry is confirmed (O2).
@@ -193,6 +193,12 @@ impl Step<'_, '_> {
         }
         self.touched.insert(key);
         self.put_entry(&entry)?;
+        // What came while the form was open replaced what it shows.
+        if let (true, false, Some(row), Some(Seen { seq, values: Some(values), .. })) =
+            (was_empty, entry.is_empty(), &mirror, &seen)
+        {
+            self.displace(&entry, |field| (values.get(&field).cloned().unwrap_or_default(), *seq), row)?;
+        }
         match (before, group) {
             // Groups that share an entry are one.
             (Some(before), Some(group)) if before != group && !planted(Planted::GroupsStayApart) => {

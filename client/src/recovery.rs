@@ -77,7 +77,7 @@ impl Step<'_, '_> {
         }
         self.tables.drop_pairs_above(common.seq)?;
         self.tables.drop_authors_above(common.seq)?;
-        self.tables.clear_settled()?;
+        self.tables.forget_history()?;
         if common.seq > Seq(0) {
             self.tables.put_pair(common)?;
         }

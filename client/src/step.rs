@@ -250,6 +250,9 @@ impl<'a, 'txn> Step<'a, 'txn> {
     /// A row that comes back makes its entry ready again; one whose values are purged stays beside its entry (O10, section 9).
     fn meet_entry(&mut self, row: &Row, before: Option<&Row>) -> Result<(), StoreError> {
         let Some(mut entry) = self.tables.entry(row.key)? else { return Ok(()) };
+        if let Some(before) = before.or(entry.kept.as_ref()) {
+            self.displace_row(&entry, before, row)?;
+        }
         match row.life {
             tombolo_protocol::row::Life::Purged => entry.kept = entry.kept.take().or_else(|| before.cloned()),
             _ => entry.kept = None,

@@ -23,9 +23,14 @@ pub(crate) fn account(url: &str) -> Account {
     }
 }
 
+/// The clinic's schema, as the first commit.
+pub(crate) fn clinic_schema() -> (Seq, String) {
+    (Seq(1), CLINIC.to_owned())
+}
+
 /// What a login of an editor at an address brings.
 pub(crate) fn login_answer(url: &str) -> LoginAnswer {
-    LoginAnswer { account: account(url), role: Role::Editor, schema: (Seq(1), CLINIC.to_owned()) }
+    LoginAnswer { account: account(url), role: Role::Editor, schema: clinic_schema() }
 }
 
 /// A client on a store in memory that is logged in at an address.

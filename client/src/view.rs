@@ -91,11 +91,25 @@ pub struct ConflictView {
     pub author: Option<AuthorRecord>,
     /// Values that lost in earlier decisions of this row.
     pub lost: Vec<LostValue>,
+    /// What others replaced since I saw it, in fields that mine does not touch, as far as this device kept it.
+    pub replaced: BTreeMap<FieldTag, Value>,
     /// All pending changes of the group that mine belongs to, by table and id; empty where it goes alone.
     pub group: Arc<Vec<(RowKey, Pending)>>,
 }
 
 impl ConflictView {
+    /// What I saw in a field before I changed anything; `None` where that is not known.
+    pub fn base(&self, field: FieldTag) -> Option<&Value> {
+        let edit = self.mine.fields.get(&field);
+        if self.mine.op == Op::Create {
+            return Some(&Value::Null);
+        }
+        // The server's row is another one in a clash; it says nothing of mine.
+        let own = self.server.as_ref().filter(|row| row.key == self.key);
+        let unmoved = || own.filter(|row| row.stamp(field) <= self.mine.row_base).map(|row| row.value(field));
+        edit.map_or_else(|| unmoved().or(self.replaced.get(&field)), |edit| edit.base_value.as_ref())
+    }
+
     /// The pending changes of other rows that go together with mine: they are sent with it, and given up with it.
     pub fn together(&self) -> impl Iterator<Item = &(RowKey, Pending)> {
         self.group.iter().filter(|(key, _)| *key != self.key)
@@ -266,7 +280,9 @@ pub fn conflicts(tables: &ReadTables, schema: &Schema) -> Result<Vec<ConflictVie
         });
         let author = newest.map(|seq| tables.author(seq)).transpose()?.flatten();
         let lost = next.lost.clone();
-        views.push(ConflictView { key, conflict, mine: next, server, author, lost, group: Arc::default() });
+        let replaced = tables.displaced(key)?.into_iter().filter(|displaced| displaced.stood_at(next.row_base));
+        let replaced = replaced.map(|displaced| (displaced.field, displaced.value)).collect();
+        views.push(ConflictView { key, conflict, mine: next, server, author, lost, replaced, group: Arc::default() });
     }
     let groups: BTreeMap<GroupId, Arc<Vec<(RowKey, Pending)>>> =
         groups.into_iter().map(|(group, members)| (group, Arc::new(members))).collect();

@@ -118,6 +118,8 @@ wrongs! {
     AgreedSetBack = "agreed_set_back",
     /// O2, O3: what an old form writes over a newer own edit stands on what that edit had seen.
     OlderViewIgnored = "older_view_ignored",
+    /// C1: of what only others changed, the base that is shown is the value before the last change, and not what the person saw.
+    NewestDisplaced = "newest_displaced",
     /// T16, O4: a delete of an entry in conflict takes what it conflicts with for seen.
     DeleteForgetsConflict = "delete_forgets_conflict",
     /// T41, O2: a view of a pending value is worth nothing once that value is confirmed.

@@ -154,13 +154,8 @@ fn conflict_field<'a>(field: &'a Field, view: &ConflictView) -> ConflictField<'a
         (Op::Create, None) => Some(Value::Null),
         (_, None) => server.clone(),
     };
-    let base = match view.mine.op {
-        // Before a new row there was nothing.
-        Op::Create => Some(Value::Null),
-        _ => edit.and_then(|edit| edit.base_value.clone()),
-    };
     let differs = mine.as_ref().unwrap_or(&Value::Null) != server.as_ref().unwrap_or(&Value::Null);
-    ConflictField { field, base, mine, server, differs }
+    ConflictField { field, base: view.base(field.tag).cloned(), mine, server, differs }
 }
 
 /// What a sync did. Conflicts and refused changes are those that stand now.

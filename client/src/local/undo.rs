@@ -4,11 +4,11 @@
 use super::LocalError;
 use crate::engine::Engine;
 use crate::step::Step;
-use crate::store::StoreError;
+use crate::store::{Displaced, StoreError};
 use tombolo_protocol::ids::{FieldTag, RowKey, Seq};
 use tombolo_protocol::outbox::{Entry, Seen, Write};
 use tombolo_protocol::planted::{Planted, planted};
-use tombolo_protocol::row::Life;
+use tombolo_protocol::row::{Life, Row};
 
 /// What was pending of a row, and of its group, before something was done to it; for [`Engine::put_back`].
 #[derive(Clone, PartialEq, Debug)]
@@ -22,8 +22,9 @@ pub struct Before {
 struct RowBefore {
     before: Entry,
     after: Entry,
-    /// Whether the mirror had the row then, and knew its values.
-    there: Option<bool>,
+    /// The mirror's row then, and what others had replaced in it.
+    row: Option<Row>,
+    displaced: Vec<Displaced>,
 }
 
 impl Engine {
@@ -71,10 +72,12 @@ impl Engine {
                 Some(group) => step.members(group)?,
                 None => vec![step.entry_or_new(key)?],
             };
+            let displaced =
+                entries.iter().map(|entry| step.tables.displaced(entry.key)).collect::<Result<Vec<_>, StoreError>>()?;
             act(step)?;
-            let rows = entries.into_iter().map(|before| {
+            let rows = entries.into_iter().zip(displaced).map(|(before, displaced)| {
                 let after = step.entry_or_new(before.key)?;
-                Ok(RowBefore { there: step.there(before.key)?, before, after })
+                Ok(RowBefore { row: step.row(before.key)?, displaced, before, after })
             });
             let rows = rows.collect::<Result<_, StoreError>>()?;
             Ok(Before { history: step.state.recovery_copies, schema: step.state.schema, rows })
@@ -90,9 +93,11 @@ impl Step<'_, '_> {
         if !same && !planted(Planted::PutBackOfLostHistory) {
             return Err(LocalError::TooLate);
         }
-        for RowBefore { before, after, there } in &before.rows {
-            let now = self.entry_or_new(before.key)?;
-            let same = (&now.sent, &now.next) == (&after.sent, &after.next) && self.there(before.key)? == *there;
+        for RowBefore { before, after, row: then, displaced } in &before.rows {
+            let (now, row) = (self.entry_or_new(before.key)?, self.row(before.key)?);
+            // Whether the mirror has the row, and still knows its values.
+            let there = |row: &Option<Row>| row.as_ref().map(|row| row.life != Life::Purged);
+            let same = (&now.sent, &now.next) == (&after.sent, &after.next) && there(&row) == there(then);
             if !same && !planted(Planted::PutBackOverNewer) {
                 return Err(LocalError::TooLate);
             }
@@ -102,14 +107,19 @@ impl Step<'_, '_> {
             }
             self.touched.insert(before.key);
             self.put_entry(&entry)?;
+            if !displaced.is_empty() {
+                self.tables.set_displaced(before.key, displaced)?;
+            }
+            if let (false, Some(then), Some(row)) = (entry.is_empty(), then, &row) {
+                self.displace_row(&entry, then, row)?;
+            }
         }
         // Whoever waited for what was discarded waits again, and the other way round.
         self.others_may_go();
         Ok(())
     }
 
-    /// Whether the mirror has the row, and still knows its values.
-    fn there(&self, key: RowKey) -> Result<Option<bool>, StoreError> {
-        Ok(self.tables.mirror(key)?.map(|held| held.row.life != Life::Purged))
+    fn row(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
+        Ok(self.tables.mirror(key)?.map(|held| held.row))
     }
 }

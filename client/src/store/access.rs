@@ -2,7 +2,7 @@
 
 use super::pairs::spare;
 use super::tables::{Definition, Name};
-use super::{AcknowledgedPush, AuthorRecord, FrozenPush, MirrorRow, RecoveryCopy, StoreError, SyncState, records};
+use super::{AcknowledgedPush, AuthorRecord, Displaced, FrozenPush, MirrorRow, RecoveryCopy, StoreError, SyncState, records};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
 use std::cell::OnceCell;
@@ -265,6 +265,11 @@ impl<S: Source> Tables<S> {
         Ok(record(self.table(Name::Settled)?, &row_key(key))?.unwrap_or_default())
     }
 
+    /// What others replaced under the pending changes of a row.
+    pub fn displaced(&self, key: RowKey) -> Result<Vec<Displaced>, StoreError> {
+        Ok(record(self.table(Name::Displaced)?, &row_key(key))?.unwrap_or_default())
+    }
+
     /// The digest of a section over the mirror's rows.
     pub fn digest(&self, section: &Section) -> Result<Digest, StoreError> {
         Ok(record(self.table(Name::Digests)?, &encode(section))?.unwrap_or_default())
@@ -351,10 +356,12 @@ impl Tables<&WriteTransaction> {
         Ok(())
     }
 
-    /// Stores an entry; an empty one leaves the outbox.
+    /// Stores an entry; an empty one leaves the outbox, with what others replaced under it.
     pub(crate) fn put_entry(&mut self, entry: &Entry) -> Result<(), StoreError> {
         if entry.is_empty() {
-            self.table_mut(Name::Outbox)?.remove(row_key(entry.key).as_slice())?;
+            for name in [Name::Outbox, Name::Displaced] {
+                self.table_mut(name)?.remove(row_key(entry.key).as_slice())?;
+            }
             Ok(())
         } else {
             put(self.table_mut(Name::Outbox)?, &row_key(entry.key), entry)
@@ -484,8 +491,16 @@ impl Tables<&WriteTransaction> {
         Ok(())
     }
 
-    pub(crate) fn clear_settled(&mut self) -> Result<(), StoreError> {
-        self.table_mut(Name::Settled)?.retain(|_, _| false)?;
+    /// What others replaced under the pending changes of a row.
+    pub(crate) fn set_displaced(&mut self, key: RowKey, displaced: &Vec<Displaced>) -> Result<(), StoreError> {
+        put(self.table_mut(Name::Displaced)?, &row_key(key), displaced)
+    }
+
+    /// Forgets what was confirmed and replaced in a history that is lost: its seqs say nothing in another.
+    pub(crate) fn forget_history(&mut self) -> Result<(), StoreError> {
+        for name in [Name::Settled, Name::Displaced] {
+            self.table_mut(name)?.retain(|_, _| false)?;
+        }
         Ok(())
     }
 

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tombolo_protocol::commit::Offer;
-use tombolo_protocol::ids::{DeviceId, Hash16, Mark, PushNo, RowKey, Section, Seq, UserId, WorkspaceId};
+use tombolo_protocol::ids::{DeviceId, FieldTag, Hash16, Mark, PushNo, RowKey, Section, Seq, UserId, WorkspaceId};
 use tombolo_protocol::outbox::Pending;
 use tombolo_protocol::row::Row;
+use tombolo_protocol::value::Value;
 
 /// META: the store format (u32).
 pub(crate) const FORMAT: &str = "format";
@@ -87,6 +88,26 @@ pub struct MirrorRow {
     pub row: Row,
     /// The number of the refetch that last brought it; the sweep spares those with the newest (S7).
     pub refetch: u32,
+}
+
+/// A value that others replaced under a pending change that does not touch its field.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Displaced {
+    /// The field.
+    pub field: FieldTag,
+    /// What it was.
+    pub value: Value,
+    /// A seq at which it was that.
+    pub from: Seq,
+    /// The seq of the change that replaced it.
+    pub until: Seq,
+}
+
+impl Displaced {
+    /// Whether it is what a person had seen whose change has this base.
+    pub fn stood_at(&self, base: Seq) -> bool {
+        self.from <= base && base < self.until
+    }
 }
 
 /// A frozen push. Its content stands in the entries that it names, as what they sent; it never changes.

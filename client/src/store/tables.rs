@@ -30,6 +30,10 @@ pub enum Name {
     /// oldest first (T41); of the newest `SETTLED_MAX` rows at least. A store of an earlier program may hold `settled.1`, which nobody
     /// reads: without its confirmation a view is an old one, and a person is asked. So the format of the store is the same.
     Settled,
+    /// Key: table tag (u16), row id (16 bytes). Value: a list of [`super::Displaced`], of rows with an entry. For showing alone: a
+    /// program that does not know it leaves it as it is, and what is out of date in it has another base. So the format of the
+    /// store is the same.
+    Displaced,
     /// Key: an encoded `Section`. Value: its digest (16 bytes) over the mirror's rows.
     Digests,
     /// Key: seq of the schema's commit (u64). Value: its text.
@@ -42,7 +46,7 @@ pub enum Name {
 
 impl Name {
     /// All of them, each at its place.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Meta,
         Self::Mirror,
         Self::Numbers,
@@ -53,6 +57,7 @@ impl Name {
         Self::Wants,
         Self::Authors,
         Self::Settled,
+        Self::Displaced,
         Self::Digests,
         Self::Schemas,
         Self::Recovery,
@@ -72,6 +77,7 @@ impl Name {
             Self::Wants => "wants.1",
             Self::Authors => "authors.1",
             Self::Settled => "settled.2",
+            Self::Displaced => "displaced.1",
             Self::Digests => "digests.1",
             Self::Schemas => "schemas.1",
             Self::Recovery => "recovery.1",

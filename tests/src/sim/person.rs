@@ -200,10 +200,12 @@ impl World {
     /// What waits for a decision at a device.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails; [`super::oracles::Broken`].
     pub fn conflicts(&self, at: usize, schema: &Schema) -> Result<Vec<ConflictView>> {
         let Some(engine) = &self.devices[at].engine else { return Ok(Vec::new()) };
-        Ok(view::conflicts(&engine.store().read()?, schema)?)
+        let conflicts = view::conflicts(&engine.store().read()?, schema)?;
+        conflicts.iter().try_for_each(|dialog| self.oracles.dialog(at, engine, dialog))?;
+        Ok(conflicts)
     }
 
     /// A row with those of its group.

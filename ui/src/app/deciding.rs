@@ -334,7 +334,7 @@ fn options(field: &Field) -> Vec<Value> {
 fn line_vm(decision: &Decision, at: usize, showing: &Showing<'_>, words: &Words<'_>) -> ConflictLine {
     let Line { field, base, mine, server, merge, side, beforehand, other, group } = &decision.lines[at];
     let show = |value: &Value| showing.show(field, value);
-    let (chosen, options, unknown) = (decision.other(at), options(field), base.is_none() && !decision.is_new());
+    let (chosen, options, unknown) = (decision.other(at), options(field), base.is_none());
     let (base, mine, server) = (base.as_ref().map(show).unwrap_or_default(), show(mine), show(server));
     let long = *merge != Merge::Unchanged && [&base, &mine, &server].iter().any(|text| is_long(text));
     // Without a base the sides are held against each other.

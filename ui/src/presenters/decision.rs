@@ -146,10 +146,14 @@ impl Decision {
     }
 
     /// Whether a side of a field can be chosen: in a duplicate only of the one that is taken, and there not the other row's where
-    /// my new row must have a value.
+    /// my new row must have a value. Of what only others changed, mine is what it was before; of a group, all of it.
     fn can_choose(&self, line: &Line, side: Side) -> bool {
-        let taken = line.merge == Merge::Conflict && (side != Side::Server || self.can_yield());
-        self.kind != ConflictKind::Unique || taken
+        if self.kind == ConflictKind::Unique {
+            return line.merge == Merge::Conflict && (side != Side::Server || self.can_yield());
+        }
+        let unit = self.units.get(&line.field.tag);
+        let mut of_unit = self.lines.iter().filter(|line| unit.is_some_and(|unit| unit.contains(&line.field.tag)));
+        side != Side::Mine || of_unit.all(|line| line.merge != Merge::FromServer || line.base.is_some())
     }
 
     /// In a duplicate: whether my row can leave the value to the other one. A new row that must have one cannot.
@@ -177,7 +181,8 @@ impl Decision {
             line.beforehand = false;
             if side == Side::Other {
                 if line.field.tag == tag && line.side != Side::Other {
-                    let beginning = if line.side == Side::Server { &line.server } else { &line.mine };
+                    let is_theirs = line.side == Side::Server || (line.side == Side::None && line.merge == Merge::FromServer);
+                    let beginning = if is_theirs { &line.server } else { &line.mine };
                     line.other = self.locale.show(&line.field, beginning);
                     line.side = side;
                 } else if line.field.tag != tag && line.side == Side::None && line.merge == Merge::Conflict {
@@ -186,9 +191,11 @@ impl Decision {
                 }
                 continue;
             }
-            // There is no value of mine where I changed nothing: the server's stays.
-            let is_mine = matches!(line.merge, Merge::Conflict | Merge::FromMine);
-            line.side = if is_mine { side } else { Side::None };
+            line.side = match (line.merge, side) {
+                (Merge::Conflict | Merge::FromMine, _) | (Merge::FromServer, Side::Mine) => side,
+                // The server's stays by itself.
+                (Merge::FromServer | Merge::Unchanged, _) => Side::None,
+            };
         }
     }
 
@@ -211,15 +218,18 @@ impl Decision {
         self.other_value(self.lines.get(at)?).ok()
     }
 
-    /// One side for all fields in conflict. All mine also takes back what was overruled.
+    /// One side for all fields in conflict. It also takes back what was overruled for the other side.
     pub fn choose_all(&mut self, side: Side) {
         self.row = Side::None;
-        let wanted = |line: &&mut Line| match line.merge {
-            Merge::Conflict => true,
-            Merge::FromMine => side == Side::Mine,
-            Merge::FromServer | Merge::Unchanged => false,
-        };
-        self.lines.iter_mut().filter(wanted).for_each(|line| (line.side, line.beforehand) = (side, false));
+        for line in &mut self.lines {
+            let chosen = match line.merge {
+                Merge::Conflict => side,
+                Merge::FromMine if side == Side::Mine => side,
+                Merge::FromServer if side == Side::Server && line.side == Side::Mine => Side::None,
+                Merge::FromMine | Merge::FromServer | Merge::Unchanged => continue,
+            };
+            (line.side, line.beforehand) = (chosen, false);
+        }
     }
 
     /// Answers the question about the row as such. In a duplicate, the server's side gives up the change, a new row with it.
@@ -230,10 +240,14 @@ impl Decision {
     /// What is wrong with a typed value, or with leaving a value that the row must have to the other row.
     pub fn wrong(&self, at: usize) -> Option<Wrong> {
         let line = self.lines.get(at)?;
+        // The schema may ask for more than it did when it was empty.
+        let is_back = line.merge == Merge::FromServer;
         match line.side {
             Side::Other => self.other_value(line).err(),
             Side::Server if self.kind == ConflictKind::Unique && self.new && line.field.required => Some(Wrong::Required),
-            Side::Mine if self.is_left_empty(line) && line.field.required => Some(Wrong::Required),
+            Side::Mine if line.field.required && line.mine.is_null() && (is_back || self.is_left_empty(line)) => {
+                Some(Wrong::Required)
+            }
             _ => None,
         }
     }
@@ -280,6 +294,7 @@ impl Decision {
                 (Merge::Conflict, Side::Mine) if self.is_left_empty(line) => Choice::Value(Value::Null),
                 (Merge::Conflict, Side::Mine) => Choice::Mine,
                 (Merge::Conflict | Merge::FromMine, Side::Server) => Choice::Server,
+                (Merge::FromServer, Side::Mine) => Choice::Value(line.mine.clone()),
                 // What merged by itself is named only where it was overruled.
                 _ => continue,
             };
@@ -422,18 +437,16 @@ fn line(table: &Table, field: &Field, view: &ConflictView) -> Line {
         None if merged && stamp > view.mine.row_base => Merge::FromServer,
         _ => Merge::Unchanged,
     };
+    let base = view.base(field.tag).cloned();
     Line {
         field: field.clone(),
-        base: match edit {
-            Some(edit) => edit.base_value.clone(),
-            None if merge == Merge::Unchanged && !duplicate => Some(server.clone()),
-            None => None,
-        },
         mine: match edit {
             Some(edit) => edit.value.clone(),
             None if duplicate || merge == Merge::Conflict => Value::Null,
-            None => server.clone(),
+            // What I did not touch is as I saw it.
+            None => base.as_ref().filter(|_| merge == Merge::FromServer).unwrap_or(&server).clone(),
         },
+        base,
         server,
         merge,
         side: by_itself(merge),
@@ -491,7 +504,8 @@ mod tests {
             ..Pending::new(Op::Update, Seq(2), 0)
         };
         let conflict = Conflict { kind: ConflictKind::UpdateUpdate, fields: vec![tag("phone")] };
-        ConflictView { key, conflict, mine, server: Some(server), author: None, lost: Vec::new(), group: Arc::default() }
+        let (lost, replaced, group) = (Vec::new(), BTreeMap::new(), Arc::default());
+        ConflictView { key, conflict, mine, server: Some(server), author: None, lost, replaced, group }
     }
 
     fn at(decision: &Decision, name: &str) -> usize {
@@ -855,10 +869,64 @@ mod tests {
         assert_eq!(whole.lines[notes].merge, Merge::Unchanged, "nothing is merged where the row is the question");
         decision.choose(phone, Side::Server);
         decision.choose(notes, Side::Mine);
-        assert_eq!(decision.lines[notes].side, Side::None, "there is no value of mine");
+        assert_eq!(decision.lines[notes].side, Side::None, "nobody knows what it was");
         assert_eq!(applied(&schema, &view, &decision.resolution().unwrap()).get("notes"), None);
+        decision.choose(notes, Side::Other);
+        assert_eq!(decision.lines[notes].other, "allergic", "typing begins with what stands");
         decision.type_in(notes, "not allergic");
         assert_eq!(applied(&schema, &view, &decision.resolution().unwrap())["notes"], Value::text("not allergic"));
+    }
+
+    #[test]
+    fn what_only_others_changed_can_be_put_back_where_it_is_known_what_it_was() {
+        let schema = schema();
+        let mut view = clash(&schema);
+        let table = schema.table(view.key.table).unwrap();
+        let tag = table.field_named("notes").unwrap().tag;
+        view.server.as_mut().unwrap().fields.insert(tag, Stamped { value: Value::text("allergic"), stamp: Seq(9) });
+        view.replaced.insert(tag, Value::text("none known"));
+        let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        let (phone, notes) = (at(&decision, "phone"), at(&decision, "notes"));
+        let line = &decision.lines[notes];
+        assert_eq!((line.base.as_ref(), &line.mine), (Some(&Value::text("none known")), &Value::text("none known")));
+        decision.choose_all(Side::Mine);
+        assert_eq!(decision.lines[notes].side, Side::None, "mine is only what I changed");
+        decision.choose(notes, Side::Mine);
+        assert!(decision.is_begun());
+        let put_back = applied(&schema, &view, &decision.resolution().unwrap());
+        assert_eq!((&put_back["phone"], &put_back["notes"]), (&Value::text("111"), &Value::text("none known")));
+        decision.choose_all(Side::Server);
+        decision.choose(phone, Side::Mine);
+        assert_eq!(applied(&schema, &view, &decision.resolution().unwrap()).get("notes"), None, "the server's stays");
+    }
+
+    #[test]
+    fn a_group_that_others_changed_is_put_back_only_where_all_of_it_is_known() {
+        let schema = schema();
+        let table = schema.table_named("medications").unwrap();
+        let tag = |name: &str| table.field_named(name).unwrap().tag;
+        let mut view = clash(&schema);
+        view.key.table = table.tag;
+        let server = view.server.as_mut().unwrap();
+        server.key = view.key;
+        let dose = Stamped { value: Value::Decimal(10), stamp: Seq(9) };
+        server.fields = BTreeMap::from([
+            (tag("name"), Stamped { value: Value::text("theirs"), stamp: Seq(9) }),
+            (tag("dose"), dose),
+            (tag("unit"), Stamped { value: Value::text("g"), stamp: Seq(9) }),
+        ]);
+        view.mine.fields = BTreeMap::from([(tag("name"), edit("mine", "before", 2))]);
+        view.conflict.fields = vec![tag("name")];
+        view.replaced.insert(tag("dose"), Value::Decimal(5));
+        let mut decision = Decision::new(&schema, &view, Side::Mine, locale()).unwrap();
+        let dose = at(&decision, "dose");
+        decision.choose(dose, Side::Mine);
+        assert_eq!(applied(&schema, &view, &decision.resolution().unwrap()).get("dose"), None, "5 g is a dose of nobody");
+        view.replaced.insert(tag("unit"), Value::text("mg"));
+        let mut decision = Decision::new(&schema, &view, Side::Mine, locale()).unwrap();
+        decision.choose(dose, Side::Mine);
+        let put_back = applied(&schema, &view, &decision.resolution().unwrap());
+        assert_eq!((&put_back["dose"], &put_back["unit"]), (&Value::Decimal(5), &Value::text("mg")));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What an edit is made on is what was displayed: a form that was opened long ago does not take what came since for seen, not even
-//! where it is of the same person.
+//! where it is of the same person. And what a dialog shows as the base of what others changed is what the row was then.
 
 use super::Broken;
+use super::log::Log;
 use anyhow::{Result, ensure};
 use tombolo_client::protocol::ids::FieldTag;
 use tombolo_client::protocol::outbox::Pending;
 use tombolo_client::protocol::row::Row;
-use tombolo_client::view::RowView;
+use tombolo_client::view::{ConflictView, RowView};
 
 /// A form was saved. An older base than the form's only asks a question. Fields that are not judged stand on an own change, which
 /// the form showed or which is in flight.
@@ -23,6 +24,19 @@ pub(super) fn of_form(
         ensure!(
             !takes_now_for_seen || form.value(*field) == now,
             Broken::new("bases", format!("store {store}, field {field} is {now:?} of {stamp}: {form:?} made {made:?}"))
+        );
+    }
+    Ok(())
+}
+
+/// A dialog of a store whose history is the log's.
+pub(super) fn of_dialog(log: &Log, store: usize, dialog: &ConflictView) -> Result<()> {
+    let base = dialog.mine.row_base;
+    for (field, value) in &dialog.replaced {
+        let was = log.value_at((dialog.key, *field), base);
+        ensure!(
+            was == value,
+            Broken::new("bases", format!("store {store}, field {field} was {was:?} at {base}, not {value:?}: {dialog:?}"))
         );
     }
     Ok(())

@@ -23,6 +23,8 @@ pub(super) struct Log {
     effects: BTreeMap<(Place, Content), u32>,
     /// Values that are somewhere in it: accepted, or as one that lost.
     holds: BTreeSet<(Place, Content)>,
+    /// What each field became, and in which commit, oldest first.
+    values: BTreeMap<Place, Vec<(Seq, Value)>>,
     /// The commits that changed each row, with the devices that they are of.
     changes: BTreeMap<RowKey, Vec<(Seq, DeviceId)>>,
     /// Rows that were ever deleted.
@@ -56,6 +58,12 @@ impl Log {
     pub(super) fn changed_behind(&self, key: &RowKey, base: Seq) -> impl Iterator<Item = DeviceId> {
         let changes = self.changes.get(key).into_iter().flatten();
         changes.filter(move |(seq, _)| *seq > base).map(|(_, device)| *device)
+    }
+
+    /// What a field was at a commit; null where it was never set until then.
+    pub(super) fn value_at(&self, place: Place, seq: Seq) -> &Value {
+        let values = self.values.get(&place).into_iter().flatten();
+        values.take_while(|(at, _)| *at <= seq).last().map_or(&Value::Null, |(_, value)| value)
     }
 
     /// Whether anything was ever done to a row.
@@ -242,7 +250,14 @@ fn fold(log: &mut Log, commit: &Commit) -> Result<Vec<RowKey>> {
         }
     }
     let folded = log.model.fold(commit.seq, &commit.body);
-    folded.map_err(|what| Broken::new("fold", format!("commit {}: {what}", commit.seq)))
+    let changed = folded.map_err(|what| Broken::new("fold", format!("commit {}: {what}", commit.seq)))?;
+    for key in &changed {
+        let fields = log.model.rows.get(key).into_iter().flat_map(|row| &row.fields);
+        for (field, (value, stamp)) in fields.filter(|(_, (_, stamp))| *stamp == commit.seq) {
+            log.values.entry((*key, *field)).or_default().push((*stamp, value.clone()));
+        }
+    }
+    Ok(changed)
 }
 
 /// Of a group that nobody touched since, either nothing is in the log or everything.

@@ -31,7 +31,7 @@ use tombolo_client::protocol::outbox::Pending;
 use tombolo_client::protocol::row::Row;
 use tombolo_client::protocol::schema::Role;
 use tombolo_client::protocol::value::Value;
-use tombolo_client::view::RowView;
+use tombolo_client::view::{ConflictView, RowView};
 use tombolo_server::snapshot::{Identity, Snapshot};
 use tombolo_server::workspace::Job;
 
@@ -279,6 +279,15 @@ impl Oracles {
         is_judged: impl Fn(FieldTag) -> bool,
     ) -> Result<()> {
         bases::of_form(store, form, mirror, made, is_judged)
+    }
+
+    /// A dialog is shown at a store.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn dialog(&self, store: usize, engine: &Engine, dialog: &ConflictView) -> Result<()> {
+        // Where the server was put back and the store does not know yet, it speaks of a history that is lost.
+        if self.log.has(engine.state().witness) { bases::of_dialog(&self.log, store, dialog) } else { Ok(()) }
     }
 
     /// A person saved these values from a form.

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::view::ConflictView;
 use std::collections::BTreeMap;
 use thiserror::Error;
-use tombolo_protocol::ids::{FieldTag, GroupId, RowKey};
+use tombolo_protocol::ids::{FieldTag, GroupId, RowKey, Seq};
 use tombolo_protocol::limits::{PUSH_BYTES_MAX, PUSH_CHANGES_MAX, ROW_BYTES_MAX};
 use tombolo_protocol::outbox::{Pending, Resolution, ResolveError, Seen, Write, WriteError, change_of, write};
 use tombolo_protocol::planted::{Planted, planted};
@@ -193,10 +193,9 @@ impl Step<'_, '_> {
         }
         self.touched.insert(key);
         self.put_entry(&entry)?;
-        // What came while the form was open replaced what it shows.
-        if let (true, false, Some(row), Some(Seen { seq, values: Some(values), .. })) =
-            (was_empty, entry.is_empty(), &mirror, &seen)
-        {
+        // What came while the form was open replaced what it shows. Of another history nobody knows when it was so.
+        let shown = seen.as_ref().filter(|seen| was_empty && !entry.is_empty() && seen.seq > Seq(0));
+        if let (Some(Seen { seq, values: Some(values), .. }), Some(row)) = (shown, &mirror) {
             self.displace(&entry, |field| (values.get(&field).cloned().unwrap_or_default(), *seq), row)?;
         }
         match (before, group) {

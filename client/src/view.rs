@@ -280,8 +280,9 @@ pub fn conflicts(tables: &ReadTables, schema: &Schema) -> Result<Vec<ConflictVie
         });
         let author = newest.map(|seq| tables.author(seq)).transpose()?.flatten();
         let lost = next.lost.clone();
-        let replaced = tables.displaced(key)?.into_iter().filter(|displaced| displaced.stood_at(next.row_base));
-        let replaced = replaced.map(|displaced| (displaced.field, displaced.value)).collect();
+        let mut replaced = tables.displaced(key)?;
+        replaced.retain(|displaced| displaced.stood_at(next.row_base) && !next.fields.contains_key(&displaced.field));
+        let replaced = replaced.into_iter().map(|displaced| (displaced.field, displaced.value)).collect();
         views.push(ConflictView { key, conflict, mine: next, server, author, lost, replaced, group: Arc::default() });
     }
     let groups: BTreeMap<GroupId, Arc<Vec<(RowKey, Pending)>>> =

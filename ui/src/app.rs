@@ -14,7 +14,7 @@ mod list;
 mod pending;
 mod shown;
 
-use crate::desk::{Ask, Desk, Referred, Sink, Tell, Trouble};
+use crate::desk::{Ask, Desk, Referred, Sink, Tell, Trouble, recall};
 use crate::presenters::calendar::Calendar;
 use crate::presenters::decision::Decision;
 use crate::presenters::form::Form;
@@ -44,6 +44,9 @@ use tombolo_client::{Connection, Estimate, LocalWrite, TableInfo};
 
 /// How long a message stays.
 const TOAST: Duration = Duration::from_secs(8);
+/// A window that is shown before it knows its language would change it before one's eyes; but it waits no longer than this for a
+/// disk that hangs.
+const SETTINGS_WAIT: Duration = Duration::from_secs(1);
 /// Messages at a time.
 const TOASTS_MAX: usize = 3;
 
@@ -122,6 +125,7 @@ struct State {
     settings: Settings,
     /// The computer's time zone, as the desk told it last.
     zone: Option<TimeZone>,
+    /// The folder of the store that is open, or that is to be opened first.
     store: PathBuf,
     schema: Option<Arc<Schema>>,
     role: Option<Role>,
@@ -235,7 +239,11 @@ impl App {
             ui,
             desk: RefCell::new(None),
             earlier: RefCell::new(None),
-            state: RefCell::new(State { settings: Settings::read(&data, language), ..State::default() }),
+            state: RefCell::new(State {
+                settings: Settings::new(language),
+                store: options.store.unwrap_or_default(),
+                ..State::default()
+            }),
             told: RefCell::new(told),
             tell,
             desk_number: Cell::new(0),
@@ -256,9 +264,13 @@ impl App {
             chooser: options.chooser.unwrap_or(chooser::of_desktop),
         });
         APPS.with(|apps| apps.borrow_mut().insert(id, Rc::downgrade(&app)));
+        recall(app.data.clone(), language, app.sink(None));
         app.bind();
-        app.apply_settings();
-        app.begin(options.store);
+        let first = app.told.borrow().recv_timeout(SETTINGS_WAIT);
+        match first {
+            Ok((_, tell)) => app.hear(tell),
+            Err(_) => app.apply_settings(),
+        }
         Ok(app)
     }
 
@@ -306,13 +318,15 @@ impl App {
     }
 
     /// Begins with the store that was named, or that of the last sign-in; without any, with the sign-in.
-    fn begin(self: &Rc<Self>, named: Option<PathBuf>) {
-        let remembered = self.state.borrow().settings.store.clone();
-        let folder = named.or_else(|| (!remembered.is_empty()).then(|| PathBuf::from(remembered)));
-        match folder {
-            Some(folder) => self.start_desk(&folder),
-            None => self.show_sign_in(false),
-        }
+    fn begin(self: &Rc<Self>, settings: Settings, export_to: &Path) {
+        let folder = {
+            let mut state = self.state.borrow_mut();
+            state.settings = settings;
+            if state.store.as_os_str().is_empty() { PathBuf::from(&state.settings.store) } else { state.store.clone() }
+        };
+        self.apply_settings();
+        self.get::<window::Settings>().set_export_to(export_to.display().to_string().into());
+        if folder.as_os_str().is_empty() { self.show_sign_in(false) } else { self.start_desk(&folder) }
     }
 
     fn start_desk(self: &Rc<Self>, folder: &Path) {
@@ -391,6 +405,7 @@ impl App {
         match tell {
             Tell::Opened { account, has_schema } => self.opened(account, has_schema),
             Tell::NotOpened { locked, why } => self.not_opened(locked, why.as_ref()),
+            Tell::Kept(settings, export_to) => self.begin(*settings, &export_to),
             Tell::Zone(zone) => self.state.borrow_mut().zone = Some(zone),
             Tell::Rung => self.come_to_front(),
             Tell::OtherShown(shown) => self.other_shown(shown),

@@ -5,10 +5,12 @@
 //! told together; a snapshot replaces the one before, so a slow window has no queue to work off.
 
 mod doorbell;
+mod kept;
 mod link;
 pub mod rows;
 mod tell;
 
+pub use kept::recall;
 pub use link::{Deeds, look};
 pub use tell::{
     Ask, Done, Failed, Found, HistorySource, Import, Passed, PathFor, Referred, RowNews, SignInFailed, Tell, Trouble,

@@ -36,10 +36,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Those of a new installation.
+    pub fn new(language: Language) -> Self {
+        Self { language, ..Self::default() }
+    }
+
     /// Those that were kept in a folder; without any, those of a new installation in this language.
     pub fn read(folder: &Path, language: Language) -> Self {
         let kept = fs::read(folder.join(FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        kept.unwrap_or_else(|| Self { language, ..Self::default() })
+        kept.unwrap_or_else(|| Self::new(language))
     }
 
     /// Keeps them.
@@ -75,7 +80,7 @@ mod tests {
     #[test]
     fn what_was_chosen_is_there_again_and_a_damaged_file_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        let new = Settings { language: Language::French, ..Settings::default() };
+        let new = Settings::new(Language::French);
         assert_eq!(Settings::read(folder.path(), Language::French), new);
         let settings = Settings { language: Language::Swahili, text_size: 3, store: "x".into(), ..Settings::default() };
         settings.write(folder.path()).unwrap();

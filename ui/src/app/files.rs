@@ -95,11 +95,6 @@ impl App {
         settings.set_theme(i32::from(chosen.theme));
         settings.set_text_size(i32::from(chosen.text_size));
         settings.set_conflict_default(i32::from(chosen.conflict_default));
-        if settings.get_export_to().is_empty() {
-            let home =
-                directories::UserDirs::new().map(|dirs| dirs.document_dir().unwrap_or(dirs.home_dir()).join("tombolo-export"));
-            settings.set_export_to(home.unwrap_or_else(|| PathBuf::from("tombolo-export")).display().to_string().into());
-        }
         let at = MODES.iter().position(|mode| *mode == chosen.mode).unwrap_or_default();
         self.get::<Shell>().set_mode(int(at));
     }

@@ -368,6 +368,8 @@ pub enum Tell {
     },
     /// Somebody opened the same store once more: this window is wanted at the front.
     Rung,
+    /// What a person chose, as it was kept, and the folder that an export is offered to.
+    Kept(Box<Settings>, PathBuf),
     /// The computer's time zone, before anything else and when it changes.
     Zone(TimeZone),
     /// The data file that could not be opened is kept here.

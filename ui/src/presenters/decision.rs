@@ -424,6 +424,7 @@ fn line(table: &Table, field: &Field, view: &ConflictView) -> Line {
     let server = view.server.as_ref().map(|row| row.value(field.tag).clone()).unwrap_or_default();
     let stamp = view.server.as_ref().map(|row| row.stamp(field.tag)).unwrap_or_default();
     let merged = matches!(view.conflict.kind, ConflictKind::UpdateUpdate | ConflictKind::CreateCreate);
+    let base = view.base(field.tag).cloned();
     // The server's row is another one there.
     let duplicate = view.conflict.kind == ConflictKind::Unique;
     let merge = match edit {
@@ -434,10 +435,9 @@ fn line(table: &Table, field: &Field, view: &ConflictView) -> Line {
         }
         _ if view.conflict.fields.contains(&field.tag) => Merge::Conflict,
         Some(edit) if !duplicate && edit.value != server => Merge::FromMine,
-        None if merged && stamp > view.mine.row_base => Merge::FromServer,
+        None if merged && stamp > view.mine.row_base && base.as_ref() != Some(&server) => Merge::FromServer,
         _ => Merge::Unchanged,
     };
-    let base = view.base(field.tag).cloned();
     Line {
         field: field.clone(),
         mine: match edit {
@@ -884,6 +884,9 @@ mod tests {
         let table = schema.table(view.key.table).unwrap();
         let tag = table.field_named("notes").unwrap().tag;
         view.server.as_mut().unwrap().fields.insert(tag, Stamped { value: Value::text("allergic"), stamp: Seq(9) });
+        view.replaced.insert(tag, Value::text("allergic"));
+        let decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
+        assert_eq!(decision.lines[at(&decision, "notes")].merge, Merge::Unchanged, "the person saw it as it is");
         view.replaced.insert(tag, Value::text("none known"));
         let mut decision = Decision::new(&schema, &view, Side::None, locale()).unwrap();
         let (phone, notes) = (at(&decision, "phone"), at(&decision, "notes"));

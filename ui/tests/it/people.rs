@@ -66,6 +66,39 @@ fn a_conflict_is_decided_by_keyboard_and_both_end_equal() {
 }
 
 #[test]
+fn what_only_others_changed_is_shown_with_what_it_was_and_can_be_put_back() {
+    let clinic = Clinic::open();
+    let (amina, brian) = (clinic.person("amina"), clinic.person("brian"));
+    amina.ready().choose(1);
+    brian.ready().choose(1);
+    let phone = brian.value("Phone");
+    brian.edit("Notes", "Moved in with her sister");
+    // It comes to Brian in two steps.
+    amina.edit("Phone", "111");
+    assert!(amina.sync());
+    brian.until("it came", |me| me.value("Phone") == "111");
+    amina.edit("Phone", "222");
+    amina.edit("Notes", "Allergic to penicillin");
+    assert!(amina.sync());
+    brian.look_at_conflict();
+    let line = || brian.get::<Conflict>().get_lines().iter().find(|line| line.label == "Phone").unwrap();
+    assert_eq!((line().merge, line().unknown), (Merge::FromServer, false));
+    assert_eq!((line().base.as_str(), line().server.as_str(), line().side), (phone.as_str(), "222", Side::Server));
+    brian.press(AccessibleRole::RadioButton, "Phone: mine");
+    assert_eq!(brian.find(AccessibleRole::RadioButton, "Phone: mine").accessible_checked(), Some(true));
+    // There and back by key.
+    brian.key(Key::RightArrow);
+    assert_eq!(line().side, Side::Server);
+    brian.key(Key::LeftArrow);
+    assert_eq!(line().side, Side::Mine);
+    brian.control(Key::Return);
+    brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    agree(&amina, &brian, 1);
+    assert_eq!((amina.value("Phone"), amina.value("Notes").as_str()), (phone, "Moved in with her sister"));
+    clinic.sound();
+}
+
+#[test]
 fn the_dialog_says_whose_changes_they_are_and_how_much_is_left_to_decide() {
     let clinic = Clinic::open();
     clinic.two_write_what_can_be_chosen();

@@ -7,6 +7,8 @@ use slint::{ComponentHandle, Model};
 use std::fmt::Write;
 use std::fs;
 use tombolo_client::protocol::schema::CLINIC;
+use tombolo_ui::app::Options;
+use tombolo_ui::presenters::values::Language;
 use tombolo_ui::window::{
     Browse, Conflict, ConflictLine, Conn, Detail, Form, Pending, Report, Shell, SignIn, SignInFault, SyncFault,
 };
@@ -25,6 +27,22 @@ fn a_failed_sync_never_looks_like_success_and_keeps_everything() {
     assert!(amina.has("The sync did not finish"));
     amina.key(Key::Escape);
     assert_eq!(amina.pending(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn settings_on_a_disk_that_hangs_keep_no_window_waiting_and_count_when_they_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, kept) = (folder.path().join("settings"), folder.path().join("settings/desktop.json"));
+    fs::create_dir(&data).unwrap();
+    // Whoever reads it waits until somebody writes.
+    assert!(std::process::Command::new("mkfifo").arg(&kept).status().unwrap().success());
+    let amina = Person::of(Options { data: Some(data), language: Some(Language::English), ..Options::default() });
+    assert!(amina.ui().window().is_visible() && !amina.get::<SignIn>().get_shown(), "nothing is asked before it is known");
+    fs::write(&kept, r#"{"language":"Swahili","name":"amina"}"#).unwrap();
+    amina.until("it goes on", |me| me.get::<SignIn>().get_shown());
+    assert_eq!(amina.get::<SignIn>().get_name(), "amina");
+    assert!(amina.has("Ingia"), "{:#?}", amina.labels());
 }
 
 #[test]

@@ -86,6 +86,8 @@ impl App {
         // English is not translated to, so that there is nothing to select.
         let _ =
             slint::select_bundled_translation(if chosen.language == Language::English { "" } else { chosen.language.code() });
+        let language = chosen.language;
+        self.get::<Words>().on_grouped(move |count| language.count(super::at(count)).into());
         let theme = self.get::<Theme>();
         theme.set_mode([ThemeMode::System, ThemeMode::Light, ThemeMode::Dark][usize::from(chosen.theme.min(2))]);
         theme.set_scale(chosen.scale());

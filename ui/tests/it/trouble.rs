@@ -202,7 +202,8 @@ fn a_sync_that_breaks_says_what_went_out_before_that() {
     let report = amina.get::<Report>();
     assert!(report.get_failed() && report.get_pushed() > 0);
     assert_eq!(report.get_pushed() + report.get_waiting(), 3_000);
-    assert!(amina.has(&format!("{} changes had gone out before that.", report.get_pushed())));
+    let pushed = Language::English.count(usize::try_from(report.get_pushed()).unwrap());
+    assert!(amina.has(&format!("{pushed} changes had gone out before that.")));
     let bytes = format!("{} sent, {} received", report.get_up(), report.get_down());
     assert!(amina.has(&bytes), "{bytes}");
 }
@@ -421,7 +422,7 @@ fn ten_thousand_pending_changes_are_counted_and_some_of_them_shown() {
     amina.control("p");
     amina.until("some are shown", |me| me.get::<Pending>().get_ready().row_count() == 100);
     assert_eq!(amina.get::<Pending>().get_ready_total(), 10_000);
-    assert!(amina.has("Push 10000 changes"));
+    assert!(amina.has("Push 10,000 changes"));
     amina.key(Key::Escape);
     assert!(!amina.get::<Shell>().get_pending_open());
 }

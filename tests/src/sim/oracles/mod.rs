@@ -286,8 +286,9 @@ impl Oracles {
     /// # Errors
     /// [`Broken`].
     pub fn dialog(&self, store: usize, engine: &Engine, dialog: &ConflictView) -> Result<()> {
-        // Where the server was put back and the store does not know yet, it speaks of a history that is lost.
-        if self.log.has(engine.state().witness) { bases::of_dialog(&self.log, store, dialog) } else { Ok(()) }
+        // Whoever saw a history that is lost by now, or will find that it is, saw what this log does not have.
+        let is_one_history = engine.state().recovery_copies == 0 && self.log.has(engine.state().witness);
+        if is_one_history { bases::of_dialog(self, store, dialog) } else { Ok(()) }
     }
 
     /// A person saved these values from a form.

@@ -8,7 +8,7 @@ use tombolo_protocol::change::Op;
 use tombolo_protocol::ids::{FieldTag, Seq};
 use tombolo_protocol::outbox::Entry;
 use tombolo_protocol::planted::{Planted, planted};
-use tombolo_protocol::row::Row;
+use tombolo_protocol::row::{Life, Row};
 use tombolo_protocol::value::Value;
 
 impl Step<'_, '_> {
@@ -35,8 +35,11 @@ impl Step<'_, '_> {
         if kept == known { Ok(()) } else { self.tables.set_displaced(entry.key, &kept) }
     }
 
-    /// As [`Self::displace`], where the mirror held `before`.
+    /// As [`Self::displace`], where the mirror held `before`. Of a purged row nobody knows what it was.
     pub fn displace_row(&mut self, entry: &Entry, before: &Row, row: &Row) -> Result<(), StoreError> {
+        if before.life == Life::Purged {
+            return Ok(());
+        }
         self.displace(entry, |field| (before.value(field).clone(), before.stamp(field)), row)
     }
 }
@@ -76,26 +79,33 @@ mod tests {
         engine
     }
 
-    /// Others changed these fields in a commit, and it comes here.
-    fn comes(engine: &Engine, seq: u64, fields: &[(FieldTag, &str)]) {
+    fn state(seq: u64, fields: &[(FieldTag, &str)], whole: bool) -> RowState {
         let fields = fields.iter().map(|(field, value)| FieldState { field: *field, stamp: Seq(seq), value: text(value) });
-        let state = RowState {
+        RowState {
             table: SITES.table,
             name: RowName::Id(key().id, RowNo(1)),
             kind: StateKind::Live,
-            whole: seq == 5,
+            whole,
             as_sent: false,
             seq: Seq(seq),
             version: Version(seq),
-            since: Seq(5),
+            since: Seq(if whole { seq } else { 5 }),
             fields: fields.collect(),
-        };
+        }
+    }
+
+    /// Others changed these fields in a commit, and it comes here.
+    fn comes(engine: &Engine, seq: u64, fields: &[(FieldTag, &str)]) {
+        puts(engine, &state(seq, fields, seq == 5));
+    }
+
+    fn puts(engine: &Engine, state: &RowState) {
         let schema = engine.schema().unwrap().clone();
         let store = engine.store();
         let done = store.write(|tables| -> Result<(), StoreError> {
             let mut step = Step::begin(tables, &schema, 1)?;
             step.cursors = Cursors { sections: [SITES].into(), ..Cursors::default() };
-            step.put_rows([&state])?;
+            step.put_rows([state])?;
             step.end().map(drop)
         });
         done.unwrap();
@@ -171,6 +181,19 @@ mod tests {
         let shown = seen(&engine);
         rename(&mut engine, "Mine", shown);
         comes(&engine, 9, &[(NAME, "Theirs")]);
+        assert_eq!(bases(&engine), (Some(text("Kilifi")), Some(text("Coast"))));
+    }
+
+    #[test]
+    fn of_what_was_purged_and_came_back_it_is_what_the_last_full_row_had() {
+        let mut engine = device();
+        let shown = seen(&engine);
+        rename(&mut engine, "Mine", shown);
+        let gone = |kind, seq, whole| RowState { kind, ..state(seq, &[], whole) };
+        puts(&engine, &gone(StateKind::Deleted, 8, false));
+        puts(&engine, &gone(StateKind::Purged, 9, true));
+        assert_eq!(conflict(&engine).base(DISTRICT), None, "there is no row to say it");
+        puts(&engine, &state(12, &[(NAME, "Theirs"), (DISTRICT, "South")], true));
         assert_eq!(bases(&engine), (Some(text("Kilifi")), Some(text("Coast"))));
     }
 

@@ -13,7 +13,7 @@ use tombolo_protocol::limits::AUTHORS_KEPT_MAX;
 use tombolo_protocol::message::{Authors, WantedRow};
 use tombolo_protocol::outbox::{Entry, Pending, Review};
 use tombolo_protocol::planted::{Planted, planted};
-use tombolo_protocol::row::{Applied, Row, RowName, RowState, StateKind, apply};
+use tombolo_protocol::row::{Applied, Life, Row, RowName, RowState, StateKind, apply};
 use tombolo_protocol::schema::Schema;
 
 /// Why a step was not done; nothing of it was.
@@ -250,11 +250,11 @@ impl<'a, 'txn> Step<'a, 'txn> {
     /// A row that comes back makes its entry ready again; one whose values are purged stays beside its entry (O10, section 9).
     fn meet_entry(&mut self, row: &Row, before: Option<&Row>) -> Result<(), StoreError> {
         let Some(mut entry) = self.tables.entry(row.key)? else { return Ok(()) };
-        if let Some(before) = before.or(entry.kept.as_ref()) {
+        if let Some(before) = before.filter(|before| before.life != Life::Purged).or(entry.kept.as_ref()) {
             self.displace_row(&entry, before, row)?;
         }
         match row.life {
-            tombolo_protocol::row::Life::Purged => entry.kept = entry.kept.take().or_else(|| before.cloned()),
+            Life::Purged => entry.kept = entry.kept.take().or_else(|| before.cloned()),
             _ => entry.kept = None,
         }
         if let Some(next) = &mut entry.next

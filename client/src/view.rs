@@ -104,8 +104,8 @@ impl ConflictView {
         if self.mine.op == Op::Create {
             return Some(&Value::Null);
         }
-        // The server's row is another one in a clash; it says nothing of mine.
-        let own = self.server.as_ref().filter(|row| row.key == self.key);
+        // The server's row is another one in a clash, and one that was purged has no values: they say nothing of mine.
+        let own = self.server.as_ref().filter(|row| row.key == self.key && row.life != Life::Purged);
         let unmoved = || own.filter(|row| row.stamp(field) <= self.mine.row_base).map(|row| row.value(field));
         edit.map_or_else(|| unmoved().or(self.replaced.get(&field)), |edit| edit.base_value.as_ref())
     }

@@ -198,6 +198,8 @@ struct State {
     account: Option<tombolo_client::store::Account>,
     /// The store of whoever was here when somebody else began to sign in, and had not signed out.
     before: Option<PathBuf>,
+    /// The folder of whoever tried to sign in, where the store in it is damaged.
+    damaged: Option<PathBuf>,
     history: Option<RowKey>,
 }
 
@@ -446,7 +448,7 @@ impl App {
             Tell::Activity(deeds) => self.activity(deeds),
             Tell::Network(on) => self.get::<window::Shell>().set_network_on(on),
             Tell::NewLife => self.toast(words.invoke_never_copied(), None, false),
-            Tell::SetAside(place) => self.toast(words.invoke_set_aside(place.into()), None, false),
+            Tell::SetAside(place) => self.is_aside(&place),
             Tell::PutBack { offered } => self.toast(words.invoke_put_back(int(offered)), None, false),
             Tell::Trouble(why) => self.trouble(&why),
         }

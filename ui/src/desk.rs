@@ -10,14 +10,13 @@ mod link;
 pub mod rows;
 mod tell;
 
-pub use kept::recall;
+pub use kept::{recall, set_aside};
 pub use link::{Deeds, look};
 pub use tell::{
     Ask, Done, Failed, Found, HistorySource, Import, Passed, PathFor, Referred, RowNews, SignInFailed, Tell, Trouble,
 };
 
 use doorbell::Doorbell;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rows::Shown;
 use std::path::{Path, PathBuf};
@@ -181,18 +180,16 @@ impl Worker {
         }
     }
 
-    /// A data file that cannot be opened is kept beside, with all that may be in it, and another one is begun.
-    fn set_aside(&mut self) {
+    /// Begins with another data file where this one cannot be opened.
+    fn begin_anew(&mut self) {
         if self.client.is_some() {
             return;
         }
-        let aside = self.file.with_extension(Timestamp::now().strftime("%Y-%m-%d-%H%M%S.aside").to_string());
-        match std::fs::rename(&self.file, &aside) {
-            Ok(()) => {
-                self.tell(Tell::SetAside(aside.display().to_string()));
-                self.open();
-            }
-            Err(error) => self.tell(Tell::Trouble(Trouble::with_file(&self.file, &error))),
+        let done = kept::put_aside(&self.file);
+        let is_aside = matches!(done, Tell::SetAside(_));
+        self.tell(done);
+        if is_aside {
+            self.open();
         }
     }
 
@@ -342,7 +339,7 @@ impl Worker {
                     self.stale.everything = true;
                 }
             }
-            Ask::SetAside => self.set_aside(),
+            Ask::SetAside => self.begin_anew(),
             Ask::ShowOther => self.tell(Tell::OtherShown(doorbell::ring(&self.file).is_ok())),
             Ask::Mode(mode) => {
                 self.mode = mode;

@@ -3,7 +3,7 @@
 use super::files::MODES;
 use super::shown::{Showing, label, op};
 use super::{App, State, handler, handler1, model};
-use crate::desk::{Ask, Deeds, Found, HistorySource, SignInFailed, Trouble, look};
+use crate::desk::{Ask, Deeds, Found, HistorySource, SignInFailed, Trouble, look, set_aside};
 use crate::presenters::pace::Pace;
 use crate::presenters::progress::Progress;
 use crate::presenters::values::Names;
@@ -18,13 +18,18 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use tombolo_client::login::{computer_name, device_name_of};
-use tombolo_client::paths::store_folder;
+use tombolo_client::paths::{STORE_FILE, store_folder};
 use tombolo_client::protocol::change::Op;
 use tombolo_client::protocol::ids::{DeviceId, RowKey, TableTag};
 use tombolo_client::protocol::message::History;
 use tombolo_client::store::Account;
 use tombolo_client::url::ServerUrl;
 use tombolo_client::{Connection, Mode, SyncDone, SyncError, SyncProgress};
+
+/// With these the data file itself is at fault; with others it may be well again.
+fn is_of_file(why: &Trouble) -> bool {
+    matches!(why, Trouble::Damaged(_) | Trouble::Older)
+}
 
 impl App {
     pub(super) fn bind_link(self: &Rc<Self>) {
@@ -45,7 +50,7 @@ impl App {
             app.get::<Shell>().set_other_silent(false);
             app.ask(Ask::Retry);
         }));
-        shell.on_set_aside(handler(self, |app| app.ask(Ask::SetAside)));
+        shell.on_set_aside(handler(self, |app| app.set_aside()));
         shell.on_show_other(handler(self, |app| {
             app.get::<Shell>().set_other_silent(false);
             app.ask(Ask::ShowOther);
@@ -114,8 +119,7 @@ impl App {
     }
 
     pub(super) fn not_opened(self: &Rc<Self>, locked: bool, why: Option<&Trouble>) {
-        // With these the file itself is at fault; with others it may be well again.
-        let is_lost = matches!(why, Some(Trouble::Damaged(_) | Trouble::Older));
+        let is_lost = why.is_some_and(is_of_file);
         let why = why.map(|why| self.in_words(why)).unwrap_or_default();
         let shell = self.get::<Shell>();
         shell.set_can_set_aside(is_lost);
@@ -128,8 +132,34 @@ impl App {
             sign_in.set_busy(false);
             sign_in.set_detail(why);
             sign_in.set_fault(if locked { SignInFault::Locked } else { SignInFault::NoStore });
+            let folder = self.state.borrow().store.clone();
             self.leave();
+            self.is_damaged(is_lost.then_some(folder));
         }
+    }
+
+    /// The store of whoever tried to sign in is damaged, or not any more.
+    fn is_damaged(&self, folder: Option<PathBuf>) {
+        self.get::<SignIn>().set_damaged(folder.is_some());
+        self.state.borrow_mut().damaged = folder;
+    }
+
+    /// A damaged data file is put aside: that of whoever tried to sign in, else the one that the window began with.
+    fn set_aside(self: &Rc<Self>) {
+        let damaged = self.state.borrow().damaged.clone();
+        match damaged {
+            Some(folder) => set_aside(folder.join(STORE_FILE), self.sink(None)),
+            None => self.ask(Ask::SetAside),
+        }
+    }
+
+    /// It is put aside. Whoever tried to sign in does so now.
+    pub(super) fn is_aside(self: &Rc<Self>, place: &str) {
+        let was_damaged = self.state.borrow_mut().damaged.take().is_some();
+        if was_damaged && self.get::<SignIn>().get_shown() {
+            self.sign_in();
+        }
+        self.toast(self.get::<Words>().invoke_set_aside(place.into()), None, false);
     }
 
     /// Nobody signed in. Whoever was here before that was tried, and mistyped their name perhaps, has their data back.
@@ -182,6 +212,7 @@ impl App {
         sign_in.set_device(self.device_name().into());
         sign_in.set_found(0);
         sign_in.set_shown(true);
+        self.is_damaged(None);
         if !address.is_empty() {
             self.look(&address);
         }
@@ -235,6 +266,7 @@ impl App {
         }
         sign_in.set_fault(SignInFault::None);
         sign_in.set_busy(true);
+        self.is_damaged(None);
         if other {
             let before = {
                 let state = self.state.borrow();

@@ -6,11 +6,12 @@ use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, Model};
 use std::fmt::Write;
 use std::fs;
+use std::path::Path;
 use tombolo_client::protocol::schema::CLINIC;
 use tombolo_ui::app::Options;
 use tombolo_ui::presenters::values::Language;
 use tombolo_ui::window::{
-    Browse, Conflict, ConflictLine, Conn, Detail, Form, Pending, Report, Shell, SignIn, SignInFault, SyncFault,
+    Browse, Conflict, ConflictLine, Conn, Detail, Form, Pending, Report, Settings, Shell, SignIn, SignInFault, SyncFault,
 };
 
 #[test]
@@ -585,4 +586,53 @@ fn a_damaged_store_is_put_aside_whole_and_work_goes_on_with_another() {
     brian.ready();
     let hers = tombolo_client::Client::open(&file).unwrap();
     assert!(hers.account().unwrap().is_none(), "hers waits for her");
+}
+
+#[test]
+fn a_damaged_store_of_whoever_signs_in_is_put_aside_and_the_sign_in_goes_on() {
+    let clinic = Clinic::open();
+    let window = clinic.person_at(None, "shared");
+    let data = clinic.folder.path().join("shared-settings");
+    let damaged = |name: &str| {
+        let folder = tombolo_client::paths::store_folder(&data, &clinic.address().parse().unwrap(), name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(tombolo_client::paths::STORE_FILE), name).unwrap();
+        folder
+    };
+    let signs_in = |name: &str| {
+        window.fill("Server address", &clinic.address());
+        window.fill("Your name", name);
+        window.fill("Password", PASSWORD);
+        window.key(Key::Return);
+    };
+    let begins_anew = |folder: &Path| {
+        window.until("it is said", |me| me.get::<SignIn>().get_fault() == SignInFault::NoStore);
+        window.click("Begin anew…");
+        window.click("Leave it");
+        assert!(window.get::<SignIn>().get_shown() && fs::read_dir(folder).unwrap().count() == 1);
+        window.click("Begin anew…");
+        window.click("Put it aside and sign in");
+        window.until("the sign-in has gone on", |me| !me.get::<SignIn>().get_shown());
+        window.ready();
+        let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.find(|path| path.extension().is_some_and(|end| end == "aside")).unwrap()
+    };
+    let folder = damaged("amina");
+    signs_in("amina");
+    assert_eq!(fs::read_to_string(begins_anew(&folder)).unwrap(), "amina");
+    // Behind somebody who has signed out.
+    window.get::<Settings>().invoke_sign_out_anyway();
+    window.until("she is signed out", |me| me.get::<SignIn>().get_shown());
+    let folder = damaged("brian");
+    signs_in("brian");
+    window.until("it is said", |me| me.get::<SignIn>().get_fault() == SignInFault::NoStore);
+    // Who signs in as somebody else then is not asked about it.
+    window.fill("Your name", "amina");
+    window.fill("Password", "wrong");
+    window.key(Key::Return);
+    window.until("it is said", |me| me.get::<SignIn>().get_fault() == SignInFault::WrongPassword);
+    assert!(!window.has("Begin anew…"));
+    signs_in("brian");
+    assert_eq!(fs::read_to_string(begins_anew(&folder)).unwrap(), "brian");
+    assert_eq!(window.get::<Shell>().get_user(), "brian");
 }

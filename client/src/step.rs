@@ -276,7 +276,10 @@ impl<'a, 'txn> Step<'a, 'txn> {
         self.tables.remove_mirror(row)?;
         self.touched.insert(row.key);
         let Some(mut entry) = self.tables.entry(row.key)? else { return Ok(()) };
-        entry.kept = Some(row.clone());
+        // Beside a row that was purged stands the last full one already.
+        if row.life != Life::Purged || entry.kept.is_none() {
+            entry.kept = Some(row.clone());
+        }
         // What waits for another reason does not become ready because the row comes back.
         if let Some(next) = &mut entry.next {
             next.review.get_or_insert(Review::Left);
@@ -462,6 +465,18 @@ mod tests {
         put(&store, &complete(), &[RowState { since: Seq(12), ..site("a", 12) }]);
         let ready = store.read().unwrap().entry(key()).unwrap().unwrap();
         assert_eq!((ready.kept, ready.next.unwrap().review), (None, None));
+    }
+
+    #[test]
+    fn the_last_full_row_stays_beside_an_entry_whose_row_was_purged_and_then_left() {
+        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+        let row = put(&store, &complete(), &[site("a", 9)]).unwrap().row;
+        let mut entry = Entry::new(key(), Seq(2));
+        entry.next = Some(Pending::new(tombolo_protocol::change::Op::Update, Seq(9), 0));
+        store.write(|tables| tables.put_entry(&entry)).unwrap();
+        let bare = |kind, seq| RowState { kind, fields: Vec::new(), whole: false, ..site("", seq) };
+        put(&store, &complete(), &[bare(StateKind::Purged, 10), bare(StateKind::Exited, 11)]);
+        assert_eq!(store.read().unwrap().entry(key()).unwrap().unwrap().kept, Some(row));
     }
 
     #[test]

@@ -281,6 +281,13 @@ impl App {
         &self.ui
     }
 
+    /// The window goes, and the program with it.
+    fn close(&self) {
+        // Whoever runs no event loop, as a test, has nothing to leave.
+        let _ = self.ui.hide();
+        let _ = slint::quit_event_loop();
+    }
+
     fn get<'a, G: Global<'a, AppWindow>>(&'a self) -> G {
         self.ui.global::<G>()
     }
@@ -313,7 +320,10 @@ impl App {
                 app.ask_whether_to_leave();
                 CloseRequestResponse::KeepWindowShown
             }
-            _ => CloseRequestResponse::HideWindow,
+            app => {
+                app.inspect(|app| app.close());
+                CloseRequestResponse::HideWindow
+            }
         });
         // From now on the window says what is in sight as that changes.
         self.ui.invoke_look();

@@ -50,5 +50,7 @@ pub struct NoDisplay(#[source] slint::PlatformError);
 /// [`NoDisplay`] where the session has no display that a window could appear on.
 pub fn open(options: Options) -> Result<(), NoDisplay> {
     let app = App::new(options).map_err(NoDisplay)?;
-    app.window().run().map_err(NoDisplay)
+    app.window().show().map_err(NoDisplay)?;
+    // A window that is hidden for a moment is not closed: it says itself when it is.
+    slint::run_event_loop_until_quit().map_err(NoDisplay)
 }

@@ -6,7 +6,7 @@ use crate::presenters::calendar::{Calendar, Stride};
 use crate::presenters::form::{Editor, Form, FormField, editor_of};
 use crate::presenters::values::{Language, Locale, Names, Wrong as Fault};
 use crate::window::{self, Browse, DayVm, FieldKind, FieldVm, Picker, Shell, Wrong};
-use slint::{ComponentHandle, Model, SharedString};
+use slint::{Model, SharedString};
 use std::rc::Rc;
 use tombolo_client::listing::{Listing, Wanted};
 use tombolo_client::new_row_id;
@@ -63,8 +63,7 @@ impl App {
         }));
         self.get::<Shell>().on_leave_form(handler(self, |app| {
             if std::mem::take(&mut app.state.borrow_mut().closing) {
-                // Without an event loop, in tests, there is nothing to leave.
-                let _ = app.window().hide();
+                app.close();
             }
             app.close_form();
         }));

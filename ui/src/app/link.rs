@@ -55,10 +55,7 @@ impl App {
             app.get::<Shell>().set_other_silent(false);
             app.ask(Ask::ShowOther);
         }));
-        shell.on_quit(handler(self, |_| {
-            // Without an event loop there is nothing to leave.
-            let _ = slint::quit_event_loop();
-        }));
+        shell.on_quit(handler(self, |app| app.close()));
         let sign_in = self.get::<SignIn>();
         sign_in.on_sign_in(handler(self, |app| app.sign_in()));
         sign_in.on_cancel(handler(self, |app| app.get::<SignIn>().set_shown(false)));
@@ -172,20 +169,25 @@ impl App {
         }
     }
 
-    /// A window that comes back from being small lies on top. Under Wayland no window may take the front, nor come back by itself:
-    /// there it stays where it is.
+    /// A window that comes back from being small lies on top. Under Wayland no window comes back by itself, but one that is opened
+    /// does lie there.
     pub(super) fn come_to_front(&self) {
         let window = self.window().window();
-        if std::env::var_os("WAYLAND_DISPLAY").is_none() {
+        if std::env::var_os("WAYLAND_DISPLAY").is_some() {
+            let is_maximized = window.is_maximized();
+            // One that cannot be hidden is shown as it is.
+            let _ = window.hide();
+            let _ = window.show();
+            window.set_maximized(is_maximized);
+        } else {
             window.set_minimized(true);
+            window.set_minimized(false);
         }
-        window.set_minimized(false);
     }
 
     pub(super) fn other_shown(self: &Rc<Self>, shown: bool) {
         if shown {
-            // Without an event loop, in tests, there is nothing to leave.
-            let _ = self.window().hide();
+            self.close();
         } else {
             self.get::<Shell>().set_other_silent(true);
         }

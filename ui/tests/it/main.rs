@@ -15,3 +15,5 @@ mod rental;
 mod screen;
 mod stage;
 mod trouble;
+#[cfg(target_os = "linux")]
+mod wayland;

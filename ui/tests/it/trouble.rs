@@ -535,7 +535,7 @@ fn what_is_wrong_with_the_data_is_said_in_the_language_of_the_window() {
     fs::create_dir_all(&store).unwrap();
     fs::write(store.join(tombolo_client::paths::STORE_FILE), b"this is no store").unwrap();
     let mut options = clinic.options(Some(store), "broken");
-    options.language = Some(tombolo_ui::presenters::values::Language::French);
+    options.language = Some(Language::French);
     let person = Person::of(options);
     person.until("it is said", |me| me.get::<Shell>().get_conn() == Conn::StoreFailed);
     let why = person.get::<Shell>().get_conn_why();

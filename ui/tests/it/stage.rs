@@ -4,10 +4,13 @@ use i_slint_backend_testing::{AccessibleRole, ElementHandle, ElementQuery, init_
 use slint::platform::{Key, PointerEventButton, WindowEvent};
 use slint::{ComponentHandle, Global, Model, SharedString};
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tombolo_client::paths::STORE_FILE;
@@ -188,6 +191,33 @@ impl Clinic {
         TcpListener::bind(self.place).unwrap()
     }
 
+    /// The server is gone, and something else answers whoever asks at its place, until this is dropped.
+    pub fn something_else_answers(&mut self, answer: &'static str) -> SomethingElse {
+        self.close();
+        let listener = TcpListener::bind(self.place).unwrap();
+        let gone = Arc::new(AtomicBool::new(false));
+        let ended = gone.clone();
+        let answers = std::thread::spawn(move || {
+            for mut stream in listener.incoming().map(Result::unwrap) {
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+                // Whoever hangs up on it has heard enough.
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
+        });
+        SomethingElse { place: self.place, gone, answers: Some(answers) }
+    }
+
+    /// Another clinic's server is at the place of this one's, which is gone.
+    pub fn another_clinic_answers(&mut self) {
+        self.close();
+        let config = Config { listen: self.place, ..Config::local(self.folder.path().join("another"), CLINIC) };
+        self.server = Some(self.runtime.block_on(Server::start(config)).unwrap());
+    }
+
     pub fn folder_of(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -336,6 +366,21 @@ impl Clinic {
     pub fn sound(&self) {
         let report = self.runtime.block_on(self.server.as_ref().unwrap().operator().verify()).unwrap();
         assert!(report.is_sound(), "{report}");
+    }
+}
+
+pub struct SomethingElse {
+    place: SocketAddr,
+    gone: Arc<AtomicBool>,
+    answers: Option<JoinHandle<()>>,
+}
+
+impl Drop for SomethingElse {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::Relaxed);
+        // It hears of it with the next call, which is this one.
+        let _ = TcpStream::connect(self.place);
+        self.answers.take().unwrap().join().unwrap();
     }
 }
 

@@ -636,3 +636,75 @@ fn a_damaged_store_of_whoever_signs_in_is_put_aside_and_the_sign_in_goes_on() {
     assert_eq!(fs::read_to_string(begins_anew(&folder)).unwrap(), "brian");
     assert_eq!(window.get::<Shell>().get_user(), "brian");
 }
+
+#[test]
+fn what_answers_in_place_of_the_server_is_said_and_everything_is_kept() {
+    let mut clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready().choose(0);
+    amina.edit("Phone", "555");
+    let said = |conn: Conn, fault: SyncFault, about: &str| {
+        amina.control("r");
+        amina.until("the sync is over", |me| me.get::<Shell>().get_report_open());
+        assert_eq!(amina.get::<Report>().get_fault(), fault);
+        let kept = "Your change is kept on this device and goes out with the next sync.";
+        let words = amina.labels().into_iter().map(|(_, label)| label);
+        assert!(words.clone().any(|words| words.contains(about) && words.contains(kept)), "{:?}", words.collect::<Vec<_>>());
+        amina.key(Key::Escape);
+        amina.until("the title bar says it", |me| me.get::<Shell>().get_conn() == conn);
+        assert_eq!(amina.pending(), 1);
+    };
+    for (answer, conn, fault, about) in [
+        ("302 Found\r\nLocation: http://login.example/", Conn::Portal, SyncFault::Portal, "wants a login in a browser"),
+        ("400 Bad Request\r\nServer: tombolo", Conn::UpdateNeeded, SyncFault::UpdateNeeded, "Please update Tombolo."),
+    ] {
+        let _something = clinic.something_else_answers(answer);
+        said(conn, fault, about);
+    }
+    clinic.another_clinic_answers();
+    said(Conn::OtherServer, SyncFault::OtherServer, "A different server answers at this address.");
+    clinic.new_schema(CLINIC);
+    assert!(amina.sync());
+    assert_eq!((amina.pending(), amina.get::<Shell>().get_conn()), (0, Conn::Online));
+    assert!(clinic.patients().contains("555"));
+}
+
+#[test]
+fn what_keeps_a_person_from_signing_in_is_said() {
+    let mut clinic = Clinic::open();
+    let person = clinic.person_at(None, "amina");
+    let tries = |address: &str, password: &str| {
+        person.fill("Server address", address);
+        person.fill("Your name", "amina");
+        person.fill("Password", password);
+        person.click("Sign in");
+        person.until("it is over", |me| !me.get::<SignIn>().get_busy() && me.get::<SignIn>().get_fault() != SignInFault::None);
+        person.get::<SignIn>().get_fault()
+    };
+    let said = |address: &str, password: &str, fault: SignInFault, about: &str| {
+        assert_eq!(tries(address, password), fault);
+        let words = person.labels().into_iter().map(|(_, label)| label);
+        assert!(words.clone().any(|words| words.starts_with(about)), "{:?}", words.collect::<Vec<_>>());
+    };
+    let address = clinic.address();
+    said(&address, "", SignInFault::Incomplete, "Please fill in address, name and password.");
+    said("http://clinic:at home", PASSWORD, SignInFault::Address, "This address cannot be read.");
+    said(&address, "wrong", SignInFault::WrongPassword, "The name or the password is wrong.");
+    // Somebody tries out passwords; in the end even the right one has to wait.
+    assert!((0..30).any(|_| tries(&address, "wrong") == SignInFault::Wait));
+    said(&address, PASSWORD, SignInFault::Wait, "Too many attempts. Try again in ");
+    clinic.close();
+    said(&address, PASSWORD, SignInFault::NotFound, "The server was not found.");
+    for (answer, fault, about) in [
+        ("200 OK\r\nContent-Type: text/html", SignInFault::NotTombolo, "Something other than a Tombolo server answers"),
+        ("503 Service Unavailable\r\nServer: tombolo", SignInFault::ServerTrouble, "The server has trouble."),
+    ] {
+        let _something = clinic.something_else_answers(answer);
+        said(&address, PASSWORD, fault, about);
+    }
+    clinic.new_schema(CLINIC);
+    person.fill("Password", PASSWORD);
+    person.key(Key::Return);
+    person.until("signed in", |me| !me.get::<SignIn>().get_shown());
+    person.ready();
+}

@@ -5,9 +5,9 @@ use i_slint_backend_testing::{AccessibleRole, ElementHandle};
 use slint::Model;
 use slint::platform::{Key, PointerEventButton};
 use std::ops::ControlFlow;
-use tombolo_client::Client;
 use tombolo_client::protocol::schema::Plain;
 use tombolo_client::table::{Fields, Find};
+use tombolo_client::{Client, new_row_id};
 use tombolo_ui::window::{Browse, Conflict, ConflictKind, Detail, Merge, Pending, Shell, Side};
 
 /// Both write another note about the second patient; Amina syncs first, so that Brian is asked.
@@ -433,6 +433,41 @@ fn another_value_is_chosen_where_it_can_be_and_a_day_from_a_calendar() {
     amina.choose(1);
     amina.until("nothing is pending", |me| me.pending() == 0);
     assert_eq!((amina.value("Sex").as_str(), amina.value("Date of birth").as_str()), ("X", "1953-04-05"));
+}
+
+#[test]
+fn an_entry_that_was_made_twice_is_decided_field_by_field() {
+    let clinic = Clinic::open();
+    // The id is the same only where a program gives it: that of an entry in another system, for instance.
+    let id = new_row_id();
+    let (amina, brian) = (clinic.client("amina"), clinic.client("brian"));
+    for (client, phone, village) in [(&amina, "111", "Gede"), (&brian, "222", "")] {
+        let patients = client.table::<Fields>("patients").unwrap();
+        let mut fields = patients.query(Find::all()).unwrap().remove(0).value;
+        for (field, text) in [("name", "Zuri Abdalla"), ("phone", phone), ("village", village)] {
+            fields.insert(field.into(), if text.is_empty() { Plain::Null } else { Plain::Text(text.into()) });
+        }
+        client.transaction(vec![patients.creation(id, &fields).unwrap()], false).unwrap();
+        client.sync(Default::default(), |_| ControlFlow::Continue(())).unwrap();
+    }
+    drop((amina, brian));
+    let brian = clinic.person_at(Some(clinic.folder_of("brian")), "brian");
+    brian.look_at_conflict();
+    let conflict = brian.get::<Conflict>();
+    assert_eq!(conflict.get_kind(), ConflictKind::CreatedTwice);
+    let question = "It was made here and on the server at the same time.";
+    assert!(brian.labels().iter().any(|(_, label)| label.starts_with(question)), "{:#?}", brian.labels());
+    let lines = conflict.get_lines();
+    let asked = lines.iter().filter(|line| line.merge == Merge::Conflict).map(|line| line.label.to_string());
+    assert_eq!(asked.collect::<Vec<_>>(), ["Phone", "Village"]);
+    brian.press(AccessibleRole::RadioButton, "Phone: mine");
+    brian.press(AccessibleRole::RadioButton, "Village: server");
+    brian.control(Key::Return);
+    brian.until("it is decided", |me| !me.get::<Shell>().get_conflict_open());
+    assert!(brian.sync());
+    brian.until("nothing is pending", |me| me.pending() == 0);
+    assert!(clinic.patients().lines().any(|line| line.contains("Zuri Abdalla,222,Gede")), "{}", clinic.patients());
+    clinic.sound();
 }
 
 /// The second of two who made the same site, before the dialog.

@@ -8,8 +8,9 @@
 //! # What a list shows
 //! The title has the fields that the schema names as title: without any, the first text. The line below it has the first
 //! three fields with a value that are not in the title and are neither long texts, yes-or-no fields, bytes nor bare ids. A
-//! reference shows the title of the row that it points at. Everything shown, and the first 120 characters of every other
-//! text, can be searched, without regard to case and accents.
+//! reference shows the title of the row that it points at. Everything shown, and the first 4,000 characters of every other
+//! text, can be searched, without regard to case and accents. In a list whose searched text has 24 MiB, it is the first 120 of
+//! what comes behind that.
 
 use crate::error::ClientError;
 use crate::handle::Client;
@@ -37,7 +38,11 @@ const TITLE_END: char = '\t';
 /// The sort key of a row without a value: behind all others.
 const NO_VALUE: [u8; 1] = [1];
 /// Characters of a text that are searched.
-const SEARCHED_MAX: usize = 120;
+const SEARCHED_MAX: usize = 4_000;
+/// Bytes of a list's searched text, up to which texts are searched as far as that.
+const SEARCHED_BYTES_MAX: usize = if cfg!(test) { 64 << 10 } else { 24 << 20 };
+/// Characters of a text that are searched in a list of any size.
+const SEARCHED_ALWAYS: usize = 120;
 /// Fields in the line below the title.
 const BELOW_MAX: usize = 3;
 /// Between two fields in the line below the title.
@@ -144,6 +149,12 @@ struct Piece {
     keys: Vec<u8>,
     /// The numbers of the facets, a line for each row.
     facets: Vec<u32>,
+}
+
+/// How many characters of a text are searched in a list that has these pieces already.
+fn searched_of(pieces: &[Arc<Piece>]) -> usize {
+    let bytes: usize = pieces.iter().map(|piece| piece.folded.len()).sum();
+    if bytes < SEARCHED_BYTES_MAX { SEARCHED_MAX } else { SEARCHED_ALWAYS }
 }
 
 impl Piece {
@@ -469,7 +480,8 @@ impl Lister {
             let Some(last) = views.last() else { break };
             after = Some(last.key.id);
             self.learn(client, table, &views)?;
-            let rows: Vec<Made> = views.iter().map(|view| self.make(table, view)).collect();
+            let searched = searched_of(&pieces);
+            let rows: Vec<Made> = views.iter().map(|view| self.make(table, view, searched)).collect();
             // Half full, so that what comes between does not split it at once.
             pieces.extend(rows.chunks(PIECE_MAX / 2).map(|rows| Arc::new(Piece::of(rows))));
         }
@@ -518,11 +530,12 @@ impl Lister {
         let schema = client.schema()?;
         let table = schema.table(self.table).ok_or(LocalError::UnknownTable)?;
         let mut fresh: BTreeMap<RowId, Option<Made>> = ids.iter().map(|id| (*id, None)).collect();
+        let searched = searched_of(&self.listing.pieces);
         for step in ids.chunks(STEP) {
             let views = self.read_rows(client, step)?;
             self.learn(client, table, &views)?;
             for view in &views {
-                fresh.insert(view.key.id, Some(self.make(table, view)));
+                fresh.insert(view.key.id, Some(self.make(table, view, searched)));
             }
         }
         Ok(fresh)
@@ -600,7 +613,8 @@ impl Lister {
         Ok(())
     }
 
-    fn make(&mut self, table: &Table, view: &RowView) -> Made {
+    /// `searched` are the characters of a text that are searched.
+    fn make(&mut self, table: &Table, view: &RowView, searched: usize) -> Made {
         let title = self.text_of(table, &table.title, view);
         let mut below = String::new();
         let mut shown: Vec<FieldTag> = table.title.clone();
@@ -624,7 +638,7 @@ impl Lister {
         for field in table.fields.iter().filter(|field| !shown.contains(&field.tag)) {
             if let (Kind::Text, Value::Text(text)) = (field.kind, view.value(field.tag)) {
                 folded.push(' ');
-                folded.push_str(&fold(&text.chars().take(SEARCHED_MAX).collect::<String>()));
+                folded.push_str(&fold(&text.chars().take(searched).collect::<String>()));
             }
         }
         let key = match self.order.by.and_then(|by| table.field(by)) {

@@ -67,6 +67,17 @@ fn all(listing: &Listing) -> Vec<(RowId, RowStanding, String, String)> {
 }
 
 #[test]
+fn long_texts_are_searched_less_far_in_a_list_that_has_much_to_search() {
+    let notes = |n: u32| Value::text(&format!("{} hidden{n:04}", "x".repeat(SEARCHED_ALWAYS)));
+    let (_, lister) = with((1..=STEP as u32 + 1).map(|n| new(n, &format!("Patient {n}"), &[(NOTES, notes(n))])).collect());
+    let listing = lister.listing();
+    assert!(listing.pieces.iter().map(|piece| piece.folded.len()).sum::<usize>() > SEARCHED_BYTES_MAX);
+    assert_eq!(search(listing, "hidden0007"), ["Patient 7"]);
+    let last = format!("Patient {}", STEP + 1);
+    assert_eq!((search(listing, &format!("hidden{:04}", STEP + 1)).len(), search(listing, &last)), (0, vec![last]));
+}
+
+#[test]
 fn every_word_is_found_without_case_and_accents_in_whatever_is_shown_or_written() {
     let notes = format!("Fièvre depuis hier {} hidden", "x".repeat(SEARCHED_MAX));
     let (_, lister) = with(vec![

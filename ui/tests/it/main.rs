@@ -3,16 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may panic, and wait")]
 
 mod accessibility;
+mod files;
 mod flows;
 mod focus;
 mod golden;
 mod languages;
+mod lists;
 mod no_display;
 mod own_window;
 mod people;
 mod reader;
 mod rental;
 mod screen;
+mod signing;
 mod stage;
 mod trouble;
 #[cfg(target_os = "linux")]

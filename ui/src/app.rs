@@ -46,7 +46,7 @@ use tombolo_client::{Connection, Estimate, LocalWrite, TableInfo};
 const TOAST: Duration = Duration::from_secs(8);
 /// A window that is shown before it knows its language would change it before one's eyes; but it waits no longer than this for a
 /// disk that hangs.
-const SETTINGS_WAIT: Duration = Duration::from_secs(1);
+const SETTINGS_WAIT: Duration = Duration::from_millis(150);
 /// Messages at a time.
 const TOASTS_MAX: usize = 3;
 
@@ -99,6 +99,9 @@ pub struct App {
     data: PathBuf,
     network: Option<SocketAddr>,
     chooser: Chooser,
+    /// What was kept of earlier choices is known. Before that, nothing is kept in its place.
+    has_begun: Cell<bool>,
+    on_closed: RefCell<Option<Box<dyn Fn()>>>,
 }
 
 /// What something is chosen for in a dialog of its own; the number is that of a line.
@@ -264,6 +267,8 @@ impl App {
             data,
             network: options.network,
             chooser: options.chooser.unwrap_or(chooser::of_desktop),
+            has_begun: Cell::new(false),
+            on_closed: RefCell::default(),
         });
         APPS.with(|apps| apps.borrow_mut().insert(id, Rc::downgrade(&app)));
         recall(app.data.clone(), language, app.sink(None));
@@ -281,11 +286,20 @@ impl App {
         &self.ui
     }
 
-    /// The window goes, and the program with it.
+    /// What is done when the window has been closed for good. An event loop that runs until it is told to quit
+    /// (`slint::run_event_loop_until_quit`) is quit here; any other ends with its last window by itself.
+    pub fn on_closed(&self, done: impl Fn() + 'static) {
+        *self.on_closed.borrow_mut() = Some(Box::new(done));
+    }
+
+    /// The window goes.
     fn close(&self) {
-        // Whoever runs no event loop, as a test, has nothing to leave.
+        // Without a display, in tests, there is nothing to hide.
         let _ = self.ui.hide();
-        let _ = slint::quit_event_loop();
+        self.desk.borrow().iter().for_each(Desk::is_closing);
+        if let Some(done) = self.on_closed.borrow().as_ref() {
+            done();
+        }
     }
 
     fn get<'a, G: Global<'a, AppWindow>>(&'a self) -> G {
@@ -331,6 +345,7 @@ impl App {
 
     /// Begins with the store that was named, or that of the last sign-in; without any, with the sign-in.
     fn begin(self: &Rc<Self>, settings: Settings, export_to: &Path) {
+        self.has_begun.set(true);
         let folder = {
             let mut state = self.state.borrow_mut();
             state.settings = settings;

@@ -21,6 +21,7 @@ use jiff::tz::TimeZone;
 use rows::Shown;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -47,6 +48,7 @@ enum Work {
 pub struct Desk {
     work: Sender<Work>,
     thread: Option<JoinHandle<()>>,
+    closing: Arc<AtomicBool>,
 }
 
 impl Desk {
@@ -65,13 +67,20 @@ impl Desk {
     pub fn start_behind(earlier: Option<Self>, file: PathBuf, sink: Sink) -> std::io::Result<Self> {
         let (work, todo) = channel();
         let own = work.clone();
+        let closing = Arc::new(AtomicBool::new(false));
+        let soon = closing.clone();
         let thread = std::thread::Builder::new().name("tombolo-desk".to_owned()).spawn(move || {
             drop(earlier);
-            let mut worker = Worker::new(file, own, sink);
+            let mut worker = Worker::new(file, own, sink, soon);
             worker.open();
             worker.run(&todo);
         })?;
-        Ok(Self { work, thread: Some(thread) })
+        Ok(Self { work, thread: Some(thread), closing })
+    }
+
+    /// The window is closing: whoever opens the same store once more is not shown this one.
+    pub fn is_closing(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     /// Asks for something. Returns at once.
@@ -83,6 +92,7 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
+        self.is_closing();
         self.ask(Ask::Close);
         if let Some(thread) = self.thread.take() {
             // A thread that ended by a defect has let go of the store too.
@@ -112,6 +122,7 @@ struct Worker {
     exporting: Option<JoinHandle<()>>,
     /// While the store is open here.
     doorbell: Option<Doorbell>,
+    closing: Arc<AtomicBool>,
 }
 
 /// What has to be told anew.
@@ -129,7 +140,7 @@ impl Stale {
 }
 
 impl Worker {
-    fn new(file: PathBuf, work: Sender<Work>, sink: Sink) -> Self {
+    fn new(file: PathBuf, work: Sender<Work>, sink: Sink, closing: Arc<AtomicBool>) -> Self {
         Self {
             file,
             work,
@@ -144,6 +155,7 @@ impl Worker {
             zone: None,
             exporting: None,
             doorbell: None,
+            closing,
         }
     }
 
@@ -164,7 +176,7 @@ impl Worker {
             Ok(client) => {
                 self.listen(&client);
                 // Without it another window can only say that the store is open.
-                self.doorbell = Doorbell::hang(&self.file, self.sink.clone()).ok();
+                self.doorbell = Doorbell::hang(&self.file, self.sink.clone(), self.closing.clone()).ok();
                 let account = client.account().ok().flatten();
                 let has_schema = client.schema().is_ok();
                 self.client = Some(client);

@@ -50,7 +50,8 @@ pub struct NoDisplay(#[source] slint::PlatformError);
 /// [`NoDisplay`] where the session has no display that a window could appear on.
 pub fn open(options: Options) -> Result<(), NoDisplay> {
     let app = App::new(options).map_err(NoDisplay)?;
-    app.window().show().map_err(NoDisplay)?;
     // A window that is hidden for a moment is not closed: it says itself when it is.
+    app.on_closed(|| drop(slint::quit_event_loop()));
+    app.window().show().map_err(NoDisplay)?;
     slint::run_event_loop_until_quit().map_err(NoDisplay)
 }

@@ -41,6 +41,7 @@ impl App {
         settings.on_export(handler(self, |app| {
             let folder = app.get::<SettingsWindow>().get_export_to();
             if folder.trim().is_empty() {
+                app.state.borrow_mut().leaving = false;
                 return app.toast(app.get::<Words>().invoke_nothing_chosen(), None, true);
             }
             app.ask(Ask::Export(PathBuf::from(folder.trim())));
@@ -75,7 +76,11 @@ impl App {
                 app.ask(Ask::Import { table, file });
             }
         }));
-        import.on_cancel(handler(self, |app| app.get::<Shell>().set_import_open(false)));
+        import.on_cancel(handler(self, |app| {
+            // What becomes of an import is said here.
+            let is_open = app.get::<ImportWindow>().get_busy();
+            app.get::<Shell>().set_import_open(is_open);
+        }));
     }
 
     // ---- settings ----
@@ -119,6 +124,9 @@ impl App {
     }
 
     pub(super) fn keep_settings(self: &Rc<Self>) {
+        if !self.has_begun.get() {
+            return;
+        }
         let (settings, folder) = (self.state.borrow().settings.clone(), self.data.clone());
         if self.desk.borrow().is_some() {
             return self.ask(Ask::Keep(Box::new(settings), folder));

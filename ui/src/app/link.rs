@@ -170,10 +170,12 @@ impl App {
     }
 
     /// A window that comes back from being small lies on top. Under Wayland no window comes back by itself, but one that is opened
-    /// does lie there.
+    /// does lie there; where the event loop would take the last window that is hidden for the end, it stays where it is.
     pub(super) fn come_to_front(&self) {
         let window = self.window().window();
-        if std::env::var_os("WAYLAND_DISPLAY").is_some() {
+        if !window.is_visible() {
+            // It is being closed.
+        } else if std::env::var_os("WAYLAND_DISPLAY").is_some() && self.on_closed.borrow().is_some() {
             let is_maximized = window.is_maximized();
             // One that cannot be hidden is shown as it is.
             let _ = window.hide();
@@ -484,12 +486,15 @@ impl App {
 
     pub(super) fn sync(self: &Rc<Self>, only: Option<BTreeSet<RowKey>>, sign_out: bool) {
         let needs = self.state.borrow().account.as_ref().is_none_or(|account| account.token.is_none());
-        if matches!(self.get::<Shell>().get_conn(), Conn::StoreFailed | Conn::StoreLocked) {
+        let is_shut = matches!(self.get::<Shell>().get_conn(), Conn::StoreFailed | Conn::StoreLocked);
+        if is_shut || !self.has_begun.get() {
             return;
         }
         if needs {
-            return self.show_sign_in(self.state.borrow().account.is_some());
+            let again = self.state.borrow().account.is_some();
+            return self.show_sign_in(again);
         }
+        self.get::<Browse>().set_typing(false);
         if self.state.borrow().syncing {
             self.state.borrow_mut().sign_out_wanted |= sign_out;
             return;

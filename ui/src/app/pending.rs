@@ -265,6 +265,7 @@ fn reason(view: &PendingView, label: impl Fn(tombolo_client::protocol::ids::Fiel
             Refusal::Referenced { .. } => (Reason::ReferredTo, String::new()),
             Refusal::UnknownTable | Refusal::UnknownField { .. } => (Reason::Schema, String::new()),
             Refusal::RowTooLarge => (Reason::TooLarge, String::new()),
+            Refusal::TooManyScopes { most } => (Reason::TooMany, most.to_string()),
             Refusal::Defect | Refusal::Undeliverable => (Reason::Poisoned, String::new()),
             Refusal::UnknownRow => (Reason::Rights, String::new()),
             other => (Reason::Other, other.to_string()),

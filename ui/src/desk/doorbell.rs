@@ -27,11 +27,11 @@ pub(super) struct Doorbell {
 }
 
 impl Doorbell {
-    /// Listens for whoever opens the same store, who is told with [`Tell::Rung`].
+    /// Listens for whoever opens the same store, who is told with [`Tell::Rung`]. A window that is closing hears nobody.
     ///
     /// # Errors
     /// When this machine lets nobody listen, or the note cannot be written: then others are only told that the store is open.
-    pub(super) fn hang(store: &Path, sink: Sink) -> io::Result<Self> {
+    pub(super) fn hang(store: &Path, sink: Sink, closing: Arc<AtomicBool>) -> io::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
         let (at, word) = (listener.local_addr()?, new_row_id().to_string());
         let note = note_of(store);
@@ -50,7 +50,7 @@ impl Doorbell {
                 if ended.load(Ordering::Relaxed) {
                     return;
                 }
-                match stream.map(|stream| knows(stream, &word)) {
+                match stream.map(|stream| knows(stream, &word, &closing)) {
                     Ok(Ok(true)) => sink(Tell::Rung),
                     // Whoever does not know the word, or says nothing, is nobody.
                     Ok(_) => {}
@@ -72,12 +72,12 @@ impl Drop for Doorbell {
     }
 }
 
-fn knows(mut stream: TcpStream, word: &str) -> io::Result<bool> {
+fn knows(mut stream: TcpStream, word: &str, closing: &AtomicBool) -> io::Result<bool> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut said = vec![0; word.len()];
     stream.read_exact(&mut said)?;
-    let knows = said == word.as_bytes();
+    let knows = said == word.as_bytes() && !closing.load(Ordering::Relaxed);
     if knows {
         stream.write_all(HEARD)?;
     }
@@ -112,13 +112,17 @@ mod tests {
         let (tell, told) = channel();
         assert!(ring(&store).is_err());
         let sink: Sink = Arc::new(move |news| tell.send(matches!(news, Tell::Rung)).unwrap());
-        let bell = Doorbell::hang(&store, sink).unwrap();
+        let closing = Arc::new(AtomicBool::new(false));
+        let bell = Doorbell::hang(&store, sink, closing.clone()).unwrap();
         let mut stranger = TcpStream::connect(bell.at).unwrap();
         stranger.write_all(new_row_id().to_string().as_bytes()).unwrap();
         assert_eq!(stranger.read(&mut [0; 5]).unwrap(), 0, "the stranger gets no answer");
         assert!(told.try_recv().is_err());
         ring(&store).unwrap();
         assert!(told.recv_timeout(PATIENCE).unwrap());
+        // It will be gone when somebody looks.
+        closing.store(true, Ordering::Relaxed);
+        assert!(ring(&store).is_err() && told.try_recv().is_err());
         drop(bell);
         assert!(ring(&store).is_err());
         assert!(!note_of(&store).exists());

@@ -102,7 +102,7 @@ impl Language {
             if self.comma() { text.replace('.', ",") } else { text }
         };
         match bytes {
-            0..10_000 => format!("{bytes} B"),
+            0..10_000 => format!("{} B", self.count(usize::try_from(bytes).unwrap_or(usize::MAX))),
             10_000..10_000_000 => format!("{} kB", number(bytes as f64 / 1e3)),
             _ => format!("{} MB", number(bytes as f64 / 1e6)),
         }

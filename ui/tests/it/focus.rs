@@ -307,3 +307,21 @@ fn a_sign_out_that_is_wanted_during_a_sync_comes_behind_it() {
     assert_eq!(amina.get::<Shell>().get_conn(), Conn::NeedsSignIn);
     assert_eq!(amina.pending(), 0);
 }
+
+#[test]
+fn a_sync_that_ends_while_somebody_searches_takes_no_key_from_them() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    amina.control("k");
+    amina.control("r");
+    amina.write("Bar");
+    amina.until("the sync is over", |me| me.get::<Shell>().get_conn() == Conn::Online);
+    amina.until("found", |me| me.get::<Browse>().get_total() == 1);
+    assert!(!amina.get::<Shell>().get_report_open());
+    amina.write("aka");
+    assert_eq!(amina.get::<Browse>().get_text(), "Baraka");
+    // Behind the search the report comes.
+    amina.key(Key::Return);
+    amina.until("the report is there", |me| me.get::<Shell>().get_report_open());
+}

@@ -1,9 +1,9 @@
 //! Signing in and out, and who sees what then.
 
 use crate::stage::{Clinic, PASSWORD};
-use i_slint_backend_testing::AccessibleRole;
+use i_slint_backend_testing::{AccessibleRole, ElementHandle};
 use slint::Model;
-use slint::platform::Key;
+use slint::platform::{Key, PointerEventButton};
 use std::time::Duration;
 use tombolo_ui::window::{Browse, Conn, History, Settings, Shell, SignIn, SignInFault};
 
@@ -139,5 +139,27 @@ fn whoever_mistypes_their_name_has_their_data_back_behind_the_sign_in() {
     amina.fill("Password", PASSWORD);
     amina.key(Key::Return);
     amina.until("she is signed in", |me| !me.get::<SignIn>().get_shown());
+    assert!(amina.sync());
+}
+
+#[test]
+fn whoever_has_signed_out_is_asked_to_sign_in_when_syncing() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    amina.control(",");
+    amina.click("Sign out");
+    amina.until("she is asked", |me| me.get::<Shell>().get_sign_out_open());
+    // The question's button, and not the one that asked for it.
+    let answer = ElementHandle::find_by_accessible_label(amina.ui(), "Sign out").last().unwrap();
+    answer.mock_single_click(PointerEventButton::Left);
+    amina.until("she is signed out", |me| me.get::<SignIn>().get_shown());
+    amina.click("Later");
+    assert!(!amina.get::<SignIn>().get_shown());
+    amina.control("r");
+    assert!(amina.get::<SignIn>().get_shown() && amina.get::<SignIn>().get_again());
+    amina.fill("Password", PASSWORD);
+    amina.key(Key::Return);
+    amina.until("signed in", |me| !me.get::<SignIn>().get_shown());
     assert!(amina.sync());
 }

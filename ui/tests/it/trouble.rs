@@ -608,8 +608,12 @@ fn a_damaged_store_of_whoever_signs_in_is_put_aside_and_the_sign_in_goes_on() {
     let begins_anew = |folder: &Path| {
         window.until("it is said", |me| me.get::<SignIn>().get_fault() == SignInFault::NoStore);
         window.click("Begin anew…");
-        window.click("Leave it");
+        window.key(Key::Escape);
         assert!(window.get::<SignIn>().get_shown() && fs::read_dir(folder).unwrap().count() == 1);
+        // The keys are in the page again, and not below it.
+        window.rewrite("river stone 43");
+        assert_eq!(window.get::<SignIn>().get_password(), "river stone 43");
+        window.rewrite(PASSWORD);
         window.click("Begin anew…");
         window.click("Put it aside and sign in");
         window.until("the sign-in has gone on", |me| !me.get::<SignIn>().get_shown());

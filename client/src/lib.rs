@@ -13,11 +13,11 @@ pub mod backoff;
 pub mod cli;
 #[cfg(feature = "csv")]
 pub mod csv;
-#[cfg(feature = "driver")]
 mod displaced;
 #[cfg(feature = "driver")]
 pub mod driver;
 pub mod engine;
+#[cfg(feature = "driver")]
 mod error;
 #[cfg(feature = "driver")]
 mod estimate;

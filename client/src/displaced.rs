@@ -17,10 +17,12 @@ impl Step<'_, '_> {
     pub fn displace(&mut self, entry: &Entry, before: impl Fn(FieldTag) -> (Value, Seq), row: &Row) -> Result<(), StoreError> {
         // Before a new row there was nothing.
         let bases: Vec<Seq> = entry.layers().filter(|layer| layer.op != Op::Create).map(|layer| layer.row_base).collect();
+        // What is in flight may be what replaces it: then nobody else did.
+        let in_flight = |field: &FieldTag| entry.sent.as_ref().is_some_and(|sent| sent.pending.fields.contains_key(field));
         let known = self.tables.displaced(entry.key)?;
         let mut kept: Vec<Displaced> =
             known.iter().filter(|displaced| bases.iter().any(|base| displaced.stood_at(*base))).cloned().collect();
-        for (field, now) in &row.fields {
+        for (field, now) in row.fields.iter().filter(|(field, _)| !in_flight(field)) {
             let (value, from) = before(*field);
             let from = if planted(Planted::NewestDisplaced) { Seq(0) } else { from };
             let displaced = Displaced { field: *field, value, from, until: now.stamp };
@@ -33,6 +35,20 @@ impl Step<'_, '_> {
             }
         }
         if kept == known { Ok(()) } else { self.tables.set_displaced(entry.key, &kept) }
+    }
+
+    /// A person has decided about this row as a dialog showed it: whatever the base of what is pending is, that is what they have
+    /// seen of it, until the next decision.
+    pub fn displaced_by_now(&mut self, entry: &Entry, shown: &Row) -> Result<(), StoreError> {
+        let Some(next) = &entry.next else { return Ok(()) };
+        let newer = shown.fields.iter().filter(|(_, stamped)| stamped.stamp > next.row_base);
+        let seen = newer.map(|(field, stamped)| Displaced {
+            field: *field,
+            value: stamped.value.clone(),
+            from: next.row_base,
+            until: Seq(u64::MAX),
+        });
+        self.tables.set_displaced(entry.key, &seen.collect())
     }
 
     /// As [`Self::displace`], where the mirror held `before`. Of a purged row nobody knows what it was.
@@ -55,8 +71,8 @@ mod tests {
     use redb::backends::InMemoryBackend;
     use std::collections::BTreeMap;
     use tombolo_protocol::cursor::Cursors;
-    use tombolo_protocol::ids::{RowId, RowKey, RowNo, Section, TableTag, Version};
-    use tombolo_protocol::outbox::{Choice, Resolution, Seen, Write};
+    use tombolo_protocol::ids::{PushNo, RowId, RowKey, RowNo, Section, TableTag, Version};
+    use tombolo_protocol::outbox::{Choice, Resolution, Seen, Sent, Write};
     use tombolo_protocol::row::{FieldState, RowName, RowState, StateKind};
 
     const SITES: Section = Section { table: TableTag(1), scope: None };
@@ -173,6 +189,39 @@ mod tests {
         engine.resolve(key(), Some(&dialog), &mine, 1).unwrap();
         comes(&engine, 9, &[(NAME, "Theirs")]);
         assert_eq!(bases(&engine), (Some(text("Kilifi")), Some(text("Coast"))));
+    }
+
+    #[test]
+    fn behind_a_decision_it_is_what_the_dialog_showed() {
+        let mut engine = device();
+        let shown = seen(&engine);
+        rename(&mut engine, "Mine", shown);
+        comes(&engine, 8, &[(DISTRICT, "North")]);
+        comes(&engine, 9, &[(NAME, "Theirs")]);
+        let dialog = conflict(&engine);
+        comes(&engine, 10, &[(DISTRICT, "South")]);
+        engine.resolve(key(), Some(&dialog), &Resolution::AllMine, 1).unwrap();
+        comes(&engine, 11, &[(NAME, "Again")]);
+        assert_eq!(bases(&engine), (Some(text("Theirs")), Some(text("North"))));
+    }
+
+    #[test]
+    fn what_was_my_own_in_flight_is_replaced_by_nobody() {
+        let mut engine = device();
+        let shown = seen(&engine);
+        rename(&mut engine, "Mine", shown);
+        let store = engine.store();
+        let in_flight = store.write(|tables| {
+            let mut entry = tables.entry(key())?.unwrap();
+            let pending = entry.next.take().unwrap();
+            entry.sent = Some(Sent { number: PushNo(1), generation: entry.generation, view_base: Seq(5), pending });
+            tables.put_entry(&entry)
+        });
+        in_flight.unwrap();
+        // It is accepted, and comes with what others changed.
+        comes(&engine, 9, &[(NAME, "Mine"), (DISTRICT, "North")]);
+        let kept = engine.store().read().unwrap().displaced(key()).unwrap();
+        assert_eq!(kept.iter().map(|kept| kept.field).collect::<Vec<_>>(), [DISTRICT]);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! three fields with a value that are not in the title and are neither long texts, yes-or-no fields, bytes nor bare ids. A
 //! reference shows the title of the row that it points at. Everything shown, and the first 4,000 characters of every other
 //! text, can be searched, without regard to case and accents. In a list whose searched text has 24 MiB, it is the first 120 of
-//! what comes behind that.
+//! what is read behind that, or read again.
 
 use crate::error::ClientError;
 use crate::handle::Client;

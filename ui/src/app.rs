@@ -296,7 +296,7 @@ impl App {
     fn close(&self) {
         // Without a display, in tests, there is nothing to hide.
         let _ = self.ui.hide();
-        self.desk.borrow().iter().for_each(Desk::is_closing);
+        self.desk.borrow().iter().for_each(Desk::closes);
         if let Some(done) = self.on_closed.borrow().as_ref() {
             done();
         }
@@ -473,13 +473,17 @@ impl App {
             Tell::Activity(deeds) => self.activity(deeds),
             Tell::Network(on) => self.get::<window::Shell>().set_network_on(on),
             Tell::NewLife => self.toast(words.invoke_never_copied(), None, false),
-            Tell::SetAside(place) => self.is_aside(&place),
+            Tell::SetAside(place) => self.was_set_aside(&place),
             Tell::PutBack { offered } => self.toast(words.invoke_put_back(int(offered)), None, false),
             Tell::Trouble(why) => self.trouble(&why),
         }
     }
 
     fn trouble(self: &Rc<Self>, why: &Trouble) {
+        if self.state.borrow().damaged.is_some() {
+            // The data file could not be put aside.
+            self.get::<window::SignIn>().set_busy(false);
+        }
         self.toast(self.get::<window::Words>().invoke_not_done(self.in_words(why)), None, true);
     }
 

@@ -79,7 +79,7 @@ impl Desk {
     }
 
     /// The window is closing: whoever opens the same store once more is not shown this one.
-    pub fn is_closing(&self) {
+    pub fn closes(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
 
@@ -92,7 +92,7 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        self.is_closing();
+        self.closes();
         self.ask(Ask::Close);
         if let Some(thread) = self.thread.take() {
             // A thread that ended by a defect has let go of the store too.

@@ -120,9 +120,11 @@ impl Step<'_, '_> {
         entry.generation = self.next_generation();
         self.touched.insert(key);
         self.put_entry(&entry)?;
-        // The decision is based on what the dialog showed.
-        if let (Some(shown), Some(row), false) = (shown.filter(|shown| shown.key == key), &mirror, entry.is_empty()) {
-            self.displace_row(&entry, shown, row)?;
+        if let (Some(seen), Some(row), false) =
+            (shown.filter(|shown| shown.key == key).or(mirror.as_ref()), &mirror, entry.is_empty())
+        {
+            self.displaced_by_now(&entry, seen)?;
+            self.displace_row(&entry, seen, row)?;
         }
         if let Some(group) = entry.next.as_ref().and_then(|next| next.group) {
             self.check_group(group)?;

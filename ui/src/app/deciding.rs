@@ -352,6 +352,7 @@ fn line_vm(decision: &Decision, at: usize, showing: &Showing<'_>, words: &Words<
         mine,
         server,
         unknown,
+        can_mine: decision.can_be_mine(at),
         other: match (&chosen, field.reference) {
             (Some(value), Some(_)) => show(value),
             _ => other.as_str().into(),

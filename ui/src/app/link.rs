@@ -131,12 +131,12 @@ impl App {
             sign_in.set_fault(if locked { SignInFault::Locked } else { SignInFault::NoStore });
             let folder = self.state.borrow().store.clone();
             self.leave();
-            self.is_damaged(is_lost.then_some(folder));
+            self.set_damaged(is_lost.then_some(folder));
         }
     }
 
     /// The store of whoever tried to sign in is damaged, or not any more.
-    fn is_damaged(&self, folder: Option<PathBuf>) {
+    fn set_damaged(&self, folder: Option<PathBuf>) {
         self.get::<SignIn>().set_damaged(folder.is_some());
         self.state.borrow_mut().damaged = folder;
     }
@@ -144,17 +144,26 @@ impl App {
     /// A damaged data file is put aside: that of whoever tried to sign in, else the one that the window began with.
     fn set_aside(self: &Rc<Self>) {
         let damaged = self.state.borrow().damaged.clone();
-        match damaged {
-            Some(folder) => set_aside(folder.join(STORE_FILE), self.sink(None)),
-            None => self.ask(Ask::SetAside),
+        let Some(folder) = damaged else { return self.ask(Ask::SetAside) };
+        let sign_in = self.get::<SignIn>();
+        let url = whole_address(&sign_in.get_address()).parse();
+        if url.is_ok_and(|url| self.folder_of(&url, sign_in.get_name().trim()) == folder) {
+            sign_in.set_busy(true);
+            set_aside(folder.join(STORE_FILE), self.sink(None));
+        } else {
+            // Somebody else stands there by now.
+            self.sign_in();
         }
     }
 
     /// It is put aside. Whoever tried to sign in does so now.
-    pub(super) fn is_aside(self: &Rc<Self>, place: &str) {
-        let was_damaged = self.state.borrow_mut().damaged.take().is_some();
-        if was_damaged && self.get::<SignIn>().get_shown() {
-            self.sign_in();
+    pub(super) fn was_set_aside(self: &Rc<Self>, place: &str) {
+        if self.state.borrow().damaged.is_some() {
+            self.set_damaged(None);
+            self.get::<SignIn>().set_busy(false);
+            if self.get::<SignIn>().get_shown() {
+                self.sign_in();
+            }
         }
         self.toast(self.get::<Words>().invoke_set_aside(place.into()), None, false);
     }
@@ -175,15 +184,19 @@ impl App {
         let window = self.window().window();
         if !window.is_visible() {
             // It is being closed.
-        } else if std::env::var_os("WAYLAND_DISPLAY").is_some() && self.on_closed.borrow().is_some() {
-            let is_maximized = window.is_maximized();
-            // One that cannot be hidden is shown as it is.
-            let _ = window.hide();
-            let _ = window.show();
-            window.set_maximized(is_maximized);
-        } else {
+        } else if std::env::var_os("WAYLAND_DISPLAY").is_none() {
             window.set_minimized(true);
             window.set_minimized(false);
+        } else if self.on_closed.borrow().is_some() {
+            let (size, is_maximized) = (window.size(), window.is_maximized());
+            window.set_maximized(false);
+            // One that cannot be hidden is shown as it is.
+            let _ = window.hide();
+            if !is_maximized {
+                window.set_size(size);
+            }
+            let _ = window.show();
+            window.set_maximized(is_maximized);
         }
     }
 
@@ -216,7 +229,7 @@ impl App {
         sign_in.set_device(self.device_name().into());
         sign_in.set_found(0);
         sign_in.set_shown(true);
-        self.is_damaged(None);
+        self.set_damaged(None);
         if !address.is_empty() {
             self.look(&address);
         }
@@ -270,7 +283,7 @@ impl App {
         }
         sign_in.set_fault(SignInFault::None);
         sign_in.set_busy(true);
-        self.is_damaged(None);
+        self.set_damaged(None);
         if other {
             let before = {
                 let state = self.state.borrow();
@@ -494,6 +507,8 @@ impl App {
             let again = self.state.borrow().account.is_some();
             return self.show_sign_in(again);
         }
+        // The report of the one before is not wanted over this one.
+        self.state.borrow_mut().report_due = false;
         self.get::<Browse>().set_typing(false);
         if self.state.borrow().syncing {
             self.state.borrow_mut().sign_out_wanted |= sign_out;

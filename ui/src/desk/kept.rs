@@ -4,6 +4,7 @@ use super::{Sink, Tell, Trouble};
 use crate::presenters::values::Language;
 use crate::settings::Settings;
 use jiff::Timestamp;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Reads what a person chose, in the language of a new installation where that is nothing. Told with [`Tell::Kept`].
@@ -39,7 +40,9 @@ pub fn set_aside(file: PathBuf, sink: Sink) {
 /// As [`set_aside`], on the thread that it is called on.
 pub(super) fn put_aside(file: &Path) -> Tell {
     let aside = file.with_extension(Timestamp::now().strftime("%Y-%m-%d-%H%M%S.aside").to_string());
-    match std::fs::rename(file, &aside) {
+    // What was put aside a moment ago is not replaced.
+    let moved = if aside.exists() { Err(ErrorKind::AlreadyExists.into()) } else { std::fs::rename(file, &aside) };
+    match moved {
         Ok(()) => Tell::SetAside(aside.display().to_string()),
         Err(error) => Tell::Trouble(Trouble::with_file(file, &error)),
     }

@@ -368,7 +368,12 @@ impl Worker {
     }
 
     pub(super) fn import(&self, table: TableTag, file: PathBuf) {
-        self.beside(move |job| import(&job.client, table, &file), |worker, imported| worker.tell(Tell::Imported(imported)));
+        let begun =
+            self.beside(move |job| import(&job.client, table, &file), |worker, imported| worker.tell(Tell::Imported(imported)));
+        if begun.is_none() {
+            // Its dialog waits no longer.
+            self.tell(Tell::Imported(Err(Trouble::Other("the import could not be begun".to_owned()))));
+        }
     }
 }
 

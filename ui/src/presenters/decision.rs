@@ -156,6 +156,11 @@ impl Decision {
         side != Side::Mine || of_unit.all(|line| line.merge != Merge::FromServer || line.base.is_some())
     }
 
+    /// Whether mine can be chosen for a field.
+    pub fn can_be_mine(&self, at: usize) -> bool {
+        self.lines.get(at).is_some_and(|line| self.can_choose(line, Side::Mine))
+    }
+
     /// In a duplicate: whether my row can leave the value to the other one. A new row that must have one cannot.
     pub fn can_yield(&self) -> bool {
         !self.new || !self.lines.iter().any(|line| line.merge == Merge::Conflict && line.field.required)
@@ -240,14 +245,12 @@ impl Decision {
     /// What is wrong with a typed value, or with leaving a value that the row must have to the other row.
     pub fn wrong(&self, at: usize) -> Option<Wrong> {
         let line = self.lines.get(at)?;
-        // The schema may ask for more than it did when it was empty.
-        let is_back = line.merge == Merge::FromServer;
         match line.side {
             Side::Other => self.other_value(line).err(),
             Side::Server if self.kind == ConflictKind::Unique && self.new && line.field.required => Some(Wrong::Required),
-            Side::Mine if line.field.required && line.mine.is_null() && (is_back || self.is_left_empty(line)) => {
-                Some(Wrong::Required)
-            }
+            // The schema may ask for more than it did then.
+            Side::Mine if line.merge == Merge::FromServer => self.locale.check(&line.field, &line.mine).err(),
+            Side::Mine if self.is_left_empty(line) && line.field.required => Some(Wrong::Required),
             _ => None,
         }
     }
@@ -923,6 +926,7 @@ mod tests {
         view.replaced.insert(tag("dose"), Value::Decimal(5));
         let mut decision = Decision::new(&schema, &view, Side::Mine, locale()).unwrap();
         let dose = at(&decision, "dose");
+        assert!(!decision.can_be_mine(dose));
         decision.choose(dose, Side::Mine);
         assert_eq!(applied(&schema, &view, &decision.resolution().unwrap()).get("dose"), None, "5 g is a dose of nobody");
         view.replaced.insert(tag("unit"), Value::text("mg"));

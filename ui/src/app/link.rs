@@ -182,9 +182,11 @@ impl App {
     /// does lie there; where the event loop would take the last window that is hidden for the end, it stays where it is.
     pub(super) fn come_to_front(&self) {
         let window = self.window().window();
+        // One that is being closed stays away.
         if !window.is_visible() {
-            // It is being closed.
-        } else if std::env::var_os("WAYLAND_DISPLAY").is_none() {
+            return;
+        }
+        if std::env::var_os("WAYLAND_DISPLAY").is_none() {
             window.set_minimized(true);
             window.set_minimized(false);
         } else if self.on_closed.borrow().is_some() {

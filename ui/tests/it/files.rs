@@ -114,6 +114,9 @@ fn a_button_pressed_twice_imports_once() {
     import.invoke_run();
     assert!(import.get_busy());
     import.invoke_run();
+    // What becomes of it is said there.
+    amina.key(Key::Escape);
+    assert!(amina.get::<Shell>().get_import_open());
     amina.until("it is over", |me| !me.get::<Import>().get_busy());
     amina.until("it is pending", |me| me.pending() > 0);
     assert_eq!(amina.pending(), 1);
@@ -141,4 +144,18 @@ fn a_file_and_a_folder_are_chosen_instead_of_typed_and_nothing_chosen_is_said() 
     amina.click("Choose the folder to export to");
     let folder = clinic.folder.path().display().to_string();
     amina.until("the folder is there", |me| me.get::<Settings>().get_export_to() == folder);
+}
+
+#[test]
+fn an_export_that_was_not_begun_before_signing_out_does_not_make_the_next_one_ask() {
+    let clinic = Clinic::open();
+    let amina = clinic.person("amina");
+    amina.ready();
+    let settings = amina.get::<Settings>();
+    settings.set_export_to("".into());
+    settings.invoke_export_then_ask();
+    settings.set_export_to(clinic.folder.path().join("out").to_str().unwrap().into());
+    settings.invoke_export();
+    amina.until("it is written", |me| !me.get::<Settings>().get_exported().is_empty());
+    assert!(!amina.get::<Shell>().get_sign_out_open());
 }

@@ -18,7 +18,7 @@ use tombolo_protocol::schema::Schema;
 const ENTRIES_MAX: usize = 4 * CHUNK_ROWS_MAX;
 
 /// How much a scan may bring.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Budget {
     /// Estimated bytes, inflated.
     pub bytes: usize,

@@ -12,7 +12,7 @@
 //!
 //! # Where things stand
 //! Deciding: [`access`], [`decide`], [`workspace`]. Keeping: [`fold`], [`store`], [`verify`], [`compact`]. Telling: [`feed`],
-//! [`snapshot`], [`session`]. Driving: [`net`] (sockets, HTTP, the writer's thread), [`cli`] with `control` (operator commands,
+//! [`snapshot`], [`session`], `prepared`. Driving: [`net`] (sockets, HTTP, the writer's thread), [`cli`] with `control` (operator commands,
 //! also on a running server) and `csv`; [`passwords`].
 
 pub mod access;
@@ -25,6 +25,7 @@ pub mod feed;
 pub mod fold;
 pub mod net;
 pub mod passwords;
+mod prepared;
 pub mod session;
 pub mod snapshot;
 pub mod store;

@@ -287,7 +287,7 @@ impl Driver {
 
     /// Says what is wrong with bytes that never reach the machine, and ends.
     async fn refuse(&mut self, what: String) -> Result<(), Over> {
-        self.send(&Down::Closed(CloseReason::Violation { what })).await?;
+        self.send(frame::encode_down(&Down::Closed(CloseReason::Violation { what })).into()).await?;
         self.close(CloseCode::Protocol).await
     }
 
@@ -371,7 +371,8 @@ impl Driver {
 
     async fn put_out(&mut self, output: Output) -> Result<(), Over> {
         match output {
-            Output::Frame(down) => self.send(&down).await,
+            Output::Frame(down) => self.send(frame::encode_down(&down).into()).await,
+            Output::Prepared(frame) => self.send(Bytes::from_owner(frame)).await,
             Output::Submit(job) => self.submit(job).await,
             Output::IssueDevice => {
                 let (token, hash) = new_token();
@@ -398,8 +399,8 @@ impl Driver {
         self.hub.submit(job, self.replies.clone()).await.map_err(|_| Over)
     }
 
-    async fn send(&self, down: &Down) -> Result<(), Over> {
-        self.frames.send(Box::new(Message::Binary(frame::encode_down(down).into()))).await.map_err(|_| Over)
+    async fn send(&self, frame: Bytes) -> Result<(), Over> {
+        self.frames.send(Box::new(Message::Binary(frame))).await.map_err(|_| Over)
     }
 
     /// Lets the machine read from the newest state, and makes its frames.
@@ -435,7 +436,7 @@ impl Driver {
         });
         for ready in served.outputs {
             match ready {
-                Ready::Frame(frame) => self.frames.send(Box::new(Message::Binary(frame))).await.map_err(|_| Over)?,
+                Ready::Frame(frame) => self.send(frame).await?,
                 Ready::Other(output) => self.put_out(output).await?,
             }
         }
@@ -490,6 +491,7 @@ impl From<Output> for Ready {
     fn from(output: Output) -> Self {
         match output {
             Output::Frame(down) => Self::Frame(frame::encode_down(&down).into()),
+            Output::Prepared(frame) => Self::Frame(Bytes::from_owner(frame)),
             other => Self::Other(other),
         }
     }

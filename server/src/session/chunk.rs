@@ -4,15 +4,18 @@
 //! main stream can reach one head together and join, and many empty sections do not cost a round trip each.
 
 use super::live::Live;
-use super::{Session, SessionConfig};
+use super::{Output, Session, SessionConfig};
 use crate::access::Rights;
 use crate::feed::{Budget, Scan, Scanned};
+use crate::prepared::{Part, Place};
 use crate::snapshot::{AuthorList, Snapshot};
 use crate::store::StoreError;
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use tombolo_protocol::batch::RowBatch;
 use tombolo_protocol::cursor::{Advance, CursorName, Fill};
-use tombolo_protocol::ids::{DeviceId, Position, PushNo, Section};
+use tombolo_protocol::frame;
+use tombolo_protocol::ids::{DeviceId, Mark, Position, PushNo, Section, Seq};
 use tombolo_protocol::message::{Delta, Down};
 use tombolo_protocol::planted::{Planted, planted};
 
@@ -85,6 +88,50 @@ fn next_size(bytes: usize, sent: usize, took_ms: i64, most: usize) -> usize {
     if took_ms <= CHUNK_MS { bytes.max(in_time).clamp(least, most) } else { bytes.min(in_time.max(least)).clamp(least, most) }
 }
 
+/// The next step of a cursor.
+enum Next {
+    /// Rows, few or many.
+    Scanned(Scanned),
+    /// A full chunk of a first scan, which is not its end.
+    Prepared(Arc<Part>),
+}
+
+impl Next {
+    /// More rows follow.
+    fn is_cut(&self) -> bool {
+        match self {
+            Self::Scanned(scanned) => scanned.complete.is_none(),
+            Self::Prepared(_) => true,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Scanned(scanned) => scanned.bytes,
+            Self::Prepared(part) => part.bytes,
+        }
+    }
+
+    /// Nothing goes behind a full chunk.
+    fn rows(&self) -> usize {
+        match self {
+            Self::Scanned(scanned) => scanned.rows.len(),
+            Self::Prepared(_) => usize::MAX,
+        }
+    }
+}
+
+fn delta(
+    cursor: CursorName,
+    from: Position,
+    Scanned { rows, to, complete, .. }: Scanned,
+    said: Option<Mark>,
+    snapshot: &Snapshot,
+) -> Result<Down, StoreError> {
+    let authors = AuthorList::of(&rows).read(snapshot)?;
+    Ok(Down::Delta(Box::new(Delta { cursor, from, to, complete, snapshot: said, rows: RowBatch(rows), authors })))
+}
+
 impl Session {
     /// Sends chunks while there are credit and rows.
     pub(super) fn send_chunks(
@@ -98,21 +145,21 @@ impl Session {
             let mut left = Budget { bytes: live.chunks.bytes, rows: self.config.chunk_rows_max };
             let mut sent = Sent { deltas: 0, bytes: 0, at_ms: now_ms };
             while sent.deltas < DELTAS_MAX && left.bytes > 0 && left.rows > 0 {
-                let Some((name, scanned)) = self.next_scan(live, rights, snapshot, left)? else {
+                let Some((name, next)) = self.next_scan(live, rights, snapshot, left)? else {
                     live.more = false;
                     break;
                 };
                 // What is left of a chunk must not split a commit that would fit into the next one.
-                let is_cut = scanned.complete.is_none();
-                if is_cut && sent.deltas > 0 {
+                if next.is_cut() && sent.deltas > 0 {
                     break;
                 }
-                let bytes = DELTA_BYTES + scanned.bytes;
+                let is_cut = next.is_cut();
+                let bytes = DELTA_BYTES + next.bytes();
                 left.bytes = left.bytes.saturating_sub(bytes);
-                left.rows -= scanned.rows.len().min(left.rows);
+                left.rows -= next.rows().min(left.rows);
                 sent.deltas += 1;
                 sent.bytes += bytes;
-                self.send_delta(live, name, scanned, snapshot)?;
+                self.send_next(live, name, next, snapshot)?;
                 if is_cut {
                     break;
                 }
@@ -124,60 +171,89 @@ impl Session {
         Ok(())
     }
 
-    fn send_delta(
-        &mut self,
-        live: &mut Live,
-        name: CursorName,
-        scanned: Scanned,
-        snapshot: &Snapshot,
-    ) -> Result<(), StoreError> {
-        let authors = AuthorList::of(&scanned.rows).read(snapshot)?;
-        live.owes_caught_up |= !scanned.rows.is_empty();
+    fn send_next(&mut self, live: &mut Live, name: CursorName, next: Next, snapshot: &Snapshot) -> Result<(), StoreError> {
         let from = live.cursors.scanned(name).ok_or_else(|| StoreError::damaged("a delta for no cursor"))?;
-        let delta = Delta {
-            cursor: name,
-            from,
-            to: scanned.to,
-            complete: scanned.complete,
-            snapshot: live.told.tell_snapshot(snapshot.head()),
-            rows: RowBatch(scanned.rows),
-            authors,
+        let (to, complete) = match next {
+            Next::Prepared(part) => {
+                live.owes_caught_up = true;
+                self.outputs.push_back(Output::Prepared(part.frame.clone()));
+                (part.to, None)
+            }
+            Next::Scanned(scanned) => {
+                live.owes_caught_up |= !scanned.rows.is_empty();
+                let (to, complete) = (scanned.to, scanned.complete);
+                let said = live.told.tell_snapshot(snapshot.head());
+                self.send(delta(name, from, scanned, said, snapshot)?);
+                (to, complete)
+            }
         };
-        live.cursors.advance(Advance { name, to: delta.to, complete: delta.complete });
-        self.send(Down::Delta(Box::new(delta)));
+        live.cursors.advance(Advance { name, to, complete });
         Ok(())
     }
 
-    /// The next delta that is worth sending, as a scan of one cursor; none when there is nothing to say at this head.
+    /// The next delta that is worth sending, as a step of one cursor; none when there is nothing to say at this head.
     fn next_scan(
         &self,
         live: &mut Live,
         rights: &Rights,
         snapshot: &Snapshot,
         budget: Budget,
-    ) -> Result<Option<(CursorName, Scanned)>, StoreError> {
+    ) -> Result<Option<(CursorName, Next)>, StoreError> {
         let end = Position::end_of(snapshot.head().seq);
         while !live.cursors.sections.is_empty() && live.cursors.main.scanned.max(live.quiet) < end {
             let scanned = self.scan_main(live, rights, snapshot, budget)?;
             if !scanned.rows.is_empty() {
-                return Ok(Some((CursorName::Main, scanned)));
+                return Ok(Some((CursorName::Main, Next::Scanned(scanned))));
             }
             live.quiet = scanned.to;
         }
         let unfinished = live.cursors.fills.iter().find(|(_, fill)| !fill.done);
         if let Some((section, fill)) = unfinished {
-            return Ok(Some((CursorName::Fill(*section), scan_fill(*section, fill, rights, snapshot, budget)?)));
+            return Ok(Some((CursorName::Fill(*section), self.first_fill(live, *section, fill, rights, snapshot, budget)?)));
         }
         // All fills are done: they join when they and the main stream stand at one head. Until then the client is owed the word
         // that it is caught up, and so is one that asked to compare digests: for both the main stream makes an empty step.
         if live.owes_caught_up && !live.cursors.sections.is_empty() && live.cursors.main.scanned < end {
             let to_end = Scanned { rows: Vec::new(), to: end, complete: Some(end.seq), bytes: 0 };
-            return Ok(Some((CursorName::Main, to_end)));
+            return Ok(Some((CursorName::Main, Next::Scanned(to_end))));
         }
         if let Some((section, fill)) = live.cursors.fills.iter().find(|(_, fill)| fill.cursor.scanned < end) {
-            return Ok(Some((CursorName::Fill(*section), scan_fill(*section, fill, rights, snapshot, budget)?)));
+            let scanned = scan_fill(*section, fill, rights, snapshot, budget)?;
+            return Ok(Some((CursorName::Fill(*section), Next::Scanned(scanned))));
         }
         Ok(None)
+    }
+
+    /// The next step of the first scan of a fill. A full chunk of it is the same for every device of the section, and is kept as its
+    /// frame. It ends at or below the head at which the section was named, so that it is the same at each such head, and the
+    /// snapshot was said before, as it was to all who are sent a full chunk.
+    fn first_fill(
+        &self,
+        live: &Live,
+        section: Section,
+        fill: &Fill,
+        rights: &Rights,
+        snapshot: &Snapshot,
+        budget: Budget,
+    ) -> Result<Next, StoreError> {
+        let full = Budget { bytes: self.config.chunk_bytes_max, rows: self.config.chunk_rows_max };
+        let is_shared = budget == full && fill.cursor.complete == Seq(0) && live.told.knows(snapshot.head());
+        let known = |to: Position| is_shared && fill.head.is_some_and(|head| to <= Position::end_of(head));
+        let from = fill.cursor.scanned;
+        let place = Place { section, from, budget, schema: snapshot.schema_seq(), users: snapshot.sections_changed() };
+        if known(from)
+            && let Some(part) = snapshot.prepared(&place)?
+            && known(part.to)
+        {
+            return Ok(Next::Prepared(part));
+        }
+        let scanned = scan_fill(section, fill, rights, snapshot, budget)?;
+        if scanned.complete.is_some() || scanned.rows.is_empty() || !known(scanned.to) {
+            return Ok(Next::Scanned(scanned));
+        }
+        let reached = (scanned.to, scanned.bytes);
+        let message = delta(CursorName::Fill(section), from, scanned, None, snapshot)?;
+        Ok(Next::Prepared(snapshot.prepare(place, reached, frame::encode_down(&message))?))
     }
 
     fn scan_main(&self, live: &Live, rights: &Rights, snapshot: &Snapshot, budget: Budget) -> Result<Scanned, StoreError> {

@@ -28,6 +28,7 @@ use crate::store::StoreError;
 use crate::workspace::{Job, PushReply};
 use live::{Live, Recorded};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use tombolo_protocol::ids::{DeviceId, Mark};
 use tombolo_protocol::limits::{
     CHECKS_MS_MAX, CHUNK_BYTES_FIRST, CHUNK_BYTES_MAX, CHUNK_ROWS_MAX, DELTA_CREDIT, PUSH_WINDOW_MAX,
@@ -75,6 +76,8 @@ impl Default for SessionConfig {
 pub enum Output {
     /// Send this.
     Frame(Down),
+    /// Send this: a delta, as a frame that is made already.
+    Prepared(Arc<[u8]>),
     /// Give this to the writer, and its reply to [`Session::handle_reply`].
     Submit(Job),
     /// Make a random device id and token, have the writer issue them to this device ([`Job::IssueDevice`]), and call

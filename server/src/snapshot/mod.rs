@@ -10,6 +10,7 @@ pub use authors::{AuthorList, OPERATOR_NAME};
 
 use crate::access::Rights;
 use crate::feed::{Scan, Scanned, Source};
+use crate::prepared::{self, Part, Place};
 use crate::store::read::Read;
 use crate::store::records::{CommitMark, Device, Meta, SectionRecord, User};
 use crate::store::tables::ReadTables;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use tombolo_protocol::commit::{Commit, Offer};
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{
-    DeviceId, Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, WorkspaceId,
+    DeviceId, Hash16, Mark, Position, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, WorkspaceId,
 };
 use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::Schema;
@@ -290,6 +291,20 @@ impl Snapshot {
     /// [`StoreError`].
     pub fn recorded_push(&self, device: DeviceId, number: PushNo) -> Result<Option<(Hash16, Seq)>, StoreError> {
         Ok(self.tables.recorded_push(device, number)?.map(|push| (push.hash, push.seq)))
+    }
+
+    /// A part of a first sync whose frame is made already, if it still is what the feed has.
+    pub(crate) fn prepared(&self, place: &Place) -> Result<Option<Arc<Part>>, StoreError> {
+        self.store.prepared().find(&self.tables, place)
+    }
+
+    /// Keeps the frame of what was scanned from `place` to `to`, for the next device that comes to it.
+    pub(crate) fn prepare(&self, place: Place, scanned: (Position, usize), frame: Vec<u8>) -> Result<Arc<Part>, StoreError> {
+        let (to, bytes) = scanned;
+        let entries = prepared::entries_between(&self.tables, &place, to)?;
+        let part = Arc::new(Part { to, bytes, entries, frame: frame.into() });
+        self.store.prepared().keep(place, part.clone());
+        Ok(part)
     }
 
     /// Scans the feed as this user sees it. `own` says of a push whether the client has its rows from the result already.

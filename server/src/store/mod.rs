@@ -12,6 +12,7 @@ pub mod tables;
 pub use error::StoreError;
 pub(crate) use guard::{guarded, said};
 
+use crate::prepared::Prepared;
 use crate::snapshot::Snapshot;
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, WriteTransaction};
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ struct Inner {
     poisoned: AtomicBool,
     /// Parsed schemas by the seq of their commit.
     schemas: Mutex<BTreeMap<Seq, Arc<Schema>>>,
+    /// Parts of first syncs that were made of what is in this file.
+    prepared: Prepared,
 }
 
 impl std::fmt::Debug for Store {
@@ -88,7 +91,12 @@ impl Store {
     }
 
     fn of(database: Database) -> Result<Self, StoreError> {
-        let inner = Inner { database, poisoned: AtomicBool::new(false), schemas: Mutex::new(BTreeMap::new()) };
+        let inner = Inner {
+            database,
+            poisoned: AtomicBool::new(false),
+            schemas: Mutex::new(BTreeMap::new()),
+            prepared: Prepared::default(),
+        };
         let store = Self(Arc::new(inner));
         migrations::run(&store)?;
         Ok(store)
@@ -136,6 +144,10 @@ impl Store {
     /// [`StoreError::Poisoned`] after a failed write or read.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         if self.0.poisoned.load(Ordering::SeqCst) { Err(StoreError::Poisoned) } else { Ok(()) }
+    }
+
+    pub(crate) fn prepared(&self) -> &Prepared {
+        &self.0.prepared
     }
 
     /// The schema of the commit at `seq`, parsed once.

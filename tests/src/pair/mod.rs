@@ -323,6 +323,11 @@ impl World {
                     link.down.push_back(encode_down(&message));
                 }
             }
+            Output::Prepared(frame) => {
+                if let Some(link) = &mut self.devices[at].link {
+                    link.down.push_back(frame.to_vec());
+                }
+            }
             Output::Submit(job) => {
                 let reply = self.server(job)?;
                 let Reply::Push(reply) = reply else { bail!("a push was answered by {reply:?}") };

@@ -4,6 +4,7 @@ use super::super::{Output, Registry, Session, SessionConfig, SessionId};
 use crate::testing::{SITE, WORKSPACE, World, identity};
 use crate::workspace::Reply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use tombolo_protocol::batch::{ChangeBatch, WireChange};
 use tombolo_protocol::change::{Change, Op, Push};
 use tombolo_protocol::cursor::{Advance, Cursors};
@@ -30,7 +31,7 @@ pub(super) struct Kept {
     pub(super) cursors: Cursors,
     pub(super) witness: Mark,
     pub(super) pairs: Vec<Mark>,
-    pub(super) schema: (Seq, Hash16, Option<std::sync::Arc<Schema>>),
+    pub(super) schema: (Seq, Hash16, Option<Arc<Schema>>),
     pub(super) applied: (PushNo, Hash16),
     pub(super) frozen: Vec<Push>,
     pub(super) last_hash: Hash16,
@@ -47,6 +48,8 @@ pub(super) struct Peer {
     pub(super) down: VecDeque<Down>,
     /// Everything that was applied, for looking at.
     pub(super) seen: Vec<Down>,
+    /// What of it came as frames that were made already.
+    pub(super) prepared: Vec<Arc<[u8]>>,
     pub(super) config: SessionConfig,
     pub(super) process: u64,
     connection: u32,
@@ -81,6 +84,7 @@ impl Peer {
             session: None,
             down: VecDeque::new(),
             seen: Vec::new(),
+            prepared: Vec::new(),
             config: one_row(),
             process: 7,
             connection: 0,
@@ -161,6 +165,10 @@ impl Peer {
                     let back = decode_down(&encode_down(&message)).unwrap();
                     assert_eq!(back, message);
                     self.down.push_back(message);
+                }
+                Output::Prepared(frame) => {
+                    self.down.push_back(decode_down(&frame).unwrap());
+                    self.prepared.push(frame);
                 }
                 Output::Submit(job) => match world.apply(job) {
                     Reply::Push(reply) => session.handle_reply(reply),

@@ -74,15 +74,22 @@ impl World {
         Err(Broken::new("limits", "a session puts out things without end"))
     }
 
+    fn put_out_frame(&mut self, link: LinkId, message: &Down, frame: Vec<u8>) -> Result<()> {
+        let Some(seat) = self.server.sessions.get(&link) else { return Ok(()) };
+        let identity = seat.identity;
+        let Some(snapshot) = self.server.snapshot()? else { return Ok(()) };
+        self.oracles.sent(&snapshot, link, identity, message)?;
+        self.send_down(link, frame);
+        Ok(())
+    }
+
     pub(super) fn put_out(&mut self, link: LinkId, output: Output) -> Result<()> {
         let Some(seat) = self.server.sessions.get_mut(&link) else { return Ok(()) };
         match output {
-            Output::Frame(message) => {
-                let identity = seat.identity;
-                let Some(snapshot) = self.server.snapshot()? else { return Ok(()) };
-                self.oracles.sent(&snapshot, link, identity, &message)?;
-                let frame = encode_down(&message);
-                self.send_down(link, frame);
+            Output::Frame(message) => self.put_out_frame(link, &message, encode_down(&message))?,
+            Output::Prepared(frame) => {
+                let message = decode_down(&frame).context("a prepared part cannot be read")?;
+                self.put_out_frame(link, &message, frame.to_vec())?;
             }
             Output::Submit(job) => {
                 if let Job::Push { push, .. } = &job {

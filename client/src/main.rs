@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tombolo_client::cli::{Environment, Io, run};
 
+/// Rows become many small pieces of memory, and few of them are kept for long.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // What a panic means is told by the command; its place in the source is nothing for people.
     std::panic::set_hook(Box::new(|_| {}));

@@ -118,12 +118,19 @@ pub mod store {
     use super::{DecodeError, STORE_RECORD_BYTES_MAX};
     use serde::{Serialize, de::DeserializeOwned};
 
+    /// Room for a record of the usual kind.
+    const RECORD_BYTES: usize = 256;
+
     /// The bytes of a record.
     ///
     /// # Panics
     /// Never: a record is plain data and memory is the only sink.
     pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-        bincode::serde::encode_to_vec(record, bincode::config::standard()).expect("records always encode into memory")
+        // Most records fit, and a list that grows from nothing is copied again and again.
+        let mut bytes = Vec::with_capacity(RECORD_BYTES);
+        bincode::serde::encode_into_std_write(record, &mut bytes, bincode::config::standard())
+            .expect("records always encode into memory");
+        bytes
     }
 
     /// The record in `bytes`.

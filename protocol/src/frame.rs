@@ -6,6 +6,7 @@
 mod check;
 
 use crate::codec;
+use crate::columns::compressed_len;
 use crate::error::DecodeError;
 use crate::limits::{FRAME_INFLATED_BYTES_MAX, FRAME_WIRE_BYTES_MAX, HELLO_HEADER_BYTES_MAX, UNAUTHENTICATED_BYTES_MAX};
 use crate::message::{Down, Hello, Up};
@@ -23,10 +24,13 @@ const HELLO_MEMORY_MAX: usize = 32 * UNAUTHENTICATED_BYTES_MAX;
 
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
-/// The lowest level that splits blocks where their content changes, as columns do; most of a batch is packed and takes no time.
-const ZSTD_LEVEL: i32 = 13;
+/// Blocks are split where their content changes, as columns do, from level 13 on; above this one bytes hardly shrink, and time
+/// doubles. Most of a batch is packed and takes none.
+const ZSTD_LEVEL: i32 = 16;
 /// Below this a zstd frame is never smaller in practice, and pings stay cheap.
 const COMPRESS_BYTES_MIN: usize = 64;
+/// Below this it hardly ever is: most of a short answer are hashes. To try takes longer than all else that is done for it.
+const SHORT_BYTES: usize = 256;
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// Exponent of the largest zstd window that a frame may ask for: [`FRAME_INFLATED_BYTES_MAX`].
 const WINDOW_LOG_MAX: u32 = FRAME_INFLATED_BYTES_MAX.ilog2();
@@ -56,7 +60,7 @@ impl FrameEncoder {
     }
 
     fn frame(&mut self, envelope: Vec<u8>) -> Vec<u8> {
-        if envelope.len() >= COMPRESS_BYTES_MIN
+        if may_shrink(&envelope)
             && let Ok(compressed) = self.context.compress(&envelope)
             && compressed.len() < envelope.len()
         {
@@ -70,6 +74,11 @@ impl Default for FrameEncoder {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether it is worth while to compress this.
+fn may_shrink(envelope: &[u8]) -> bool {
+    envelope.len() >= SHORT_BYTES || (envelope.len() >= COMPRESS_BYTES_MIN && compressed_len(envelope) < envelope.len())
 }
 
 fn with_kind(kind: u8, content: &[u8]) -> Vec<u8> {

@@ -143,7 +143,8 @@ fn row_hash(row: &Row) -> u128 {
         return 0;
     }
     let RowKey { table, id } = row.key;
-    let mut form = vec![1u8];
+    let mut form = Vec::with_capacity(256);
+    form.push(1u8);
     form.extend(table.0.to_le_bytes());
     form.extend(id.bytes());
     form.extend(row.version.0.to_le_bytes());

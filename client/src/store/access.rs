@@ -70,6 +70,15 @@ fn row_key_of(bytes: &[u8]) -> Result<RowKey, StoreError> {
     Ok(RowKey { table: TableTag(u16::from_be_bytes([a, b])), id: RowId::from_bytes(id) })
 }
 
+/// The key of a row number: short, and in the order of the numbers.
+fn number_key(no: RowNo) -> Vec<u8> {
+    let bytes = no.0.to_be_bytes();
+    let length = (u64::BITS - no.0.leading_zeros()).div_ceil(8);
+    let mut key = vec![length as u8];
+    key.extend(&bytes[bytes.len() - length as usize..]);
+    key
+}
+
 fn number_of(bytes: &[u8]) -> Result<u64, StoreError> {
     let first: [u8; 8] =
         bytes.get(..8).and_then(|b| b.try_into().ok()).ok_or_else(|| StoreError::Damaged("a number".into()))?;
@@ -83,6 +92,10 @@ fn hash_of(bytes: &[u8]) -> Result<Hash16, StoreError> {
 impl<S: Source> Tables<S> {
     pub(super) fn of(source: S) -> Self {
         Self { source, opened: [const { OnceCell::new() }; Name::ALL.len()] }
+    }
+
+    pub(super) fn source(&self) -> &S {
+        &self.source
     }
 
     pub(super) fn table(&self, name: Name) -> Result<&S::Table, StoreError> {
@@ -135,7 +148,10 @@ impl<S: Source> Tables<S> {
 
     /// A mirror row.
     pub fn mirror(&self, key: RowKey) -> Result<Option<MirrorRow>, StoreError> {
-        record(self.table(Name::Mirror)?, &row_key(key))
+        match self.table(Name::Mirror)?.get(row_key(key).as_slice())? {
+            Some(guard) => Ok(Some(MirrorRow::of(key, guard.value())?)),
+            None => Ok(None),
+        }
     }
 
     /// The mirror rows of a table in the order of their ids, beginning behind `after`.
@@ -145,7 +161,7 @@ impl<S: Source> Tables<S> {
         after: Option<RowId>,
     ) -> Result<impl Iterator<Item = Result<MirrorRow, StoreError>> + '_, StoreError> {
         let rows = range(self.table(Name::Mirror)?, table_range(table, after))?;
-        Ok(rows.map(|item| item.and_then(|(_, value)| Ok(decode(&value)?))))
+        Ok(rows.map(|item| item.and_then(|(key, value)| Ok(MirrorRow::of(row_key_of(&key)?, &value)?))))
     }
 
     /// Whether the mirror holds nothing at all.
@@ -155,7 +171,7 @@ impl<S: Source> Tables<S> {
 
     /// The row that the server calls by this number.
     pub fn key_of_number(&self, no: RowNo) -> Result<Option<RowKey>, StoreError> {
-        self.table(Name::Numbers)?.get(no.0.to_be_bytes().as_slice())?.map(|guard| row_key_of(guard.value())).transpose()
+        self.table(Name::Numbers)?.get(number_key(no).as_slice())?.map(|guard| row_key_of(guard.value())).transpose()
     }
 
     /// The unconfirmed changes of a row.
@@ -337,14 +353,15 @@ impl Tables<&WriteTransaction> {
     pub(crate) fn put_mirror(&mut self, row: &MirrorRow) -> Result<(), StoreError> {
         let key = row_key(row.row.key);
         if row.row.no != RowNo(0) {
-            self.table_mut(Name::Numbers)?.insert(row.row.no.0.to_be_bytes().as_slice(), key.as_slice())?;
+            self.table_mut(Name::Numbers)?.insert(number_key(row.row.no).as_slice(), key.as_slice())?;
         }
-        put(self.table_mut(Name::Mirror)?, &key, row)
+        self.table_mut(Name::Mirror)?.insert(key.as_slice(), row.behind_key().as_slice())?;
+        Ok(())
     }
 
     pub(crate) fn remove_mirror(&mut self, row: &Row) -> Result<(), StoreError> {
         self.table_mut(Name::Mirror)?.remove(row_key(row.key).as_slice())?;
-        self.table_mut(Name::Numbers)?.remove(row.no.0.to_be_bytes().as_slice())?;
+        self.table_mut(Name::Numbers)?.remove(number_key(row.no).as_slice())?;
         Ok(())
     }
 
@@ -447,6 +464,10 @@ impl Tables<&WriteTransaction> {
     }
 
     pub(crate) fn remove_want(&mut self, want: WantedRow) -> Result<(), StoreError> {
+        // There hardly are any, and this is asked of each row that comes.
+        if self.table(Name::Wants)?.is_empty()? {
+            return Ok(());
+        }
         self.table_mut(Name::Wants)?.remove(encode(&want).as_slice())?;
         Ok(())
     }

@@ -3,12 +3,14 @@
 
 mod access;
 mod guard;
+mod migrations;
 mod pairs;
 mod records;
 pub mod tables;
 
 pub use access::{Source, Tables};
 pub(crate) use guard::guarded;
+pub use migrations::STORE_FORMAT;
 pub use records::*;
 
 use redb::{
@@ -21,8 +23,6 @@ use thiserror::Error;
 use tombolo_protocol::error::DecodeError;
 use tombolo_protocol::planted::{Planted, planted};
 
-/// Format of the store. A change of a table or a record is a migration, and raises it.
-pub const STORE_FORMAT: u32 = 2;
 /// The database's cache in bytes; redb's own default of 1 GiB is too much for a laptop.
 pub const CACHE_BYTES: usize = 24 * 1024 * 1024;
 
@@ -151,18 +151,7 @@ impl Store {
 
     fn prepare(database: Database) -> Result<Self, StoreError> {
         let store = Self { database };
-        store.write(|tables| {
-            // A snapshot finds only tables that are there.
-            for name in tables::Name::ALL {
-                tables.table(name)?;
-            }
-            match tables.meta::<u32>(FORMAT)? {
-                None => tables.set_meta(FORMAT, &STORE_FORMAT),
-                Some(found) if found > STORE_FORMAT => Err(StoreError::Newer { found }),
-                Some(found) if found < STORE_FORMAT => Err(StoreError::Older { found }),
-                Some(_) => Ok(()),
-            }
-        })?;
+        migrations::run(&store)?;
         Ok(store)
     }
 
@@ -206,22 +195,6 @@ mod tests {
     fn a_limit_on_files_or_a_quota_is_a_full_disk() {
         for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
             assert!(matches!(StoreError::from(StorageError::Io(kind.into())), StoreError::DiskFull), "{kind}");
-        }
-    }
-
-    #[test]
-    fn a_store_of_another_format_is_not_touched() {
-        let folder = tempfile::tempdir().unwrap();
-        for (format, is_newer) in [(STORE_FORMAT + 1, true), (STORE_FORMAT - 1, false)] {
-            let path = folder.path().join(format!("{format}.redb"));
-            let store = Store::open(&path).unwrap();
-            store.write(|tables| tables.set_meta(FORMAT, &format)).unwrap();
-            drop(store);
-            match Store::open(&path) {
-                Err(StoreError::Newer { found }) => assert!(is_newer && found == format),
-                Err(StoreError::Older { found }) => assert!(!is_newer && found == format),
-                other => panic!("{:?}", other.map(drop)),
-            }
         }
     }
 }

@@ -1,11 +1,16 @@
 //! The records of the store that are not types of the protocol.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use tombolo_protocol::codec::store::{decode, encode};
 use tombolo_protocol::commit::Offer;
-use tombolo_protocol::ids::{DeviceId, FieldTag, Hash16, Mark, PushNo, RowKey, Section, Seq, UserId, WorkspaceId};
+use tombolo_protocol::error::DecodeError;
+use tombolo_protocol::ids::{
+    DeviceId, FieldTag, Hash16, Mark, PushNo, RowKey, RowNo, Section, Seq, UserId, Version, WorkspaceId,
+};
 use tombolo_protocol::outbox::Pending;
-use tombolo_protocol::row::Row;
+use tombolo_protocol::row::{Life, Row, Stamped};
 use tombolo_protocol::value::Value;
 
 /// META: the store format (u32).
@@ -88,6 +93,50 @@ pub struct MirrorRow {
     pub row: Row,
     /// The number of the refetch that last brought it; the sweep spares those with the newest (S7).
     pub refetch: u32,
+}
+
+/// A mirror row as it stands behind its key: what the key says is not said again, and of most commits how little they lie below
+/// the row's.
+#[derive(Serialize, Deserialize)]
+struct BehindKey<'a> {
+    no: RowNo,
+    seq: Seq,
+    ordinal: u32,
+    version: Version,
+    since_below: u64,
+    life: Life,
+    refetch: u32,
+    /// With each how far its stamp lies below.
+    fields: Vec<(FieldTag, u64, Cow<'a, Value>)>,
+}
+
+impl MirrorRow {
+    /// What stands behind its key.
+    pub(super) fn behind_key(&self) -> Vec<u8> {
+        let Row { key: _, no, seq, ordinal, version, since, life, fields } = &self.row;
+        let below = |earlier: Seq| seq.0.wrapping_sub(earlier.0);
+        encode(&BehindKey {
+            no: *no,
+            seq: *seq,
+            ordinal: *ordinal,
+            version: *version,
+            since_below: below(*since),
+            life: *life,
+            refetch: self.refetch,
+            fields: fields.iter().map(|(tag, field)| (*tag, below(field.stamp), Cow::Borrowed(&field.value))).collect(),
+        })
+    }
+
+    /// The row that has this behind its key.
+    pub(super) fn of(key: RowKey, behind: &[u8]) -> Result<Self, DecodeError> {
+        let BehindKey { no, seq, ordinal, version, since_below, life, refetch, fields } = decode(behind)?;
+        let above = |below: u64| Seq(seq.0.wrapping_sub(below));
+        let field = |(field, below, value): (FieldTag, u64, Cow<'_, Value>)| {
+            (field, Stamped { value: value.into_owned(), stamp: above(below) })
+        };
+        let fields = fields.into_iter().map(field).collect();
+        Ok(Self { row: Row { key, no, seq, ordinal, version, since: above(since_below), life, fields }, refetch })
+    }
 }
 
 /// A value that others replaced under a pending change that does not touch its field.

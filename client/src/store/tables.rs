@@ -10,9 +10,9 @@ pub type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub enum Name {
     /// Key: the name of a single record. Value: the record, see `records.rs`.
     Meta,
-    /// Key: table tag (u16), row id (16 bytes). Value: [`super::MirrorRow`].
+    /// Key: table tag (u16), row id (16 bytes). Value: what [`super::MirrorRow`] has besides.
     Mirror,
-    /// Key: row number (u64). Value: table tag (u16), row id (16 bytes).
+    /// Key: row number, as the count of its bytes and these, without zeros ahead. Value: table tag (u16), row id (16 bytes).
     Numbers,
     /// Key: table tag (u16), row id (16 bytes). Value: `outbox::Entry`.
     Outbox,
@@ -68,8 +68,8 @@ impl Name {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Meta => "meta.1",
-            Self::Mirror => "mirror.1",
-            Self::Numbers => "numbers.1",
+            Self::Mirror => "mirror.2",
+            Self::Numbers => "numbers.2",
             Self::Outbox => "outbox.1",
             Self::Frozen => "frozen.1",
             Self::Acknowledged => "acknowledged.1",

@@ -4,20 +4,22 @@ use super::bytes::Reader;
 use crate::error::DecodeError;
 
 /// Packs numbers of `width` bits (at most 120), lowest bit first; the last byte is filled up with zeros.
-pub(super) fn put_bits(out: &mut Vec<u8>, width: u32, numbers: impl Iterator<Item = u128>) {
+pub(super) fn put_bits(out: &mut Vec<u8>, width: u32, numbers: impl ExactSizeIterator<Item = u128>) {
+    out.reserve(packed_len(width, numbers.len()) + 8);
+    // What is held is less than 64 bits between two steps, and a step adds 64 at most.
     let (mut held, mut filled) = (0u128, 0);
     for number in numbers {
-        held |= number << filled;
-        filled += width;
-        while filled >= 8 {
-            out.push(held as u8);
-            held >>= 8;
-            filled -= 8;
+        for (part, bits) in [(number as u64, width.min(64)), ((number >> 64) as u64, width.saturating_sub(64))] {
+            held |= u128::from(part) << filled;
+            filled += bits;
+            if filled >= 64 {
+                out.extend_from_slice(&(held as u64).to_le_bytes());
+                held >>= 64;
+                filled -= 64;
+            }
         }
     }
-    if filled > 0 {
-        out.push(held as u8);
-    }
+    out.extend_from_slice(&(held as u64).to_le_bytes()[..filled.div_ceil(8) as usize]);
 }
 
 /// The bytes that so many numbers take.
@@ -27,19 +29,28 @@ pub(super) fn packed_len(width: u32, count: usize) -> usize {
 
 /// Reads `count` numbers. The caller has bounded the count.
 pub(super) fn bits(reader: &mut Reader<'_>, width: u32, count: usize) -> Result<Vec<u128>, DecodeError> {
-    let mut packed = reader.take(packed_len(width, count))?.iter();
+    let (words, rest) = reader.take(packed_len(width, count))?.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let mut words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
     let (mut held, mut filled) = (0u128, 0);
+    let mut part = |bits: u32| {
+        if filled < bits {
+            held |= u128::from(words.next().unwrap_or(0)) << filled;
+            filled += 64;
+        }
+        let part = held & ((1 << bits) - 1);
+        held >>= bits;
+        filled -= bits;
+        part
+    };
+    let low = width.min(64);
     let mut numbers = Vec::with_capacity(count);
     for _ in 0..count {
-        while filled < width {
-            held |= u128::from(*packed.next().expect("as many bytes were taken as the bits need")) << filled;
-            filled += 8;
-        }
-        numbers.push(held & ((1 << width) - 1));
-        held >>= width;
-        filled -= width;
+        let number = part(low);
+        numbers.push(if width > 64 { number | part(width - 64) << 64 } else { number });
     }
-    if held == 0 { Ok(numbers) } else { Err(DecodeError::NotCanonical) }
+    if held == 0 && words.all(|word| word == 0) { Ok(numbers) } else { Err(DecodeError::NotCanonical) }
 }
 
 #[cfg(test)]

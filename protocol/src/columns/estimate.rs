@@ -7,7 +7,7 @@ const SHORT: usize = 32;
 const TABLE: usize = 4;
 
 /// By how often each byte is there, and never more than the bytes themselves. What repeats as a whole takes less.
-pub(super) fn compressed_len(bytes: &[u8]) -> usize {
+pub(crate) fn compressed_len(bytes: &[u8]) -> usize {
     if bytes.len() < SHORT {
         return bytes.len();
     }

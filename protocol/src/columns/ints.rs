@@ -50,28 +50,104 @@ fn put(out: &mut Vec<u8>, numbers: &[u64], signs: Signs) {
         put_uint(out, signs.shown(*first));
         return put_uint(out, numbers.len() as u64);
     }
-    let plain = || numbers.iter().map(|number| signs.shown(*number));
-    let forms = [
-        (PLAIN, length(plain())),
-        (DELTAS, length(deltas(numbers))),
-        (RUNS, length_of_runs(plain())),
-        (DELTA_RUNS, length_of_runs(deltas(numbers))),
-    ];
+    let Measured { plain, deltas, runs, delta_runs, packed, packed_deltas } = Measured::of(numbers, signs);
+    let forms = [(PLAIN, plain), (DELTAS, deltas), (RUNS, runs.length()), (DELTA_RUNS, delta_runs.length())];
     let (form, length) = forms.into_iter().min_by_key(|(_, length)| *length).expect("there are four");
+    let shown = || numbers.iter().map(|number| signs.shown(*number));
     let start = out.len();
     out.push(form);
     match form {
-        PLAIN => plain().for_each(|number| put_uint(out, number)),
-        DELTAS => deltas(numbers).for_each(|number| put_uint(out, number)),
-        RUNS => put_runs(out, &plain().collect::<Vec<_>>()),
-        _ => put_runs(out, &deltas(numbers).collect::<Vec<_>>()),
+        PLAIN => shown().for_each(|number| put_uint(out, number)),
+        DELTAS => changes(numbers).for_each(|number| put_uint(out, number)),
+        RUNS => put_runs(out, &shown().collect::<Vec<_>>()),
+        _ => put_runs(out, &changes(numbers).collect::<Vec<_>>()),
     }
-    let packed = [(PACKED, Packed::of(numbers.iter().copied(), signs)), (PACKED_DELTAS, Packed::of_deltas(numbers))];
+    let packed = [(PACKED, packed), (PACKED_DELTAS, packed_deltas)];
     let (form, packed) = packed.into_iter().min_by_key(|(_, packed)| packed.len()).expect("there are two");
     if packed.len() < length && 1 + packed.len() < compressed_len(&out[start..]) {
         out.truncate(start);
         out.push(form);
         packed.put(out, numbers);
+    }
+}
+
+/// What each form of a column takes, without the byte that names it; found in one pass.
+struct Measured {
+    plain: usize,
+    deltas: usize,
+    runs: Runs,
+    delta_runs: Runs,
+    packed: Packed,
+    packed_deltas: Packed,
+}
+
+impl Measured {
+    fn of(numbers: &[u64], signs: Signs) -> Self {
+        let (mut plain, mut deltas) = (0, 0);
+        let (mut runs, mut delta_runs) = (Runs::default(), Runs::default());
+        let (mut range, mut step_range) = (Range::of(signs), Range::of(Signs::Both));
+        let mut before = 0;
+        for (place, number) in numbers.iter().enumerate() {
+            let (shown, step) = (signs.shown(*number), number.wrapping_sub(before));
+            let (length, step_length) = (uint_len(shown), uint_len(zigzag(step as i64)));
+            plain += length;
+            deltas += step_length;
+            runs.add(shown, length);
+            delta_runs.add(step, step_length);
+            range.add(*number);
+            // The first one has a place of its own there.
+            if place > 0 {
+                step_range.add(step);
+            }
+            before = *number;
+        }
+        let packed = Packed::of(&range, signs, None, numbers.len());
+        let packed_deltas = Packed::of(&step_range, Signs::Both, numbers.first().copied(), numbers.len() - 1);
+        Self { plain, deltas, runs, delta_runs, packed, packed_deltas }
+    }
+}
+
+/// Runs of equal numbers, as number and length each.
+#[derive(Default)]
+struct Runs {
+    bytes: usize,
+    number: u64,
+    /// Of the run that is not counted yet.
+    length: u64,
+}
+
+impl Runs {
+    fn add(&mut self, number: u64, bytes: usize) {
+        if self.length > 0 && self.number == number {
+            self.length += 1;
+            return;
+        }
+        self.bytes = self.length() + bytes;
+        (self.number, self.length) = (number, 1);
+    }
+
+    /// Of all numbers so far.
+    fn length(&self) -> usize {
+        self.bytes + if self.length == 0 { 0 } else { uint_len(self.length) }
+    }
+}
+
+/// The least and the largest of some numbers, in the order of their signs.
+struct Range {
+    /// The lowest i64 becomes the lowest u64, so that one order serves both.
+    turn: u64,
+    least: u64,
+    most: u64,
+}
+
+impl Range {
+    fn of(signs: Signs) -> Self {
+        Self { turn: if signs == Signs::Both { 1 << 63 } else { 0 }, least: u64::MAX, most: 0 }
+    }
+
+    fn add(&mut self, number: u64) {
+        self.least = self.least.min(number ^ self.turn);
+        self.most = self.most.max(number ^ self.turn);
     }
 }
 
@@ -103,18 +179,9 @@ struct Packed {
 }
 
 impl Packed {
-    fn of(numbers: impl ExactSizeIterator<Item = u64>, signs: Signs) -> Self {
-        // The lowest i64 becomes the lowest u64, so that one order serves both.
-        let turn = if signs == Signs::Both { 1 << 63 } else { 0 };
-        let count = numbers.len();
-        let (least, most) =
-            numbers.fold((u64::MAX, 0), |(least, most), number| (least.min(number ^ turn), most.max(number ^ turn)));
-        let width = u64::BITS - most.saturating_sub(least).leading_zeros();
-        Self { from: None, signs, least: least ^ turn, width, count }
-    }
-
-    fn of_deltas(numbers: &[u64]) -> Self {
-        Self { from: numbers.first().copied(), ..Self::of(steps(numbers), Signs::Both) }
+    fn of(range: &Range, signs: Signs, from: Option<u64>, count: usize) -> Self {
+        let width = u64::BITS - range.most.saturating_sub(range.least).leading_zeros();
+        Self { from, signs, least: range.least ^ range.turn, width, count }
     }
 
     /// Without the form.
@@ -162,11 +229,8 @@ fn steps(numbers: &[u64]) -> impl ExactSizeIterator<Item = u64> {
     numbers.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]))
 }
 
-fn length(numbers: impl Iterator<Item = u64>) -> usize {
-    numbers.map(uint_len).sum()
-}
-
-fn deltas(numbers: &[u64]) -> impl Iterator<Item = u64> {
+/// From each number to the next, beginning with zero, as small numbers of both signs.
+fn changes(numbers: &[u64]) -> impl Iterator<Item = u64> {
     let before = std::iter::once(&0).chain(numbers);
     numbers.iter().zip(before).map(|(number, before)| zigzag(number.wrapping_sub(*before) as i64))
 }
@@ -177,24 +241,6 @@ fn put_runs(out: &mut Vec<u8>, numbers: &[u64]) {
         put_uint(out, run[0]);
         put_uint(out, run.len() as u64);
     }
-}
-
-fn length_of_runs(numbers: impl Iterator<Item = u64>) -> usize {
-    let (mut bytes, mut run) = (0, None);
-    for number in numbers {
-        run = match run {
-            Some((same, length)) if same == number => Some((same, length + 1)),
-            Some((_, length)) => {
-                bytes += uint_len(length) + uint_len(number);
-                Some((number, 1))
-            }
-            None => {
-                bytes += uint_len(number);
-                Some((number, 1u64))
-            }
-        };
-    }
-    bytes + run.map_or(0, |(_, length)| uint_len(length))
 }
 
 fn read(reader: &mut Reader<'_>, count: usize, signs: Signs) -> Result<Vec<u64>, DecodeError> {

@@ -29,6 +29,7 @@ pub(crate) mod samples;
 mod tests;
 
 pub(crate) use changes::{decode_changes, encode_changes};
+pub(crate) use estimate::compressed_len;
 pub(crate) use rows::{decode_rows, encode_rows};
 
 use crate::limits::{FRAME_INFLATED_BYTES_MAX, PUSH_BYTES_REFUSED};

@@ -21,7 +21,8 @@ impl Figures {
     }
 
     /// The same with those of another work that belong to it; its name, rows and correctness are not taken.
-    pub(super) fn with_all(mut self, prefix: &str, other: &Self, names: &[&str]) -> Self {
+    #[must_use]
+    pub fn with_all(mut self, prefix: &str, other: &Self, names: &[&str]) -> Self {
         for name in names {
             if let Some(value) = other.values.get(*name) {
                 self.values.insert(format!("{prefix}{name}"), value.clone());

@@ -24,7 +24,7 @@ fn at(rows: usize) -> Result<Figures> {
     stage.stop()?;
     let sync = ["up", "down", "wall_ms", "client_cpu_ms", "server_cpu_ms"];
     Ok(Figures::of("GROWTH", rows)
-        .with_all("first_", &first, &["client_rss_mb", "server_rss_mb", "store_bytes"])
+        .with_all("first_", &first, &["client_rss_mb", "server_rss_mb", "store_bytes", "store_disk_bytes"])
         .with_all("noop_", &nothing, &sync)
         .with_all("pull_", &pulled, &sync)
         .with_all("", &saved, &["save_us_p50", "over_fdatasync"]))

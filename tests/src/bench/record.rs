@@ -95,6 +95,7 @@ const COSTS: &[(&str, &str)] = &[
     ("client_rss_mb", "MB client RSS"),
     ("server_rss_mb", "MB server RSS"),
 ];
+const FIRST_COSTS: &[(&str, &str)] = &[("first_wall_ms", "ms wall"), ("first_server_cpu_ms", "ms server CPU")];
 const GROWN: &[(&str, &str)] = &[
     ("save_us_p50", "us a save"),
     ("noop_down", "B for nothing to do"),
@@ -123,7 +124,15 @@ const LINES: &[Line] = &[
         Floor::Zstd19("FLOOR rows 100000"),
     ),
     line("Its cost", "W1 100000", COSTS, "700 ms; 600 / 200 ms CPU; 120 MB", "1,725 ms; 1,184 / 370 ms; 315 MB", Floor::None),
-    line("Client store, 100,000 rows", "W1 100000", &[("store_bytes", "B")], "25 MB", "24 MB", Floor::None),
+    line("The same for the first device of all", "W1 100000", FIRST_COSTS, "", "", Floor::None),
+    line(
+        "Client store, 100,000 rows",
+        "W1 100000",
+        &[("store_disk_bytes", "B on the disk"), ("store_bytes", "B long")],
+        "25 MB",
+        "24 MB",
+        Floor::None,
+    ),
     line("First sync, cut five times", "W1C 100000", BYTES, "", "", Floor::None),
     line(
         "Push 1,000 edits",

@@ -9,10 +9,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::cell::Cell;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tombolo_client::protocol::schema::CLINIC;
 
+/// What the blocks of a file are counted in, whatever the file system's own are.
+const BLOCK_BYTES: u64 = 512;
 const PASSWORD: &str = "river stone 42";
 
 /// A running server that holds the rows, imported into one site.
@@ -30,8 +33,10 @@ pub struct Device {
 }
 
 impl Device {
-    pub(super) fn store_bytes(&self) -> Result<u64> {
-        Ok(fs::metadata(self.store.join("store.redb"))?.len())
+    /// How long the file of its store is, and what of that takes space on the disk.
+    pub(super) fn store_bytes(&self) -> Result<(u64, u64)> {
+        let file = fs::metadata(self.store.join("store.redb"))?;
+        Ok((file.len(), file.blocks() * BLOCK_BYTES))
     }
 }
 
@@ -106,13 +111,15 @@ impl Stage {
         let wall_ms = began.elapsed().as_millis() as u64;
         child.wait()?.exited_with(0)?;
         let after = device.proxy.wait_for_blocking(|counters| counters.open == before.open)?;
+        let (store_bytes, store_disk_bytes) = device.store_bytes()?;
         Ok(traffic(Figures::of(work, self.rows.len()), &before, &after)
             .with("wall_ms", wall_ms)
             .with("client_cpu_ms", children_cpu_ms()? - clients_before)
             .with("server_cpu_ms", cpu_ms(self.server.pid())? - server_before)
             .with("client_rss_mb", rss_kb / 1024)
             .with("server_rss_mb", peak_kb(self.server.pid()).unwrap_or(0) / 1024)
-            .with("store_bytes", device.store_bytes()?))
+            .with("store_bytes", store_bytes)
+            .with("store_disk_bytes", store_disk_bytes))
     }
 
     /// A device that holds everything.

@@ -104,8 +104,11 @@ impl Scene<'_> {
         Ok(Figures::median(&(0..self.options.runs.max(1)).map(one).collect::<Result<Vec<_>>>()?))
     }
 
+    /// For the first device of all the server makes what it then has ready for the others, so what that cost is told besides.
     fn first_syncs(&self) -> Result<Figures> {
-        self.runs(|run| if run == 0 { Ok(self.first()?.1.clone()) } else { Ok(first_sync(self.stage()?)?.1) })
+        let first = &self.first()?.1;
+        let runs = self.runs(|run| if run == 0 { Ok(first.clone()) } else { Ok(first_sync(self.stage()?)?.1) })?;
+        Ok(runs.with_all("first_", first, &["wall_ms", "server_cpu_ms"]))
     }
 
     fn stage(&self) -> Result<&Stage> {

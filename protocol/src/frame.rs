@@ -29,8 +29,8 @@ const ZSTD: u8 = 1;
 const ZSTD_LEVEL: i32 = 16;
 /// Below this a zstd frame is never smaller in practice, and pings stay cheap.
 const COMPRESS_BYTES_MIN: usize = 64;
-/// Below this it hardly ever is: most of a short answer are hashes. To try takes longer than all else that is done for it.
-const SHORT_BYTES: usize = 256;
+/// Below this an answer is looked at before it is compressed.
+const SHORT_ANSWER_BYTES: usize = 256;
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// Exponent of the largest zstd window that a frame may ask for: [`FRAME_INFLATED_BYTES_MAX`].
 const WINDOW_LOG_MAX: u32 = FRAME_INFLATED_BYTES_MAX.ilog2();
@@ -56,11 +56,12 @@ impl FrameEncoder {
 
     /// The frame of a server's message.
     pub fn down(&mut self, message: &Down) -> Vec<u8> {
-        self.frame(codec::encode(message))
+        let envelope = codec::encode(message);
+        if stays_plain(&envelope) { with_kind(PLAIN, &envelope) } else { self.frame(envelope) }
     }
 
     fn frame(&mut self, envelope: Vec<u8>) -> Vec<u8> {
-        if may_shrink(&envelope)
+        if envelope.len() >= COMPRESS_BYTES_MIN
             && let Ok(compressed) = self.context.compress(&envelope)
             && compressed.len() < envelope.len()
         {
@@ -76,9 +77,10 @@ impl Default for FrameEncoder {
     }
 }
 
-/// Whether it is worth while to compress this.
-fn may_shrink(envelope: &[u8]) -> bool {
-    envelope.len() >= SHORT_BYTES || (envelope.len() >= COMPRESS_BYTES_MIN && compressed_len(envelope) < envelope.len())
+/// Whether to compress an answer takes longer than all else that is done for it, and does not make it smaller: most of a short one
+/// are hashes.
+fn stays_plain(answer: &[u8]) -> bool {
+    answer.len() < SHORT_ANSWER_BYTES && compressed_len(answer) >= answer.len()
 }
 
 fn with_kind(kind: u8, content: &[u8]) -> Vec<u8> {

@@ -32,6 +32,8 @@ fn a_frame_is_compressed_where_that_is_smaller() {
     let frame = encode_down(&schema(10_000));
     assert!(frame[0] == ZSTD && frame.len() < 100, "{}", frame.len());
     assert_eq!(decode_down(&frame), Ok(schema(10_000)));
+    // A short answer, too, where it is worth while.
+    assert_eq!(encode_down(&schema(200))[0], ZSTD);
     let random = Up::CommonPairs { pairs: vec![Mark { seq: Seq(1), hash: crate::hash::short(b"") }; 1] };
     assert_eq!(encode_up(&random)[0], PLAIN);
 }

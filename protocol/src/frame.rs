@@ -24,8 +24,8 @@ const HELLO_MEMORY_MAX: usize = 32 * UNAUTHENTICATED_BYTES_MAX;
 
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
-/// Blocks are split where their content changes, as columns do, from level 13 on; above this one bytes hardly shrink, and time
-/// doubles. Most of a batch is packed and takes none.
+/// The lowest level that splits the blocks also of a large batch where their content changes, as columns do. Most of a batch is
+/// packed, and takes no time.
 const ZSTD_LEVEL: i32 = 16;
 /// Below this a zstd frame is never smaller in practice, and pings stay cheap.
 const COMPRESS_BYTES_MIN: usize = 64;
@@ -77,10 +77,10 @@ impl Default for FrameEncoder {
     }
 }
 
-/// Whether to compress an answer takes longer than all else that is done for it, and does not make it smaller: most of a short one
-/// are hashes.
+/// Whether it is not tried to compress an answer: that takes longer than all else that is done for a short one, of which hashes are
+/// most, and by an estimate it would not get smaller.
 fn stays_plain(answer: &[u8]) -> bool {
-    answer.len() < SHORT_ANSWER_BYTES && compressed_len(answer) >= answer.len()
+    (COMPRESS_BYTES_MIN..SHORT_ANSWER_BYTES).contains(&answer.len()) && compressed_len(answer) >= answer.len()
 }
 
 fn with_kind(kind: u8, content: &[u8]) -> Vec<u8> {

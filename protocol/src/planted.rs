@@ -60,7 +60,7 @@ wrongs! {
     SectionsUntold = "sections_untold",
     /// T21, H7: a session is not told of a new schema.
     SchemaUntold = "schema_untold",
-    /// S1: a part of a first sync that was made for another device is sent again, whatever became of its rows.
+    /// S1: a chunk of a first sync that was made for another device is sent again, whatever became of its rows.
     PreparedUnchecked = "prepared_unchecked",
     /// S9: a session that only hands a push on takes the head for looked at: what others committed with it stays unsent.
     HandingOnLooks = "handing_on_looks",

@@ -8,6 +8,7 @@ use crate::store::tables::Tables;
 use redb::{Range, ReadableTable};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
+use std::ops::Bound::{Excluded, Included};
 use tombolo_protocol::ids::{Position, RowNo, Section, Seq};
 use tombolo_protocol::limits::CHUNK_ROWS_MAX;
 use tombolo_protocol::planted::{Planted, planted};
@@ -37,6 +38,8 @@ pub struct Scan<'a> {
     /// In the first scan of a fill: the head at which the section was named. Tombstones and markers at or below it are
     /// skipped, and nothing else is (S4).
     pub fill_head: Option<Seq>,
+    /// Where the scan ends although more follows; to the end of the snapshot without it.
+    pub until: Option<Position>,
     /// How much it may bring. One row is always brought.
     pub budget: Budget,
 }
@@ -86,8 +89,10 @@ impl<T: Tables> Source<'_, T> {
         let mut chunk = Chunk::new(scan.from);
         for _ in 0..ENTRIES_MAX {
             let Some(entry) = merged.next()? else {
-                let complete = Some(self.head);
-                return Ok(chunk.ended(Position::end_of(self.head), complete));
+                return Ok(match scan.until {
+                    Some(until) => chunk.ended(until, None),
+                    None => chunk.ended(Position::end_of(self.head), Some(self.head)),
+                });
             };
             chunk.begin(entry.at);
             let Some(state) = self.state_of(scan, &chunk, entry, own)? else { continue };
@@ -155,9 +160,8 @@ impl<'a> Merged<'a> {
         for section in scan.sections {
             let Some(record) = tables.section_record(section)? else { continue };
             let from = (record.number, scan.from.seq.0, scan.from.ordinal);
-            let range = tables
-                .feed()
-                .range((std::ops::Bound::Excluded(from), std::ops::Bound::Included((record.number, u64::MAX, u32::MAX))))?;
+            let last = scan.until.unwrap_or(Position::end_of(Seq(u64::MAX)));
+            let range = tables.feed().range((Excluded(from), Included((record.number, last.seq.0, last.ordinal))))?;
             merged.ranges.push(range);
             merged.advance(merged.ranges.len() - 1)?;
         }

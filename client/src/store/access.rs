@@ -598,6 +598,14 @@ mod tests {
     use tombolo_protocol::ids::Generation;
 
     #[test]
+    fn keys_of_numbers_are_in_the_order_of_the_numbers() {
+        let numbers = [0, 1, 255, 256, 65_535, 65_536, 1 << 40, u64::MAX];
+        let keys = numbers.map(|number| number_key(RowNo(number)));
+        assert!(keys.is_sorted_by(|one, next| one < next));
+        assert_eq!((keys[3].as_slice(), keys[7].len()), ([2, 1, 0].as_slice(), 9));
+    }
+
+    #[test]
     fn of_the_confirmations_of_a_row_the_newest_stay_in_order() {
         let store = Store::with_backend(InMemoryBackend::new()).unwrap();
         let key = RowKey { table: TableTag(1), id: RowId::from_bytes([1; 16]) };

@@ -48,7 +48,7 @@ pub enum StoreError {
     },
     /// It was written by a version from before the first release, whose records are read no more.
     #[error(
-        "this data was written by an early Tombolo (store format {found}, this program reads {STORE_FORMAT}). Nothing was changed: sync what is pending with that program, then log in with another data folder (--store)"
+        "this data was written by an early Tombolo (store format {found}, which this program does not read). Nothing was changed: sync what is pending with that program, then log in with another data folder (--store)"
     )]
     Older {
         /// The format found.

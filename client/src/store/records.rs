@@ -87,7 +87,7 @@ pub struct SyncState {
 }
 
 /// A mirror row.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MirrorRow {
     /// The confirmed row.
     pub row: Row,
@@ -211,4 +211,30 @@ pub struct RecoveryCopy {
     pub rows: u64,
     /// Changes that are offered again.
     pub offered: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tombolo_protocol::ids::{RowId, TableTag};
+
+    #[test]
+    fn a_mirror_row_comes_back_from_behind_its_key_whatever_its_seqs_are() {
+        let key = RowKey { table: TableTag(2), id: RowId::from_bytes([9; 16]) };
+        for (seq, since, stamp) in [(300, 7, 299), (7, 300, 8), (u64::MAX, 0, u64::MAX), (0, u64::MAX, 1)] {
+            let stamped = Stamped { value: Value::text("Amina"), stamp: Seq(stamp) };
+            let row = Row {
+                key,
+                no: RowNo(70_000),
+                seq: Seq(seq),
+                ordinal: 3,
+                version: Version(4),
+                since: Seq(since),
+                life: Life::Deleted,
+                fields: [(FieldTag(1), stamped)].into(),
+            };
+            let row = MirrorRow { row, refetch: 5 };
+            assert_eq!(MirrorRow::of(key, &row.behind_key()), Ok(row));
+        }
+    }
 }

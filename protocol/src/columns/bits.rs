@@ -3,7 +3,7 @@
 use super::bytes::Reader;
 use crate::error::DecodeError;
 
-/// Packs numbers of `width` bits (at most 120), lowest bit first; the last byte is filled up with zeros.
+/// Packs numbers of `width` bits, at most 128, lowest bit first; the last byte is filled up with zeros.
 pub(super) fn put_bits(out: &mut Vec<u8>, width: u32, numbers: impl ExactSizeIterator<Item = u128>) {
     out.reserve(packed_len(width, numbers.len()) + 8);
     // What is held is less than 64 bits between two steps, and a step adds 64 at most.
@@ -71,8 +71,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_come_back(width in 0u32..=64, numbers in proptest::collection::vec(any::<u64>(), 0..40)) {
-            let numbers: Vec<u128> = numbers.into_iter().map(|number| u128::from(number) & ((1 << width) - 1)).collect();
+        fn numbers_come_back(width in 0u32..=120, numbers in proptest::collection::vec(any::<u128>(), 0..40)) {
+            let numbers: Vec<u128> = numbers.into_iter().map(|number| number & ((1 << width) - 1)).collect();
             let mut bytes = Vec::new();
             put_bits(&mut bytes, width, numbers.iter().copied());
             prop_assert_eq!(bytes.len(), packed_len(width, numbers.len()));

@@ -7,14 +7,13 @@ use super::live::Live;
 use super::{Output, Session, SessionConfig};
 use crate::access::Rights;
 use crate::feed::{Budget, Scan, Scanned};
-use crate::prepared::{Part, Place};
+use crate::prepared::{ChunkKey, Found, PreparedChunk};
 use crate::snapshot::{AuthorList, Snapshot};
 use crate::store::StoreError;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tombolo_protocol::batch::RowBatch;
 use tombolo_protocol::cursor::{Advance, CursorName, Fill};
-use tombolo_protocol::frame;
 use tombolo_protocol::ids::{DeviceId, Mark, Position, PushNo, Section, Seq};
 use tombolo_protocol::message::{Delta, Down};
 use tombolo_protocol::planted::{Planted, planted};
@@ -93,7 +92,7 @@ enum Next {
     /// Rows, few or many.
     Scanned(Scanned),
     /// A full chunk of a first scan, which is not its end.
-    Prepared(Arc<Part>),
+    Prepared(Arc<PreparedChunk>),
 }
 
 impl Next {
@@ -105,19 +104,13 @@ impl Next {
         }
     }
 
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Scanned(scanned) => scanned.bytes,
-            Self::Prepared(part) => part.bytes,
-        }
-    }
-
-    /// Nothing goes behind a full chunk.
-    fn rows(&self) -> usize {
-        match self {
-            Self::Scanned(scanned) => scanned.rows.len(),
-            Self::Prepared(_) => usize::MAX,
-        }
+    /// What it takes of a chunk.
+    fn takes(&self) -> Budget {
+        let (bytes, rows) = match self {
+            Self::Scanned(scanned) => (scanned.bytes, scanned.rows.len()),
+            Self::Prepared(chunk) => (chunk.bytes, chunk.rows),
+        };
+        Budget { bytes: DELTA_BYTES + bytes, rows }
     }
 }
 
@@ -153,13 +146,11 @@ impl Session {
                 if next.is_cut() && sent.deltas > 0 {
                     break;
                 }
-                let is_cut = next.is_cut();
-                let bytes = DELTA_BYTES + next.bytes();
-                left.bytes = left.bytes.saturating_sub(bytes);
-                left.rows -= next.rows().min(left.rows);
-                sent.deltas += 1;
-                sent.bytes += bytes;
-                self.send_next(live, name, next, snapshot)?;
+                let (is_cut, takes) = (next.is_cut(), next.takes());
+                left.bytes = left.bytes.saturating_sub(takes.bytes);
+                left.rows = left.rows.saturating_sub(takes.rows);
+                sent.bytes += takes.bytes;
+                sent.deltas += self.send_next(live, name, next, snapshot)?;
                 if is_cut {
                     break;
                 }
@@ -171,24 +162,32 @@ impl Session {
         Ok(())
     }
 
-    fn send_next(&mut self, live: &mut Live, name: CursorName, next: Next, snapshot: &Snapshot) -> Result<(), StoreError> {
+    /// Sends a step; returns in how many deltas.
+    fn send_next(&mut self, live: &mut Live, name: CursorName, next: Next, snapshot: &Snapshot) -> Result<usize, StoreError> {
         let from = live.cursors.scanned(name).ok_or_else(|| StoreError::damaged("a delta for no cursor"))?;
+        let said = live.told.tell_snapshot(snapshot.head());
+        let mut deltas = 1;
         let (to, complete) = match next {
-            Next::Prepared(part) => {
+            Next::Prepared(chunk) => {
                 live.owes_caught_up = true;
-                self.outputs.push_back(Output::Prepared(part.frame.clone()));
-                (part.to, None)
+                // A frame that is the same for all cannot say of what snapshot it is: a step of no length ahead of it does.
+                if said.is_some() {
+                    let empty = Scanned { rows: Vec::new(), to: from, complete: None, bytes: 0 };
+                    self.send(delta(name, from, empty, said, snapshot)?);
+                    deltas += 1;
+                }
+                self.outputs.push_back(Output::Prepared(chunk.frame.clone()));
+                (chunk.to, None)
             }
             Next::Scanned(scanned) => {
                 live.owes_caught_up |= !scanned.rows.is_empty();
-                let (to, complete) = (scanned.to, scanned.complete);
-                let said = live.told.tell_snapshot(snapshot.head());
+                let step = (scanned.to, scanned.complete);
                 self.send(delta(name, from, scanned, said, snapshot)?);
-                (to, complete)
+                step
             }
         };
         live.cursors.advance(Advance { name, to, complete });
-        Ok(())
+        Ok(deltas)
     }
 
     /// The next delta that is worth sending, as a step of one cursor; none when there is nothing to say at this head.
@@ -209,7 +208,7 @@ impl Session {
         }
         let unfinished = live.cursors.fills.iter().find(|(_, fill)| !fill.done);
         if let Some((section, fill)) = unfinished {
-            return Ok(Some((CursorName::Fill(*section), self.first_fill(live, *section, fill, rights, snapshot, budget)?)));
+            return Ok(Some((CursorName::Fill(*section), self.first_fill(*section, fill, rights, snapshot, budget)?)));
         }
         // All fills are done: they join when they and the main stream stand at one head. Until then the client is owed the word
         // that it is caught up, and so is one that asked to compare digests: for both the main stream makes an empty step.
@@ -218,18 +217,16 @@ impl Session {
             return Ok(Some((CursorName::Main, Next::Scanned(to_end))));
         }
         if let Some((section, fill)) = live.cursors.fills.iter().find(|(_, fill)| fill.cursor.scanned < end) {
-            let scanned = scan_fill(*section, fill, rights, snapshot, budget)?;
+            let scanned = scan_fill(*section, fill, rights, snapshot, None, budget)?;
             return Ok(Some((CursorName::Fill(*section), Next::Scanned(scanned))));
         }
         Ok(None)
     }
 
-    /// The next step of the first scan of a fill. A full chunk of it is the same for every device of the section, and is kept as its
-    /// frame. It ends at or below the head at which the section was named, so that it is the same at each such head, and the
-    /// snapshot was said before, as it was to all who are sent a full chunk.
+    /// The next step of the first scan of a fill. A full chunk is the same for all devices of the section, as long as it ends at or
+    /// below the head at which each heard of the section, and is kept as its frame. In a refetch nothing that is kept is trusted.
     fn first_fill(
         &self,
-        live: &Live,
         section: Section,
         fill: &Fill,
         rights: &Rights,
@@ -237,23 +234,26 @@ impl Session {
         budget: Budget,
     ) -> Result<Next, StoreError> {
         let full = Budget { bytes: self.config.chunk_bytes_max, rows: self.config.chunk_rows_max };
-        let is_shared = budget == full && fill.cursor.complete == Seq(0) && live.told.knows(snapshot.head());
-        let known = |to: Position| is_shared && fill.head.is_some_and(|head| to <= Position::end_of(head));
-        let from = fill.cursor.scanned;
-        let place = Place { section, from, budget, schema: snapshot.schema_seq(), users: snapshot.sections_changed() };
-        if known(from)
-            && let Some(part) = snapshot.prepared(&place)?
-            && known(part.to)
-        {
-            return Ok(Next::Prepared(part));
+        let scan = |until| scan_fill(section, fill, rights, snapshot, until, budget);
+        if budget != full || fill.cursor.complete != Seq(0) || fill.refetch != 0 {
+            return scan(None).map(Next::Scanned);
         }
-        let scanned = scan_fill(section, fill, rights, snapshot, budget)?;
-        if scanned.complete.is_some() || scanned.rows.is_empty() || !known(scanned.to) {
+        let is_known = |to: &Position| fill.head.is_some_and(|head| *to <= Position::end_of(head));
+        let key = ChunkKey { section, from: fill.cursor.scanned, budget, schema: snapshot.schema_seq() };
+        let until = match snapshot.prepared(&key)? {
+            Found::Ready(chunk) if is_known(&chunk.to) => return Ok(Next::Prepared(chunk)),
+            Found::Stale(until) => until.filter(is_known),
+            Found::Ready(_) | Found::Unknown => None,
+        };
+        let mut scanned = scan(until)?;
+        // A chunk that lost half of its rows takes in others.
+        if until.is_some() && scanned.bytes < budget.bytes / 2 {
+            scanned = scan(None)?;
+        }
+        if scanned.complete.is_some() || scanned.rows.is_empty() || !is_known(&scanned.to) {
             return Ok(Next::Scanned(scanned));
         }
-        let reached = (scanned.to, scanned.bytes);
-        let message = delta(CursorName::Fill(section), from, scanned, None, snapshot)?;
-        Ok(Next::Prepared(snapshot.prepare(place, reached, frame::encode_down(&message))?))
+        Ok(Next::Prepared(snapshot.prepare(key, scanned)?))
     }
 
     fn scan_main(&self, live: &Live, rights: &Rights, snapshot: &Snapshot, budget: Budget) -> Result<Scanned, StoreError> {
@@ -262,6 +262,7 @@ impl Session {
             complete: live.cursors.main.complete,
             from: live.cursors.main.scanned.max(live.quiet),
             fill_head: None,
+            until: None,
             budget,
         };
         let (device, answered) = (self.identity.device, live.answered);
@@ -277,6 +278,7 @@ fn scan_fill(
     fill: &Fill,
     rights: &Rights,
     snapshot: &Snapshot,
+    until: Option<Position>,
     budget: Budget,
 ) -> Result<Scanned, StoreError> {
     let scan = Scan {
@@ -284,6 +286,7 @@ fn scan_fill(
         complete: fill.cursor.complete,
         from: fill.cursor.scanned,
         fill_head: if fill.done { None } else { fill.head },
+        until,
         budget,
     };
     snapshot.scan(rights, &scan, &|_, _| false)

@@ -35,7 +35,12 @@ impl AuthorList {
     /// # Errors
     /// [`StoreError`].
     pub fn read(self, snapshot: &Snapshot) -> Result<Authors, StoreError> {
-        let mut authors = Authors::default();
+        Ok(self.read_by(snapshot)?.0)
+    }
+
+    /// The same, and whose names they are.
+    pub(crate) fn read_by(self, snapshot: &Snapshot) -> Result<(Authors, Vec<UserId>), StoreError> {
+        let (mut authors, mut users) = (Authors::default(), Vec::new());
         let mut places: BTreeMap<UserId, u32> = BTreeMap::new();
         for seq in self.0 {
             let Some(mark) = snapshot.tables.commit_mark(seq)? else { continue };
@@ -44,13 +49,14 @@ impl AuthorList {
                 None => {
                     let place = u32::try_from(authors.names.len()).unwrap_or(u32::MAX);
                     authors.names.push(snapshot.user_name(mark.user)?);
+                    users.push(mark.user);
                     places.insert(mark.user, place);
                     place
                 }
             };
             authors.commits.push(Author { seq, name, at_ms: mark.at_ms });
         }
-        Ok(authors)
+        Ok((authors, users))
     }
 }
 

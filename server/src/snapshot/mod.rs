@@ -10,7 +10,7 @@ pub use authors::{AuthorList, OPERATOR_NAME};
 
 use crate::access::Rights;
 use crate::feed::{Scan, Scanned, Source};
-use crate::prepared::{self, Part, Place};
+use crate::prepared::{ChunkKey, Entries, Found, PreparedChunk};
 use crate::store::read::Read;
 use crate::store::records::{CommitMark, Device, Meta, SectionRecord, User};
 use crate::store::tables::ReadTables;
@@ -18,11 +18,16 @@ use crate::store::{Store, StoreError};
 use redb::ReadableTable;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tombolo_protocol::batch::RowBatch;
 use tombolo_protocol::commit::{Commit, Offer};
+use tombolo_protocol::cursor::CursorName;
+use tombolo_protocol::frame;
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{
-    DeviceId, Hash16, Mark, Position, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, WorkspaceId,
+    DeviceId, Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, WorkspaceId,
 };
+use tombolo_protocol::message::{Delta, Down};
+use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::Schema;
 
@@ -293,18 +298,33 @@ impl Snapshot {
         Ok(self.tables.recorded_push(device, number)?.map(|push| (push.hash, push.seq)))
     }
 
-    /// A part of a first sync whose frame is made already, if it still is what the feed has.
-    pub(crate) fn prepared(&self, place: &Place) -> Result<Option<Arc<Part>>, StoreError> {
-        self.store.prepared().find(&self.tables, place)
+    /// What is known of a chunk of a first sync, and whether it still is what the feed has.
+    pub(crate) fn prepared(&self, key: &ChunkKey) -> Result<Found, StoreError> {
+        let Some(chunk) = self.store.prepared().find(key) else { return Ok(Found::Unknown) };
+        if planted(Planted::PreparedUnchecked) {
+            return Ok(Found::Ready(chunk));
+        }
+        let entries = Entries::read(&self.tables, &key.section, key.from, chunk.to)?;
+        let mut is_so = entries == chunk.entries;
+        for (user, name) in &chunk.names {
+            is_so = is_so && self.user_name(*user)? == *name;
+        }
+        let stale = || Found::Stale(Some(chunk.to).filter(|_| chunk.entries.end_a_commit));
+        Ok(if is_so { Found::Ready(chunk) } else { stale() })
     }
 
-    /// Keeps the frame of what was scanned from `place` to `to`, for the next device that comes to it.
-    pub(crate) fn prepare(&self, place: Place, scanned: (Position, usize), frame: Vec<u8>) -> Result<Arc<Part>, StoreError> {
-        let (to, bytes) = scanned;
-        let entries = prepared::entries_between(&self.tables, &place, to)?;
-        let part = Arc::new(Part { to, bytes, entries, frame: frame.into() });
-        self.store.prepared().keep(place, part.clone());
-        Ok(part)
+    /// Makes the frame of a full chunk that was scanned, and keeps it for the next device that comes to it.
+    pub(crate) fn prepare(&self, key: ChunkKey, scanned: Scanned) -> Result<Arc<PreparedChunk>, StoreError> {
+        let Scanned { rows, to, complete, bytes } = scanned;
+        let (authors, users) = AuthorList::of(&rows).read_by(self)?;
+        let names = users.into_iter().zip(authors.names.iter().cloned()).collect();
+        let (cursor, from, count) = (CursorName::Fill(key.section), key.from, rows.len());
+        let delta = Delta { cursor, from, to, complete, snapshot: None, rows: RowBatch(rows), authors };
+        let frame = frame::encode_down(&Down::Delta(Box::new(delta))).into();
+        let entries = Entries::read(&self.tables, &key.section, from, to)?;
+        let chunk = Arc::new(PreparedChunk { to, bytes, rows: count, entries, names, frame });
+        self.store.prepared().keep(key, chunk.clone());
+        Ok(chunk)
     }
 
     /// Scans the feed as this user sees it. `own` says of a push whether the client has its rows from the result already.

@@ -12,7 +12,7 @@ pub mod tables;
 pub use error::StoreError;
 pub(crate) use guard::{guarded, said};
 
-use crate::prepared::Prepared;
+use crate::prepared::PreparedChunks;
 use crate::snapshot::Snapshot;
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, WriteTransaction};
 use std::collections::BTreeMap;
@@ -36,8 +36,8 @@ struct Inner {
     poisoned: AtomicBool,
     /// Parsed schemas by the seq of their commit.
     schemas: Mutex<BTreeMap<Seq, Arc<Schema>>>,
-    /// Parts of first syncs that were made of what is in this file.
-    prepared: Prepared,
+    /// Chunks of first syncs that were made of what is in this file.
+    prepared: PreparedChunks,
 }
 
 impl std::fmt::Debug for Store {
@@ -95,7 +95,7 @@ impl Store {
             database,
             poisoned: AtomicBool::new(false),
             schemas: Mutex::new(BTreeMap::new()),
-            prepared: Prepared::default(),
+            prepared: PreparedChunks::default(),
         };
         let store = Self(Arc::new(inner));
         migrations::run(&store)?;
@@ -146,7 +146,7 @@ impl Store {
         if self.0.poisoned.load(Ordering::SeqCst) { Err(StoreError::Poisoned) } else { Ok(()) }
     }
 
-    pub(crate) fn prepared(&self) -> &Prepared {
+    pub(crate) fn prepared(&self) -> &PreparedChunks {
         &self.0.prepared
     }
 

@@ -108,7 +108,7 @@ impl Scene<'_> {
     fn first_syncs(&self) -> Result<Figures> {
         let first = &self.first()?.1;
         let runs = self.runs(|run| if run == 0 { Ok(first.clone()) } else { Ok(first_sync(self.stage()?)?.1) })?;
-        Ok(runs.with_all("first_", first, &["wall_ms", "server_cpu_ms"]))
+        Ok(runs.with_all("first_", first, &["wall_ms", "client_cpu_ms", "server_cpu_ms"]))
     }
 
     fn stage(&self) -> Result<&Stage> {

@@ -7,7 +7,7 @@ mod trouble;
 
 use super::device::{Device, Link, Mode};
 use super::net::{Direction, LinkId, Pipe, Sent};
-use super::oracles::{Broken, Oracles};
+use super::oracles::{Broken, Oracles, prepared};
 use super::plan::Knobs;
 use super::rng::Rng;
 use super::schema::{SITE_NAME, SITES, Schemas};

@@ -10,6 +10,7 @@ mod kept;
 mod log;
 mod mirror;
 mod poison;
+pub mod prepared;
 mod reviews;
 mod schema;
 mod scopes;

@@ -88,7 +88,10 @@ impl World {
         match output {
             Output::Frame(message) => self.put_out_frame(link, &message, encode_down(&message))?,
             Output::Prepared(frame) => {
-                let message = decode_down(&frame).context("a prepared part cannot be read")?;
+                let message = decode_down(&frame).context("a prepared chunk cannot be read")?;
+                let user = seat.identity.user;
+                let Some(snapshot) = self.server.snapshot()? else { return Ok(()) };
+                prepared::sent(&snapshot, user, &message)?;
                 self.put_out_frame(link, &message, frame.to_vec())?;
             }
             Output::Submit(job) => {

@@ -1,6 +1,5 @@
-//! What bytes will take behind zstd, roughly: by it an encoder chooses among the forms of a column, and tries none for a short
-//! answer of hashes. In whole numbers, so that
-//! every machine chooses alike.
+//! What bytes will take behind zstd, roughly: by it an encoder chooses among the forms of a column, and does not try to compress a
+//! short answer of hashes. In whole numbers, so that every machine chooses alike.
 
 /// Below this nothing is saved by a table of code lengths.
 const SHORT: usize = 32;

@@ -192,7 +192,7 @@ impl Step<'_, '_> {
             return Err(LocalError::RowTooLarge);
         }
         self.touched.insert(key);
-        self.put_entry(&entry)?;
+        self.put_entry_over(&entry, mirror.as_ref())?;
         // What came while the form was open replaced what it shows. Of another history nobody knows when it was so.
         let shown = seen.as_ref().filter(|seen| was_empty && !entry.is_empty() && seen.seq > Seq(0));
         if let (Some(Seen { seq, values: Some(values), .. }), Some(row)) = (shown, &mirror) {

@@ -16,6 +16,9 @@ use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::{Applied, Life, Row, RowName, RowState, StateKind, apply};
 use tombolo_protocol::schema::Schema;
 
+/// Generations that are set aside at once.
+const GENERATIONS_AHEAD: u64 = 1000;
+
 /// Why a step was not done; nothing of it was.
 #[derive(Debug, Error)]
 pub enum StepError {
@@ -43,6 +46,10 @@ pub(crate) struct Step<'a, 'txn> {
     pub schema: &'a Schema,
     pub cursors: Cursors,
     pub state: SyncState,
+    /// Both as they stand in the store.
+    stored: (Cursors, SyncState),
+    /// The newest generation that was given out.
+    pub generation: Generation,
     pub now_ms: i64,
     /// Now by the server's clock, where the device's agrees with it: nothing goes by its age on the word of one clock.
     pub agreed_ms: Option<i64>,
@@ -66,6 +73,8 @@ impl<'a, 'txn> Step<'a, 'txn> {
         Ok(Self {
             tables,
             schema,
+            stored: (cursors.clone(), state.clone()),
+            generation: Generation(state.generations),
             cursors,
             state,
             now_ms,
@@ -79,17 +88,22 @@ impl<'a, 'txn> Step<'a, 'txn> {
         })
     }
 
-    /// Writes back cursors and state; the caller's transaction makes it durable.
+    /// Writes back cursors and state, where they are others; the caller's transaction makes it durable.
     pub fn end(self) -> Result<Ended, StoreError> {
         for (section, digest) in &self.digests {
             self.tables.set_digest(section, *digest)?;
         }
-        self.tables.set_cursors(&self.cursors)?;
-        self.tables.set_sync_state(&self.state)?;
+        if self.cursors != self.stored.0 {
+            self.tables.set_cursors(&self.cursors)?;
+        }
+        if self.state != self.stored.1 {
+            self.tables.set_sync_state(&self.state)?;
+        }
         // A row that is not here is judged otherwise when no fill can bring it any more.
         let filled = self.was_filling != self.cursors.are_filling();
         let moved = Moved { any: self.moved.any || filled, may_go: self.moved.may_go || filled };
-        Ok(Ended { cursors: self.cursors, state: self.state, touched: self.touched, applied: self.applied, moved })
+        let Self { cursors, state, generation, touched, applied, .. } = self;
+        Ok(Ended { cursors, state, generation, touched, applied, moved })
     }
 
     /// The entry of a row; an empty one where there is none.
@@ -100,7 +114,12 @@ impl<'a, 'txn> Step<'a, 'txn> {
     /// Stores an entry that may stand otherwise than before, or on another mirror row.
     pub fn put_entry(&mut self, entry: &Entry) -> Result<(), StoreError> {
         let mirror = self.tables.mirror(entry.key)?.map(|held| held.row);
-        let ready = own_standing(self.schema, &self.cursors, entry, mirror.as_ref()) == Own::Ready;
+        self.put_entry_over(entry, mirror.as_ref())
+    }
+
+    /// The same, over this mirror row.
+    pub fn put_entry_over(&mut self, entry: &Entry, mirror: Option<&Row>) -> Result<(), StoreError> {
+        let ready = own_standing(self.schema, &self.cursors, entry, mirror) == Own::Ready;
         // What leaves the outbox may have held others.
         self.moved = Moved { any: true, may_go: self.moved.may_go || ready || entry.is_empty() };
         self.tables.put_entry(entry)
@@ -152,9 +171,13 @@ impl<'a, 'txn> Step<'a, 'txn> {
         Ok(())
     }
 
+    /// A generation that no entry of this store ever had. Many are set aside at once, so that not each save writes that down.
     pub fn next_generation(&mut self) -> Generation {
-        self.state.generation += 1;
-        Generation(self.state.generation)
+        self.generation.0 += 1;
+        if self.generation.0 > self.state.generations {
+            self.state.generations = self.generation.0 + GENERATIONS_AHEAD;
+        }
+        self.generation
     }
 
     /// Takes the snapshot that rows were read from as the witness, if it is newer (T37).
@@ -362,6 +385,7 @@ pub(crate) struct Moved {
 pub(crate) struct Ended {
     pub cursors: Cursors,
     pub state: SyncState,
+    pub generation: Generation,
     pub touched: BTreeSet<RowKey>,
     pub applied: u64,
     pub moved: Moved,

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use sync::SyncRun;
 use tombolo_protocol::cursor::Cursors;
 use tombolo_protocol::frame::encode_up;
+use tombolo_protocol::ids::Generation;
 use tombolo_protocol::message::{Hello, Up};
 use tombolo_protocol::schema::Schema;
 use tombolo_protocol::version::{PROTOCOL, PROTOCOL_LOWEST};
@@ -40,6 +41,8 @@ pub struct Engine {
     account: Option<Account>,
     cursors: Cursors,
     state: SyncState,
+    /// The newest generation that was given out.
+    generation: Generation,
     /// The last measured rate of the link, as Hello says it.
     rate: u32,
     session: Session,
@@ -77,6 +80,7 @@ impl Engine {
             schema,
             account,
             cursors,
+            generation: Generation(state.generations),
             state,
             rate,
             session: Session::default(),
@@ -174,14 +178,15 @@ impl Engine {
         act: impl FnOnce(&mut Step<'_, '_>) -> Result<R, StepError>,
     ) -> Result<R, StepError> {
         let schema = self.schema.clone().unwrap_or_else(|| Arc::new(no_schema()));
-        let agreed_ms = self.session.agreed_ms(now_ms);
+        let (agreed_ms, generation) = (self.session.agreed_ms(now_ms), self.generation);
         let (result, ended) = self.store.write(|tables| -> Result<_, StepError> {
             let mut step = Step::begin(tables, &schema, now_ms)?;
             step.agreed_ms = agreed_ms;
+            step.generation = generation;
             let result = act(&mut step)?;
             Ok((result, step.end()?))
         })?;
-        (self.cursors, self.state) = (ended.cursors, ended.state);
+        (self.cursors, self.state, self.generation) = (ended.cursors, ended.state, ended.generation);
         self.applied = ended.applied;
         self.plan.moved(ended.moved);
         if !ended.touched.is_empty() {

@@ -507,3 +507,32 @@ fn h7_what_is_made_behind_a_divergence_counts_as_made_before_what_came_since() {
     create(&mut engine, "Kilifi");
     assert_eq!(engine.store().read().unwrap().entry(key()).unwrap().unwrap().schema, Seq(3));
 }
+
+#[test]
+fn generations_never_come_again_and_are_written_down_many_at_once() {
+    let disk = tempfile::tempdir().unwrap();
+    let path = disk.path().join("store.redb");
+    let mut engine = logged_in(Store::open(&path).unwrap());
+    let mut last = 0;
+    for reopened in 0..3 {
+        for name in ["Kilifi", "Malindi", "Lamu"] {
+            let before = engine.state().clone();
+            create_or_rename(&mut engine, name);
+            let given = engine.store().read().unwrap().entry(key()).unwrap().unwrap().generation.0;
+            assert!(given > last, "{given} behind {last}, opened again {reopened} times");
+            let is_written = engine.store().read().unwrap().sync_state().unwrap() != before;
+            assert_eq!(is_written, name == "Kilifi");
+            last = given;
+        }
+        drop(engine);
+        engine = Engine::open(Store::open(&path).unwrap(), 1).unwrap();
+    }
+}
+
+fn create_or_rename(engine: &mut Engine, name: &str) {
+    if engine.store().read().unwrap().entry(key()).unwrap().is_none() {
+        return create(engine, name);
+    }
+    let fields = BTreeMap::from([(FieldTag(1), Value::text(name))]);
+    engine.write(vec![LocalWrite { key: key(), write: Write::Update(fields), seen: None }], None, 1).unwrap();
+}

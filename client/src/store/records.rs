@@ -58,8 +58,8 @@ pub struct SyncState {
     pub applied: (PushNo, Hash16),
     /// The newest seq of a result that was applied: digests of an older head are not compared (T26).
     pub result_seq: Seq,
-    /// Counts the generations of entries.
-    pub generation: u64,
+    /// Generations of entries up to here are given out, or set aside for the program that has the store open.
+    pub generations: u64,
     /// Counts the refetches.
     pub refetches: u32,
     /// Seq of the newest schema that is known.

@@ -20,8 +20,9 @@ use tombolo_protocol::ids::{Position, Section, Seq, UserId};
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// What a chunk takes besides its frame, about.
 const CHUNK_BYTES: usize = 256;
-/// A chunk that was not used while all were looked up so often makes room for another one. Before that the other one is not kept:
-/// devices go through a section in one order, and of one that is larger than all that is kept the beginning stays.
+/// A chunk that was not used while so many times as many were looked up as are kept makes room for another one. Before that the
+/// other one is not kept: devices go through a section in one order, and of one that is larger than what is kept the beginning
+/// stays.
 const ROUNDS_MAX: u64 = 4;
 
 /// What a chunk of a first scan depends on besides the rows and the names beside them.
@@ -143,6 +144,14 @@ impl Kept {
             self.bytes -= bytes_of(&before);
         }
         let bytes = bytes_of(&chunk);
+        if self.bytes + bytes > most {
+            // What was made under an older schema is looked up no more.
+            self.chunks.retain(|held, (_, chunk)| {
+                let stays = held.schema >= key.schema;
+                self.bytes -= if stays { 0 } else { bytes_of(chunk) };
+                stays
+            });
+        }
         while self.bytes + bytes > most {
             let idle = self.looked_up.saturating_sub(ROUNDS_MAX * self.chunks.len() as u64);
             let oldest = self.chunks.iter().min_by_key(|(_, (used, _))| *used);
@@ -199,6 +208,14 @@ mod tests {
             }
             assert_eq!(held(&kept), [1, 2, 3]);
         }
+    }
+
+    #[test]
+    fn chunks_of_an_older_schema_make_room_at_once() {
+        let mut kept = Kept::default();
+        (1..=3).for_each(|seq| kept.keep(key(seq), chunk(10), MOST));
+        kept.keep(ChunkKey { schema: Seq(2), ..key(4) }, chunk(10), MOST);
+        assert_eq!((held(&kept), kept.bytes), (vec![4], CHUNK_BYTES + 10));
     }
 
     #[test]

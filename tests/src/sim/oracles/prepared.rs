@@ -29,7 +29,7 @@ pub fn sent(snapshot: &Snapshot, user: UserId, message: &Down) -> Result<()> {
     let rights = snapshot.rights(user)?.context("a session of nobody")?;
     let scanned = snapshot.scan(&rights, &scan, &|_, _| false)?;
     ensure!(
-        scanned.rows == delta.rows.0 && scanned.to == delta.to && delta.complete.is_none(),
+        scanned.rows == delta.rows.0 && scanned.to == delta.to && delta.complete.is_none() && delta.snapshot.is_none(),
         Broken::new("prepared", format!("from {:?} a scan brings {scanned:?}, and {delta:?} was sent", delta.from))
     );
     let authors = AuthorList::of(&scanned.rows).read(snapshot)?;

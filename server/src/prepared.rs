@@ -95,8 +95,8 @@ pub(crate) enum Found {
     /// It was, and something has changed. Who makes it again ends it there, so that those behind it still follow; none where it
     /// ended inside a commit, which may fit by now (S2).
     Stale(Option<Position>),
-    /// Nothing.
-    Unknown,
+    /// None begins there. Who begins inside one that is kept ends where that does, and has the others from there on.
+    Unknown(Option<Position>),
 }
 
 /// The chunks that are kept; those of one opened store.
@@ -115,6 +115,11 @@ impl PreparedChunks {
     /// The chunk of this key, whatever became of its rows.
     pub(crate) fn find(&self, key: &ChunkKey) -> Option<Arc<PreparedChunk>> {
         self.kept().find(key)
+    }
+
+    /// Where the chunk ends that this key begins inside of, if it ends a commit.
+    pub(crate) fn end_around(&self, key: &ChunkKey) -> Option<Position> {
+        self.kept().end_around(key)
     }
 
     /// Keeps a chunk, in the place of one that was there.
@@ -137,6 +142,12 @@ impl Kept {
         let (used, chunk) = self.chunks.get_mut(key)?;
         *used = self.looked_up;
         Some(chunk.clone())
+    }
+
+    fn end_around(&self, key: &ChunkKey) -> Option<Position> {
+        let mut before = self.chunks.range(..key).rev().take_while(|(held, _)| held.section == key.section);
+        let (_, (_, chunk)) = before.find(|(held, _)| (held.budget, held.schema) == (key.budget, key.schema))?;
+        Some(chunk.to).filter(|to| *to > key.from && chunk.entries.end_a_commit)
     }
 
     fn keep(&mut self, key: ChunkKey, chunk: Arc<PreparedChunk>, most: usize) {

@@ -242,8 +242,9 @@ impl Session {
         let key = ChunkKey { section, from: fill.cursor.scanned, budget, schema: snapshot.schema_seq() };
         let until = match snapshot.prepared(&key)? {
             Found::Ready(chunk) if is_known(&chunk.to) => return Ok(Next::Prepared(chunk)),
+            Found::Unknown(Some(end)) if is_known(&end) => return scan(Some(end)).map(Next::Scanned),
             Found::Stale(until) => until.filter(is_known),
-            Found::Ready(_) | Found::Unknown => None,
+            Found::Ready(_) | Found::Unknown(_) => None,
         };
         let mut scanned = scan(until)?;
         // A chunk that lost half of its rows takes in others.

@@ -300,7 +300,8 @@ impl Snapshot {
 
     /// What is known of a chunk of a first sync, and whether it still is what the feed has.
     pub(crate) fn prepared(&self, key: &ChunkKey) -> Result<Found, StoreError> {
-        let Some(chunk) = self.store.prepared().find(key) else { return Ok(Found::Unknown) };
+        let kept = self.store.prepared();
+        let Some(chunk) = kept.find(key) else { return Ok(Found::Unknown(kept.end_around(key))) };
         if planted(Planted::PreparedUnchecked) {
             return Ok(Found::Ready(chunk));
         }

@@ -98,6 +98,17 @@ fn chunks_behind_one_that_changed_stay_where_they_are_also_where_each_row_has_a_
 }
 
 #[test]
+fn who_begins_inside_a_chunk_has_the_others_behind_it() {
+    let mut clinic = Clinic::new();
+    let (_, first) = clinic.first_sync();
+    let mut peer = clinic.device();
+    peer.config.chunk_bytes_first = 1024;
+    peer.sync(&mut clinic.world, &mut clinic.registry);
+    peer.assert_converged(&clinic.world);
+    assert_eq!(shared(&first[1..], &peer.prepared), [true; 4]);
+}
+
+#[test]
 fn a_chunk_that_lost_most_of_its_rows_takes_in_others() {
     let mut clinic = Clinic::new();
     let (_, first) = clinic.first_sync();

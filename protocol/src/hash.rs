@@ -89,11 +89,6 @@ pub struct Told {
 }
 
 impl Told {
-    /// At the server: whether the snapshot of a message need not be said.
-    pub fn knows(&self, snapshot: Mark) -> bool {
-        self.snapshot == Some(snapshot)
-    }
-
     /// At the server: takes the snapshot of a message. Returns it where it is to be said.
     pub fn tell_snapshot(&mut self, snapshot: Mark) -> Option<Mark> {
         (self.snapshot.replace(snapshot) != Some(snapshot)).then_some(snapshot)

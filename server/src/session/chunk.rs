@@ -14,7 +14,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tombolo_protocol::batch::RowBatch;
 use tombolo_protocol::cursor::{Advance, CursorName, Fill};
-use tombolo_protocol::ids::{DeviceId, Mark, Position, PushNo, Section, Seq};
+use tombolo_protocol::frame;
+use tombolo_protocol::ids::{DeviceId, Mark, Position, PushNo, Section, Seq, UserId};
 use tombolo_protocol::message::{Delta, Down};
 use tombolo_protocol::planted::{Planted, planted};
 
@@ -114,15 +115,27 @@ impl Next {
     }
 }
 
+/// The delta of a step, and whose names are in it.
 fn delta(
     cursor: CursorName,
     from: Position,
     Scanned { rows, to, complete, .. }: Scanned,
     said: Option<Mark>,
     snapshot: &Snapshot,
-) -> Result<Down, StoreError> {
-    let authors = AuthorList::of(&rows).read(snapshot)?;
-    Ok(Down::Delta(Box::new(Delta { cursor, from, to, complete, snapshot: said, rows: RowBatch(rows), authors })))
+) -> Result<(Box<Delta>, Vec<UserId>), StoreError> {
+    let (authors, users) = AuthorList::of(&rows).read_by(snapshot)?;
+    Ok((Box::new(Delta { cursor, from, to, complete, snapshot: said, rows: RowBatch(rows), authors }), users))
+}
+
+/// Makes the frame of a full chunk that was scanned, and keeps it.
+fn prepare(key: ChunkKey, scanned: Scanned, snapshot: &Snapshot) -> Result<Arc<PreparedChunk>, StoreError> {
+    let (to, bytes, rows) = (scanned.to, scanned.bytes, scanned.rows.len());
+    let (delta, users) = delta(CursorName::Fill(key.section), key.from, scanned, None, snapshot)?;
+    let names = users.into_iter().zip(delta.authors.names.iter().cloned()).collect();
+    let frame = frame::encode_down(&Down::Delta(delta)).into();
+    let chunk = Arc::new(PreparedChunk { to, bytes, rows, entries: snapshot.entries(&key, to)?, names, frame });
+    snapshot.keep_prepared(key, chunk.clone());
+    Ok(chunk)
 }
 
 impl Session {
@@ -173,7 +186,7 @@ impl Session {
                 // A frame that is the same for all cannot say of what snapshot it is: a step of no length ahead of it does.
                 if said.is_some() {
                     let empty = Scanned { rows: Vec::new(), to: from, complete: None, bytes: 0 };
-                    self.send(delta(name, from, empty, said, snapshot)?);
+                    self.send(Down::Delta(delta(name, from, empty, said, snapshot)?.0));
                     deltas += 1;
                 }
                 self.outputs.push_back(Output::Prepared(chunk.frame.clone()));
@@ -182,7 +195,7 @@ impl Session {
             Next::Scanned(scanned) => {
                 live.owes_caught_up |= !scanned.rows.is_empty();
                 let step = (scanned.to, scanned.complete);
-                self.send(delta(name, from, scanned, said, snapshot)?);
+                self.send(Down::Delta(delta(name, from, scanned, said, snapshot)?.0));
                 step
             }
         };
@@ -254,7 +267,7 @@ impl Session {
         if scanned.complete.is_some() || scanned.rows.is_empty() || !is_known(&scanned.to) {
             return Ok(Next::Scanned(scanned));
         }
-        Ok(Next::Prepared(snapshot.prepare(key, scanned)?))
+        Ok(Next::Prepared(prepare(key, scanned, snapshot)?))
     }
 
     fn scan_main(&self, live: &Live, rights: &Rights, snapshot: &Snapshot, budget: Budget) -> Result<Scanned, StoreError> {

@@ -18,15 +18,11 @@ use crate::store::{Store, StoreError};
 use redb::ReadableTable;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tombolo_protocol::batch::RowBatch;
 use tombolo_protocol::commit::{Commit, Offer};
-use tombolo_protocol::cursor::CursorName;
-use tombolo_protocol::frame;
 use tombolo_protocol::hash::Digest;
 use tombolo_protocol::ids::{
-    DeviceId, Hash16, Mark, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, WorkspaceId,
+    DeviceId, Hash16, Mark, Position, PushNo, RowId, RowKey, RowNo, Section, Seq, TableTag, UserId, WorkspaceId,
 };
-use tombolo_protocol::message::{Delta, Down};
 use tombolo_protocol::planted::{Planted, planted};
 use tombolo_protocol::row::Row;
 use tombolo_protocol::schema::Schema;
@@ -305,8 +301,7 @@ impl Snapshot {
         if planted(Planted::PreparedUnchecked) {
             return Ok(Found::Ready(chunk));
         }
-        let entries = Entries::read(&self.tables, &key.section, key.from, chunk.to)?;
-        let mut is_so = entries == chunk.entries;
+        let mut is_so = self.entries(key, chunk.to)? == chunk.entries;
         for (user, name) in &chunk.names {
             is_so = is_so && self.user_name(*user)? == *name;
         }
@@ -314,18 +309,14 @@ impl Snapshot {
         Ok(if is_so { Found::Ready(chunk) } else { stale() })
     }
 
-    /// Makes the frame of a full chunk that was scanned, and keeps it for the next device that comes to it.
-    pub(crate) fn prepare(&self, key: ChunkKey, scanned: Scanned) -> Result<Arc<PreparedChunk>, StoreError> {
-        let Scanned { rows, to, complete, bytes } = scanned;
-        let (authors, users) = AuthorList::of(&rows).read_by(self)?;
-        let names = users.into_iter().zip(authors.names.iter().cloned()).collect();
-        let (cursor, from, count) = (CursorName::Fill(key.section), key.from, rows.len());
-        let delta = Delta { cursor, from, to, complete, snapshot: None, rows: RowBatch(rows), authors };
-        let frame = frame::encode_down(&Down::Delta(Box::new(delta))).into();
-        let entries = Entries::read(&self.tables, &key.section, from, to)?;
-        let chunk = Arc::new(PreparedChunk { to, bytes, rows: count, entries, names, frame });
-        self.store.prepared().keep(key, chunk.clone());
-        Ok(chunk)
+    /// Keeps a chunk for the next device that comes to it.
+    pub(crate) fn keep_prepared(&self, key: ChunkKey, chunk: Arc<PreparedChunk>) {
+        self.store.prepared().keep(key, chunk);
+    }
+
+    /// What the feed has from where a chunk begins to where it ends.
+    pub(crate) fn entries(&self, key: &ChunkKey, to: Position) -> Result<Entries, StoreError> {
+        Entries::read(&self.tables, &key.section, key.from, to)
     }
 
     /// Scans the feed as this user sees it. `own` says of a push whether the client has its rows from the result already.
